@@ -1,0 +1,400 @@
+//! One error type: whose fault it was, what the server said, whether the server got the request.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::server_error::{ServerError, one_line};
+use crate::sqlstate::SqlState;
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong, in the terms of who has to do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    // --- The server said no ---
+    /// The server refused: see [`Error::server`] and [`Error::sqlstate`].
+    Server,
+
+    // --- The peer broke the rules ---
+    /// The peer sent what PostgreSQL would not send here: it is another service, or something between changed the bytes.
+    Protocol,
+    /// The server could not prove that it knows the password, or asked for a method that we were told to refuse.
+    Authentication,
+    /// TLS could not be agreed on, or the server's certificate is not to be trusted.
+    Tls,
+
+    // --- The network ---
+    /// No connection could be made.
+    Connect,
+    /// The connection broke while it was in use.
+    Lost,
+
+    // --- The caller ---
+    /// A connection string, keyword or option cannot be used.
+    Config,
+    /// A parameter cannot be sent: its type does not fit, there are too many or too few, or it failed to serialise.
+    Parameter,
+    /// A statement, name or option cannot be sent, such as one with a NUL in it.
+    Request,
+    /// A value of the answer cannot be read as the type asked for.
+    Decode,
+    /// `connect` was called while the connection is open.
+    AlreadyConnected,
+    /// The connection is closed, or was never opened.
+    Closed,
+    /// The cursor's interaction has ended.
+    InteractionEnded,
+    /// The connection is known to be dead and is being reconnected.
+    ConnectionDead,
+    /// A poll cycle is in progress.
+    AlreadyPolling,
+    /// Polling returned a state that is none of the three known ones.
+    UnexpectedPollResult,
+
+    // --- The end of a transaction ---
+    /// COMMIT was answered with `ROLLBACK`: a statement of the transaction had failed, and nothing was committed.
+    CommitRefused,
+    /// The connection broke after COMMIT was sent: nobody here knows whether it took place.
+    CommitUnknown,
+    /// ROLLBACK failed: see [`Error::original`] for the failure that asked for it.
+    RollbackFailed,
+
+    // --- Time ---
+    /// A time limit of ours passed; the message says which.
+    Timeout,
+}
+
+/// Whether the server got the request: what decides if it may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Delivery {
+    /// The server cannot have acted on it: what makes it act did not leave.
+    #[default]
+    NotSent,
+    /// It left, and no answer came: it may have been done.
+    Unknown,
+    /// The server answered.
+    Answered,
+}
+
+/// What every fallible call returns.
+///
+/// * `Display` is one line: for an answer of the server its severity, SQLSTATE and message.
+/// * The alternate form (`{:#}`) adds what helps to mend it: detail, hint, the statement with a caret under the position.
+///
+/// Neither shows parameter values or secrets.
+pub struct Error(Box<Report>);
+
+struct Report {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    hint: Option<Cow<'static, str>>,
+    server: Option<ServerError>,
+    delivery: Delivery,
+    statement: Option<Arc<str>>,
+    source: Option<Cause>,
+    original: Option<Cause>,
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of this kind; the message says in one line what happened.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Report {
+            kind,
+            message: message.into(),
+            hint: None,
+            server: None,
+            delivery: Delivery::NotSent,
+            statement: None,
+            source: None,
+            original: None,
+        }))
+    }
+
+    /// The server's own words.
+    pub fn from_server(error: ServerError) -> Self {
+        let mut this = Self::new(ErrorKind::Server, "");
+        this.0.server = Some(error);
+        this.0.delivery = Delivery::Answered;
+        this
+    }
+
+    /// The same error, with what to change.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error, with what the server got.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.0.delivery = delivery;
+        self
+    }
+
+    /// The same error, with the statement it belongs to.
+    #[must_use]
+    pub fn with_statement(mut self, statement: impl Into<Arc<str>>) -> Self {
+        self.0.statement = Some(statement.into());
+        self
+    }
+
+    /// The same error, with what the server said last.
+    #[must_use]
+    pub fn with_server(mut self, server: ServerError) -> Self {
+        self.0.server = Some(server);
+        self
+    }
+
+    /// The same error, with what caused it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Cause>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// A rollback that failed: the failure that asked for it, and the one of the rollback.
+    pub fn rollback_failed(original: impl Into<Cause>, rollback: Error) -> Self {
+        let mut this = Self::new(
+            ErrorKind::RollbackFailed,
+            "the transaction could not be rolled back; the connection is not used again",
+        );
+        this.0.delivery = rollback.delivery();
+        this.0.original = Some(original.into());
+        this.0.source = Some(Box::new(rollback));
+        this
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What the server said, if it said anything.
+    pub fn server(&self) -> Option<&ServerError> {
+        self.0.server.as_ref()
+    }
+
+    /// The server's SQLSTATE, if it said anything.
+    pub fn sqlstate(&self) -> Option<SqlState> {
+        self.server().map(ServerError::code)
+    }
+
+    /// Whether the server got the request.
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// The statement that failed, if the error belongs to one.
+    pub fn statement(&self) -> Option<&str> {
+        self.0.statement.as_deref()
+    }
+
+    /// What to change, if we know.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The failure that asked for the rollback, when the rollback failed too ([`ErrorKind::RollbackFailed`]). The
+    /// rollback's own error is this error's `source`.
+    pub fn original(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.0.original.as_deref()
+    }
+
+    /// Whether the same call may succeed when made again, and cannot have taken effect the first time.
+    ///
+    /// Serialization failures, deadlocks, lock timeouts, a server that is full or starting up, and a connection that
+    /// broke before the request left. Whatever *may* have been done is not retryable.
+    pub fn is_retryable(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Server => matches!(
+                self.sqlstate(),
+                Some(
+                    SqlState::T_R_SERIALIZATION_FAILURE
+                        | SqlState::T_R_DEADLOCK_DETECTED
+                        | SqlState::LOCK_NOT_AVAILABLE
+                        | SqlState::TOO_MANY_CONNECTIONS
+                        | SqlState::CANNOT_CONNECT_NOW
+                )
+            ),
+            ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Timeout => {
+                self.delivery() == Delivery::NotSent
+            }
+            _ => false,
+        }
+    }
+
+    fn write_statement(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(statement) = self.statement() else {
+            return Ok(());
+        };
+        // A position counts characters of the whole statement; show the line it falls in.
+        let position = self
+            .server()
+            .and_then(ServerError::position)
+            .map(|p| p.max(1) as usize - 1);
+        let mut start = 0;
+        for (number, line) in statement.split('\n').enumerate() {
+            let length = line.chars().count();
+            let inside = position
+                .map(|p| p.wrapping_sub(start))
+                .filter(|&p| p <= length);
+            if inside.is_some() || (position.is_none() && number == 0) {
+                return write_excerpt(f, number + 1, line, inside);
+            }
+            start += length + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Characters of a statement's line that are shown around the position.
+const EXCERPT: usize = 60;
+
+/// One line of the statement as psql shows it, shortened, with a caret below the character at `at`.
+fn write_excerpt(
+    f: &mut fmt::Formatter<'_>,
+    number: usize,
+    line: &str,
+    at: Option<usize>,
+) -> fmt::Result {
+    let label = format!("LINE {number}: ");
+    let skip = at.unwrap_or(0).saturating_sub(EXCERPT);
+    let shown: String = line
+        .chars()
+        .skip(skip)
+        .take(2 * EXCERPT)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let before = if skip > 0 { "..." } else { "" };
+    let after = if line.chars().count() > skip + 2 * EXCERPT {
+        "..."
+    } else {
+        ""
+    };
+    write!(f, "\n{label}{before}{shown}{after}")?;
+    if let Some(at) = at {
+        let pad = label.chars().count() + before.len() + at - skip;
+        write!(f, "\n{:pad$}^", "")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.0.server, self.kind()) {
+            (Some(server), ErrorKind::Server) => write!(f, "{server}")?,
+            (server, _) => {
+                one_line(f, &self.0.message)?;
+                if let Some(server) = server {
+                    write!(f, " (the server said: {server})")?;
+                }
+            }
+        }
+        if let Some(original) = &self.0.original {
+            f.write_str(": ")?;
+            one_line(f, &original.to_string())?;
+        }
+        if let Some(source) = &self.0.source {
+            f.write_str(": ")?;
+            one_line(f, &source.to_string())?;
+        }
+        if f.alternate() {
+            self.write_statement(f)?;
+            if let Some(server) = &self.0.server {
+                let more = [
+                    ("DETAIL", server.detail()),
+                    ("HINT", server.hint()),
+                    ("QUERY", server.internal_query()),
+                    ("CONTEXT", server.context()),
+                ];
+                for (name, text) in more {
+                    for line in text.iter().flat_map(|text| text.lines()) {
+                        write!(f, "\n{name}: ")?;
+                        one_line(f, line)?;
+                    }
+                }
+            }
+            if let Some(hint) = self.hint() {
+                write!(f, "\nHINT: ")?;
+                one_line(f, hint)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What `unwrap()` prints: the kind and delivery for us, the alternate text for the reader.
+        write!(f, "{:?}, {:?}: {self:#}", self.kind(), self.delivery())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn syntax_error(position: u32) -> Error {
+        let body = format!("VERROR\0C42601\0Msyntax error\0Hread the manual\0P{position}\0\0");
+        Error::from_server(ServerError::parse(body.as_bytes()))
+    }
+
+    #[test]
+    fn one_line_and_many() {
+        let error = syntax_error(8).with_statement("select ö !");
+        assert_eq!(error.to_string(), "ERROR 42601: syntax error");
+        assert_eq!(
+            format!("{error:#}"),
+            "ERROR 42601: syntax error\nLINE 1: select ö !\n               ^\nHINT: read the manual"
+        );
+    }
+
+    #[test]
+    fn the_caret_finds_its_line() {
+        let error = syntax_error(10).with_statement("select\n  !\n  from t");
+        let text = format!("{error:#}");
+        assert!(text.contains("LINE 2:   !\n          ^\n"), "{text}");
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_caret() {
+        let error =
+            syntax_error(501).with_statement(format!("{}!{}", "x".repeat(500), "y".repeat(500)));
+        let text = format!("{error:#}");
+        let mut lines = text.lines().skip(1);
+        let (line, caret) = (lines.next().unwrap(), lines.next().unwrap());
+        assert!(line.len() < 200);
+        assert_eq!(line.find('!'), caret.find('^'));
+    }
+
+    #[test]
+    fn a_position_outside_the_statement_is_harmless() {
+        for position in [0, 7, 8, 1000, u32::MAX] {
+            let _ = format!("{:#}", syntax_error(position).with_statement("select\n"));
+        }
+    }
+
+    #[test]
+    fn only_what_cannot_have_been_done_is_retryable() {
+        let lost = |delivery| Error::new(ErrorKind::Lost, "gone").with_delivery(delivery);
+        assert!(lost(Delivery::NotSent).is_retryable());
+        assert!(!lost(Delivery::Unknown).is_retryable());
+        assert!(!syntax_error(1).is_retryable());
+    }
+}

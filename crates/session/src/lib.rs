@@ -1,0 +1,10 @@
+//! One PostgreSQL session without sockets, clocks or threads.
+
+mod error;
+pub mod limits;
+mod server_error;
+mod sqlstate;
+
+pub use error::{Delivery, Error, ErrorKind, Result};
+pub use server_error::ServerError;
+pub use sqlstate::SqlState;

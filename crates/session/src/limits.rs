@@ -1,0 +1,63 @@
+//! Every bound of the engine, with its unit and its reason.
+//!
+//! A length announced by the peer is compared with one of these before a byte is reserved for it, and even then memory is
+//! reserved only for bytes that have arrived.
+
+/// Bytes of one message from the server, its length word included: 1 GiB.
+///
+/// The server cannot build a larger one: a field ends at 1 GB (`MaxAllocSize` in PostgreSQL's `memutils.h`).
+pub const MESSAGE_BYTES: usize = 1 << 30;
+
+/// Bytes of one message of a kind that is never long (everything but `D`, `T`, `t`, `E`, `N`, `A`, `d` and `V`): 30,000, as in
+/// libpq's `VALID_LONG_MESSAGE_TYPE`. A peer that is not PostgreSQL is found out by it.
+pub const SHORT_MESSAGE_BYTES: usize = 30_000;
+
+/// Bytes of one message before the server has let us in: libpq accepts 2,000 for authentication requests and 30,000
+/// for an error.
+pub const AUTHENTICATION_BYTES: usize = 2_000;
+
+/// Bytes of one message to the server: a length word is a signed 32-bit number, and the server refuses more than 1 GiB
+/// (`PQ_LARGE_MESSAGE_LIMIT` in `libpq.h`).
+pub const REQUEST_BYTES: usize = (1 << 30) - 1;
+
+/// Parameters of one statement: their count travels in an unsigned 16-bit number.
+pub const PARAMETERS: usize = 65_535;
+
+/// Columns of one row description: the server's own limit is 1,664; the count travels in 16 bits.
+pub const COLUMNS: usize = 65_535;
+
+/// Bytes of a cancel key: 4 in protocol 3.0; 4 to 256 in 3.2 (manual, section 54.7, `BackendKeyData`).
+pub const CANCEL_KEY_BYTES: core::ops::RangeInclusive<usize> = 4..=256;
+
+/// Parameters that the server reports and we remember (`ParameterStatus`). PostgreSQL 18 reports 15; extensions may add
+/// some with `GUC_REPORT`. Past this the report is dropped.
+pub const REPORTED_PARAMETERS: usize = 128;
+
+/// Notices kept for [`Session::notices`](crate::Session), the oldest dropped first; psycopg2 keeps 50 as well.
+pub const NOTICES: usize = 50;
+
+/// Statements kept prepared on a connection when nothing else is said. asyncpg and pgx keep 100 and 512.
+pub const STATEMENT_CACHE: usize = 256;
+
+/// Bytes of SQL text up to which a statement is worth remembering: longer ones are mostly built by a program and never
+/// come again (asyncpg's limit is 15 KB).
+pub const CACHED_STATEMENT_BYTES: usize = 16 * 1024;
+
+/// SCRAM iterations that we compute. PostgreSQL's default is 4,096; each costs a quarter of a microsecond. An endless
+/// count is a way to burn the client's processor (CVE-2026-42198).
+pub const SCRAM_ITERATIONS: u32 = 100_000;
+
+/// Bytes of a SCRAM nonce or salt that we accept; PostgreSQL sends 24 and 24 in base64.
+pub const SCRAM_FIELD_BYTES: usize = 1_024;
+
+/// Bytes of a command tag that we keep: `COMPLETION_TAG_BUFSIZE` in PostgreSQL is 64, its NUL included.
+pub const COMMAND_TAG_BYTES: usize = 63;
+
+/// Bytes that the session hands out for sending at a time when TLS is in use, so that what has left stays known.
+pub const TLS_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Nesting of arrays in composites in arrays … that a value may have before a decoder sees it.
+pub const VALUE_DEPTH: usize = 64;
+
+/// Dimensions of an array: `MAXDIM` in PostgreSQL is 6.
+pub const ARRAY_DIMENSIONS: usize = 6;
