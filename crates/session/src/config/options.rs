@@ -1,0 +1,167 @@
+//! The choices a connection string offers, each as a type. Words and meanings are libpq's (manual, section 34.1.2).
+
+use std::str::FromStr;
+
+/// Declares an enum whose variants have libpq's words, with the parser that knows them all.
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $name {
+            /// Every word that a connection string may use here.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The word of a connection string.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ();
+
+            fn from_str(word: &str) -> Result<Self, ()> {
+                match word { $($word => Ok(Self::$variant),)+ _ => Err(()) }
+            }
+        }
+    };
+}
+
+choice! {
+    /// Whether to use TLS, and what the server's certificate must prove.
+    SslMode {
+        /// Never TLS.
+        Disable = "disable",
+        /// Without TLS first; with it if the server refuses.
+        Allow = "allow",
+        /// With TLS if the server offers it, else without. libpq's default.
+        #[default]
+        Prefer = "prefer",
+        /// Only with TLS; the certificate is checked only if a root certificate is at hand.
+        Require = "require",
+        /// Only with TLS and a certificate that a trusted authority signed.
+        VerifyCa = "verify-ca",
+        /// As `verify-ca`, and the certificate is for the host that was asked for.
+        VerifyFull = "verify-full",
+    }
+}
+
+choice! {
+    /// How TLS begins.
+    SslNegotiation {
+        /// Ask first (`SSLRequest`), as every server understands.
+        #[default]
+        Postgres = "postgres",
+        /// Begin with the TLS handshake at once (PostgreSQL 17 and later), saving a round trip.
+        Direct = "direct",
+    }
+}
+
+choice! {
+    /// Whether SCRAM must be bound to the TLS channel.
+    ChannelBinding {
+        /// Never.
+        Disable = "disable",
+        /// If the server offers it.
+        #[default]
+        Prefer = "prefer",
+        /// Or the connection fails.
+        Require = "require",
+    }
+}
+
+choice! {
+    /// Which role the server must have.
+    TargetSessionAttrs {
+        /// Any server that lets us in.
+        #[default]
+        Any = "any",
+        /// One where transactions are read-write by default.
+        ReadWrite = "read-write",
+        /// One where they are read-only by default.
+        ReadOnly = "read-only",
+        /// A primary.
+        Primary = "primary",
+        /// A standby.
+        Standby = "standby",
+        /// A standby if there is one, else any.
+        PreferStandby = "prefer-standby",
+    }
+}
+
+choice! {
+    /// In which order several hosts are tried.
+    LoadBalanceHosts {
+        /// As written.
+        #[default]
+        Disable = "disable",
+        /// By chance.
+        Random = "random",
+    }
+}
+
+choice! {
+    /// A version of the wire protocol.
+    ProtocolVersion {
+        /// 3.0, of every server since 2003.
+        V3_0 = "3.0",
+        /// 3.2, of PostgreSQL 18: cancel keys of more than 4 bytes.
+        #[default]
+        V3_2 = "3.2",
+    }
+}
+
+choice! {
+    /// One way in which a server may ask who we are.
+    AuthenticationMethod {
+        /// It does not ask.
+        #[default]
+        None = "none",
+        /// The password as it is.
+        Password = "password",
+        /// Its MD5 hash.
+        Md5 = "md5",
+        /// SCRAM-SHA-256, with or without channel binding.
+        ScramSha256 = "scram-sha-256",
+        /// Kerberos by GSSAPI. Not supported: a server that asks for it is refused.
+        Gss = "gss",
+        /// Kerberos by SSPI. Not supported: a server that asks for it is refused.
+        Sspi = "sspi",
+    }
+}
+
+/// Which ways of asking are accepted from the server (`require_auth`): all, only those listed, or all but those listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RequireAuth {
+    listed: Vec<AuthenticationMethod>,
+    negated: bool,
+}
+
+impl RequireAuth {
+    /// Only these.
+    pub fn only(methods: impl IntoIterator<Item = AuthenticationMethod>) -> Self {
+        Self {
+            listed: methods.into_iter().collect(),
+            negated: false,
+        }
+    }
+
+    /// All but these.
+    pub fn all_but(methods: impl IntoIterator<Item = AuthenticationMethod>) -> Self {
+        Self {
+            listed: methods.into_iter().collect(),
+            negated: true,
+        }
+    }
+
+    /// Whether a server may ask in this way.
+    pub fn allows(&self, method: AuthenticationMethod) -> bool {
+        if self.listed.is_empty() {
+            return true;
+        }
+        self.listed.contains(&method) != self.negated
+    }
+}
