@@ -1,5 +1,7 @@
 //! The choices a connection string offers, each as a type. Words and meanings are libpq's (manual, section 34.1.2).
 
+use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Declares an enum whose variants have libpq's words, with the parser that knows them all.
@@ -31,7 +33,8 @@ macro_rules! choice {
 }
 
 choice! {
-    /// Whether to use TLS, and what the server's certificate must prove.
+    /// Whether to use TLS, and what the server's certificate must prove: the later, the stricter.
+    #[derive(PartialOrd, Ord)]
     SslMode {
         /// Never TLS.
         Disable = "disable",
@@ -57,6 +60,31 @@ choice! {
         Postgres = "postgres",
         /// Begin with the TLS handshake at once (PostgreSQL 17 and later), saving a round trip.
         Direct = "direct",
+    }
+}
+
+choice! {
+    /// A version of TLS. Older ones are not spoken.
+    #[derive(PartialOrd, Ord)]
+    TlsVersion {
+        /// TLS 1.2.
+        #[default]
+        V1_2 = "TLSv1.2",
+        /// TLS 1.3.
+        V1_3 = "TLSv1.3",
+    }
+}
+
+choice! {
+    /// Whether a client certificate is shown to the server.
+    SslCertMode {
+        /// Never, not even if one is at hand.
+        Disable = "disable",
+        /// If the server asks and one is at hand.
+        #[default]
+        Allow = "allow",
+        /// The server must ask for one.
+        Require = "require",
     }
 }
 
@@ -105,6 +133,7 @@ choice! {
 
 choice! {
     /// A version of the wire protocol.
+    #[derive(PartialOrd, Ord)]
     ProtocolVersion {
         /// 3.0, of every server since 2003.
         V3_0 = "3.0",
@@ -130,6 +159,40 @@ choice! {
         Gss = "gss",
         /// Kerberos by SSPI. Not supported: a server that asks for it is refused.
         Sspi = "sspi",
+    }
+}
+
+/// Whose word a server's certificate is trusted on (`sslrootcert`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SslRootCert {
+    /// The authorities that the operating system trusts (the word `system`).
+    System,
+    /// Those of this PEM file.
+    File(PathBuf),
+}
+
+impl From<&str> for SslRootCert {
+    fn from(text: &str) -> Self {
+        if text == "system" {
+            Self::System
+        } else {
+            Self::File(text.into())
+        }
+    }
+}
+
+impl From<PathBuf> for SslRootCert {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl fmt::Display for SslRootCert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::File(path) => path.display().fmt(f),
+        }
     }
 }
 
@@ -163,5 +226,45 @@ impl RequireAuth {
             return true;
         }
         self.listed.contains(&method) != self.negated
+    }
+}
+
+impl fmt::Display for RequireAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, method) in self.listed.iter().enumerate() {
+            let comma = if number > 0 { "," } else { "" };
+            let not = if self.negated { "!" } else { "" };
+            write!(f, "{comma}{not}{}", method.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// The list of a connection string: methods between commas, none or every one of them after a `!`. The error says what is
+/// wrong with it.
+impl FromStr for RequireAuth {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut list = Self::default();
+        if text.is_empty() {
+            return Ok(list);
+        }
+        for (number, word) in text.split(',').enumerate() {
+            let (word, negated) = match word.strip_prefix('!') {
+                Some(word) => (word, true),
+                None => (word, false),
+            };
+            let method = word.parse().map_err(|()| "")?;
+            if number > 0 && negated != list.negated {
+                return Err("either every method has a \"!\", or none");
+            }
+            if list.listed.contains(&method) {
+                return Err("each method at most once");
+            }
+            list.negated = negated;
+            list.listed.push(method);
+        }
+        Ok(list)
     }
 }
