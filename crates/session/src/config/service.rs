@@ -1,0 +1,122 @@
+//! `pg_service.conf`: named sets of keywords, in a file of the user's or of the machine.
+
+use std::path::{Path, PathBuf};
+
+use super::environment::{Environment, FileContents};
+use super::keywords::{self, Origin};
+use super::{Config, defaults, spelling};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Sets what the chosen service says and the configuration does not say yet (manual, section 34.17).
+pub(super) fn apply(config: &mut Config, env: &impl Environment) -> Result<()> {
+    let Some(service) = config.service.clone().filter(|name| !name.is_empty()) else {
+        return Ok(());
+    };
+    let demanded = config
+        .servicefile
+        .clone()
+        .filter(|path| !path.as_os_str().is_empty());
+    let own = demanded
+        .clone()
+        .or_else(|| Some(env.home()?.join(".pg_service.conf")));
+    let system = system_directories(env)
+        .into_iter()
+        .map(|directory| directory.join("pg_service.conf"));
+    for path in own.into_iter().chain(system) {
+        match read(&path, env)? {
+            Some(file) if apply_file(config, &service, &path, &file)? => return Ok(()),
+            None if demanded.as_ref() == Some(&path) => {
+                return Err(refused(format!(
+                    "service file \"{}\" not found",
+                    path.display()
+                )));
+            }
+            _ => {}
+        }
+    }
+    Err(refused(format!("service \"{service}\" is not defined in any service file")).with_hint(
+        "services are looked for in PGSERVICEFILE or ~/.pg_service.conf, and in pg_service.conf of PGSYSCONFDIR",
+    ))
+}
+
+fn refused(message: String) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+fn system_directories(env: &impl Environment) -> Vec<PathBuf> {
+    match env.var("PGSYSCONFDIR") {
+        Some(directory) if !directory.is_empty() => vec![directory.into()],
+        _ => defaults::SYSTEM_DIRECTORIES.map(PathBuf::from).to_vec(),
+    }
+}
+
+fn read(path: &Path, env: &impl Environment) -> Result<Option<FileContents>> {
+    let file = env.read(path).map_err(|error| {
+        refused(format!(
+            "service file \"{}\" cannot be read",
+            path.display()
+        ))
+        .with_source(error)
+    })?;
+    match file {
+        Some(file) if !file.plain => Err(refused(format!(
+            "service file \"{}\" is not a plain file",
+            path.display()
+        ))),
+        file => Ok(file),
+    }
+}
+
+/// Whether the service was in the file.
+fn apply_file(
+    config: &mut Config,
+    service: &str,
+    path: &Path,
+    file: &FileContents,
+) -> Result<bool> {
+    let text = std::str::from_utf8(&file.bytes)
+        .map_err(|_| refused(format!("service file \"{}\" is not UTF-8", path.display())))?;
+    let mut inside = false;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(section) = line.strip_prefix('[') {
+            if inside {
+                break;
+            }
+            inside = section
+                .strip_prefix(service)
+                .is_some_and(|rest| rest.starts_with(']'));
+        } else if inside {
+            let place = format!("service file \"{}\", line {}", path.display(), number + 1);
+            apply_line(config, line, &place)?;
+        }
+    }
+    Ok(inside)
+}
+
+/// `keyword=value`, without blanks around the `=` and without quotes. What is set already stays.
+fn apply_line(config: &mut Config, line: &str, place: &str) -> Result<()> {
+    if line.starts_with("ldap:") {
+        return Err(refused(format!(
+            "{place}: services kept in LDAP are not supported"
+        )));
+    }
+    let (name, value) = line
+        .split_once('=')
+        .ok_or_else(|| refused(format!("{place}: missing \"=\"")))?;
+    if name.starts_with("service") {
+        return Err(refused(format!(
+            "{place}: a service cannot refer to another"
+        )));
+    }
+    let Some(keyword) = keywords::find(name) else {
+        return Err(spelling::unknown(name, true, &Origin::Place(place)));
+    };
+    if !keyword.is_set(config) {
+        keyword.apply(config, value, &Origin::Place(place))?;
+    }
+    Ok(())
+}

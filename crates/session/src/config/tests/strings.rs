@@ -1,0 +1,374 @@
+//! What strings mean, and what errors say: tables.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn both_forms_say_the_same() {
+    for (string, uri) in [
+        ("", "postgresql://"),
+        ("host=db", "postgres://db"),
+        ("host=db user=me password=x", "postgresql://me:x@db"),
+        ("host=db user=me", "postgresql://me:@db"),
+        ("host=db port=1 dbname=app", "postgresql://db:1/app"),
+        ("host=a,b port=1,2", "postgresql://a:1,b:2"),
+        (
+            "host=::1,fe80::2 port=1,5432",
+            "postgresql://[::1]:1,[fe80::2]",
+        ),
+        ("host=/var/run dbname=app", "postgresql://%2Fvar%2Frun/app"),
+        ("host=@abstract", "postgresql://%40abstract"),
+        ("host=/run", "postgresql:///?host=/run"),
+        (
+            "user=me password='p@s/s:w?d%'",
+            "postgresql://me:p%40s%2Fs%3Aw%3Fd%25@",
+        ),
+        ("host=db sslmode=require", "postgresql://db?ssl=true"),
+        ("host=db sslmode=require", "postgresql://db?requiressl=1"),
+        ("sslmode=prefer", "requiressl=0"),
+        ("host=new", "postgresql://old/?host=new"),
+        ("password=x", "postgresql://?pass%77ord=x"),
+        (
+            "application_name='a b'",
+            "postgresql:///?application_name=a%20b&",
+        ),
+        ("dbname='a/b'", "postgresql:///a/b"),
+        ("user=me", "\n postgresql://me@ \n"),
+        ("user='it\\'s \\\\' dbname=''", r"user=it\'s\ \\ dbname="),
+        ("user=b", "  user = a   user='b'"),
+        ("user=a dbname=b", "user='a'dbname=b"),
+    ] {
+        assert_eq!(read(string), read(uri), "{uri:?}");
+    }
+}
+
+#[test]
+#[allow(clippy::too_many_lines)] // A table.
+fn what_errors_say() {
+    for (text, message) in [
+        ("host", r#"missing "=" after "host""#),
+        (
+            "host=ü localhost x",
+            r#"missing "=" after the word at character 8"#,
+        ),
+        ("hots=x", r#"unknown keyword "hots" (did you mean "host"?)"#),
+        ("Host=x", r#"unknown keyword "Host" (did you mean "host"?)"#),
+        (
+            "pasword=x",
+            r#"unknown keyword "pasword" (did you mean "password"?)"#,
+        ),
+        (
+            "database=x",
+            r#"unknown keyword "database" (did you mean "dbname"?)"#,
+        ),
+        (
+            "ssl_mode=x",
+            r#"unknown keyword "ssl_mode" (did you mean "sslmode"?)"#,
+        ),
+        ("colour=x", r#"unknown keyword "colour""#),
+        ("=x", r#"a keyword is missing before "=""#),
+        ("user='x", "the quoted value of user has no closing quote"),
+        ("foo='x", "a quoted value has no closing quote"),
+        (
+            "host= user=me",
+            "the value of host is missing; an empty one is written ''",
+        ),
+        (
+            "password=my secret",
+            r#"missing "=" after the word that follows the value of password; a value with spaces or quotes is written 'like\'this'"#,
+        ),
+        (
+            "password=my sec=ret",
+            r"unknown keyword after the value of password; a value with spaces or quotes is written 'like\'this'",
+        ),
+        (
+            "sslmode=requre",
+            r#"invalid value "requre" for sslmode: expected disable, allow, prefer, require, verify-ca, verify-full"#,
+        ),
+        (
+            "port=0",
+            r#"invalid value "0" for port: expected a port number from 1 to 65535"#,
+        ),
+        (
+            "port=65536",
+            r#"invalid value "65536" for port: expected a port number from 1 to 65535"#,
+        ),
+        (
+            "port='1 password=x'",
+            "invalid value for port: expected a port number from 1 to 65535",
+        ),
+        (
+            "connect_timeout=5s",
+            r#"invalid value "5s" for connect_timeout: expected an integer"#,
+        ),
+        (
+            "connect_timeout=2147483648",
+            r#"invalid value "2147483648" for connect_timeout: expected an integer"#,
+        ),
+        (
+            "hostaddr=db",
+            r#"invalid value "db" for hostaddr: expected IP addresses; names go to host"#,
+        ),
+        (
+            "host=user@db",
+            r#"invalid value for host: expected host names, addresses, or paths that begin with "/" or "@""#,
+        ),
+        (
+            "sslsni=yes",
+            r#"invalid value "yes" for sslsni: expected 0 or 1"#,
+        ),
+        (
+            "client_encoding=latin1",
+            r#"invalid value "latin1" for client_encoding: expected UTF8: text is exchanged as UTF-8 only"#,
+        ),
+        (
+            "require_auth=md5,!password",
+            r#"invalid value for require_auth: expected either every method has a "!", or none"#,
+        ),
+        (
+            "require_auth=md5,md5",
+            r#"invalid value "md5,md5" for require_auth: expected each method at most once"#,
+        ),
+        (
+            "require_auth=foo",
+            r#"invalid value "foo" for require_auth: expected methods between commas, all or none after a "!": none, password, md5, scram-sha-256, gss, sspi"#,
+        ),
+        (
+            "max_protocol_version=3.1",
+            r#"invalid value "3.1" for max_protocol_version: expected 3.0, 3.2, latest"#,
+        ),
+        (
+            "ssl_max_protocol_version=TLSv1.1",
+            r#"invalid value "TLSv1.1" for ssl_max_protocol_version: expected TLSv1.2, TLSv1.3"#,
+        ),
+        (
+            "gssencmode=require",
+            "gssencmode is not supported: there is no GSSAPI here, so it cannot be required",
+        ),
+        (
+            "replication=database",
+            "replication is not supported: replication connections take another protocol",
+        ),
+        (
+            "sslcrl=/x",
+            "sslcrl is not supported: certificate revocation lists are not checked",
+        ),
+        (
+            "scram_client_key=x",
+            "scram_client_key is not supported: give the password",
+        ),
+        ("user=a\0b", "the connection string has a NUL in it"),
+        (
+            "postgress://u:secret@h",
+            r#"in the connection URI: the URI's beginning "postgress://" is not known: expected "postgresql://" or "postgres://""#,
+        ),
+        (
+            "jdbc:postgresql://u:se=cret@h",
+            r#"in the connection URI: the URI's beginning is not known: expected "postgresql://" or "postgres://""#,
+        ),
+        (
+            "postgres://u:se@cret@h",
+            r#"in the connection URI: the host has an "@" in it; in a user name or password it is written %40"#,
+        ),
+        (
+            "postgres://u:se/cret@h",
+            "in the connection URI: invalid port: expected a number from 1 to 65535; a \"/\" in a user name or password is written %2F",
+        ),
+        (
+            "postgres://u:secret",
+            "in the connection URI: invalid port: expected a number from 1 to 65535",
+        ),
+        (
+            "postgres://u:se%zzcret@h",
+            r#"in the connection URI: a "%" without two hexadecimal digits (a percent sign is written %25) in password"#,
+        ),
+        (
+            "postgres://h/?options=%00",
+            "in the connection URI: a NUL (%00) in options",
+        ),
+        (
+            "postgres://h/?options=%ff",
+            "in the connection URI: a percent-encoded byte that is not UTF-8 in options",
+        ),
+        (
+            "postgres://h/a b",
+            "in the connection URI: a space (it is written %20) in dbname",
+        ),
+        (
+            "postgres://[::1/",
+            r#"in the connection URI: the IPv6 address has no closing "]""#,
+        ),
+        (
+            "postgres://[]/",
+            r#"in the connection URI: the IPv6 address "[]" is empty"#,
+        ),
+        (
+            "postgres://[::1]x/",
+            r#"in the connection URI: unexpected text after the IPv6 address "[::1]": expected ":" and a port, "/", "?" or ",""#,
+        ),
+        (
+            "postgres://h?user",
+            r#"in the connection URI: missing "=" in parameter 1"#,
+        ),
+        (
+            "postgres://h?password=se&cret",
+            r#"in the connection URI: missing "=" in parameter 2"#,
+        ),
+        (
+            "postgres://h?pass%77ord=se=cret",
+            r#"in the connection URI: the value of password has an "=" in it: it is written %3D"#,
+        ),
+        (
+            "postgres://h?ssl=maybe",
+            r#"unknown keyword "ssl" (did you mean "sslmode"?)"#,
+        ),
+    ] {
+        let error = Config::parse(text).unwrap_err();
+        assert_eq!(error.to_string(), message, "{text:?}");
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}
+
+#[test]
+fn what_does_not_go_together() {
+    for (text, message) in [
+        (
+            "sslrootcert=system sslmode=verify-ca",
+            "sslmode verify-ca is too weak for sslrootcert=system: only verify-full checks the host name",
+        ),
+        (
+            "sslnegotiation=direct",
+            "sslmode prefer is too weak for sslnegotiation=direct: at least require is needed",
+        ),
+        (
+            "min_protocol_version=3.2 max_protocol_version=3.0",
+            "min_protocol_version 3.2 is above max_protocol_version 3.0",
+        ),
+        (
+            "ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=tlsv1.2",
+            "ssl_min_protocol_version TLSv1.3 is above ssl_max_protocol_version TLSv1.2",
+        ),
+        (
+            "host=a,b port=1,2,3",
+            "3 ports for 2 hosts: give one port for all hosts, or one for each",
+        ),
+        (
+            "service=x",
+            r#"service "x" is not defined in any service file"#,
+        ),
+    ] {
+        assert_eq!(refusal(text, &World::default()), message, "{text:?}");
+    }
+    for text in [
+        "sslrootcert=system",
+        "sslrootcert=system sslnegotiation=direct",
+        "sslmode=require sslnegotiation=direct",
+        "gssencmode=disable krbsrvname=x gsslib=x gssdelegation=1 sslcompression=1 replication=off sslcrl=''",
+        "ssl_min_protocol_version=TLSv1 require_auth=!none max_protocol_version=latest",
+    ] {
+        resolved(text, &World::default());
+    }
+    let mut config = Config::new();
+    config.user("a\0b");
+    assert_eq!(
+        config.validate().unwrap_err().to_string(),
+        "the value of user has a NUL in it"
+    );
+    for (name, value) in [
+        ("", "x"),
+        ("a\0", "x"),
+        ("a", "\0"),
+        ("User", "x"),
+        ("_pq_.x", "1"),
+    ] {
+        let mut config = Config::new();
+        config.runtime_parameter(name, value);
+        assert!(config.validate().is_err(), "{name:?} {value:?}");
+    }
+}
+
+#[test]
+fn defaults_and_numbers() {
+    let config = Config::new();
+    assert_eq!(config.get_sslmode(), SslMode::Prefer);
+    assert_eq!(config.get_connect_timeout(), Some(Duration::from_secs(30)));
+    assert_eq!(config.get_max_protocol_version(), ProtocolVersion::V3_2);
+    assert!(config.get_keepalives() && config.get_sslsni());
+    assert_eq!(
+        read("sslrootcert=system").get_sslmode(),
+        SslMode::VerifyFull
+    );
+    for (text, time) in [("0", None), ("-1", None), ("1", Some(1)), (" 5 ", Some(5))] {
+        let mut config = Config::new();
+        config.set("connect_timeout", text).unwrap();
+        assert_eq!(config.get_connect_timeout(), time.map(Duration::from_secs));
+    }
+    let config = read("keepalives=0 keepalives_idle=0 keepalives_count=0 tcp_user_timeout=1500");
+    assert!(!config.get_keepalives());
+    assert_eq!(
+        (config.get_keepalives_idle(), config.get_keepalives_count()),
+        (None, None)
+    );
+    assert_eq!(
+        config.get_tcp_user_timeout(),
+        Some(Duration::from_millis(1500))
+    );
+    assert_eq!(read("statement_cache_size=0").get_statement_cache_size(), 0);
+}
+
+#[test]
+fn an_allow_list_holds_for_both_forms() {
+    let allowed = ["host", "sslmode"];
+    for text in [
+        "host=a requiressl=1",
+        "postgres://a?ssl=true",
+        "postgres://a",
+    ] {
+        assert!(Config::parse_allowing(text, &allowed).is_ok(), "{text}");
+    }
+    for text in [
+        "host=a user=x",
+        "postgres://u@a",
+        "postgres://a:1",
+        "postgres://a/db",
+        "postgres://a?pass%77ord=x",
+    ] {
+        let error = Config::parse_allowing(text, &allowed).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("is not allowed here: only host, sslmode"),
+            "{error}"
+        );
+    }
+    let error = Config::parse_allowing("", &["hots"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        r#"unknown keyword "hots" (did you mean "host"?)"#
+    );
+}
+
+#[test]
+fn debug_shows_no_secrets() {
+    let config = read("host=db password=hunter2 sslpassword=hunter3")
+        .resolve(&World::default())
+        .unwrap();
+    assert_eq!(
+        format!("{config:?}"),
+        r#"Config { host: "db", password: (..), sslpassword: (..), resolved: true }"#
+    );
+}
+
+#[test]
+fn every_keyword_is_once_in_the_table() {
+    for (number, keyword) in KEYWORDS.iter().enumerate() {
+        assert!(
+            KEYWORDS
+                .iter()
+                .skip(number + 1)
+                .all(|other| other.name != keyword.name)
+        );
+        assert!(keyword.get(&Config::new()).is_none(), "{}", keyword.name);
+    }
+}
