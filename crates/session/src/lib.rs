@@ -1,5 +1,6 @@
 //! One PostgreSQL session without sockets, clocks or threads.
 
+pub mod auth;
 pub mod config;
 mod error;
 pub mod limits;

@@ -50,6 +50,13 @@ pub const SCRAM_ITERATIONS: u32 = 100_000;
 /// Bytes of a SCRAM nonce or salt that we accept; PostgreSQL sends 24 and 24 in base64.
 pub const SCRAM_FIELD_BYTES: usize = 1_024;
 
+/// Keys derived for SCRAM that are remembered, 128 bytes each: one for each user, password and server. Past this the one
+/// that was not used for longest is forgotten, and derived again when it is needed.
+pub const SCRAM_KEYS: usize = 64;
+
+/// Bytes of a file with certificates or a key. Debian's file with every public authority has 220 KB.
+pub const CERTIFICATE_FILE_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Bytes of a command tag that we keep: `COMPLETION_TAG_BUFSIZE` in PostgreSQL is 64, its NUL included.
 pub const COMMAND_TAG_BYTES: usize = 63;
 
