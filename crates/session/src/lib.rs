@@ -6,7 +6,7 @@ mod error;
 pub mod limits;
 mod server_error;
 mod sqlstate;
-pub mod value;
+pub mod tls;
 
 pub use error::{Delivery, Error, ErrorKind, Result};
 pub use server_error::ServerError;

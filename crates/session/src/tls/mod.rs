@@ -1,0 +1,30 @@
+//! TLS as bytes in and bytes out: what to trust, who we are, and one connection's record layer.
+
+mod files;
+mod options;
+
+#[cfg(feature = "tls")]
+mod certificate;
+#[cfg(feature = "tls")]
+mod explain;
+#[cfg(feature = "tls")]
+mod settings;
+#[cfg(feature = "tls")]
+mod stream;
+#[cfg(feature = "tls")]
+mod verifier;
+#[cfg(not(feature = "tls"))]
+mod without;
+
+#[cfg(feature = "tls")]
+#[cfg(test)]
+mod tests;
+
+pub use files::TlsFiles;
+pub use options::{ClientCertificate, Root, TlsOptions, TlsVersion};
+#[cfg(feature = "tls")]
+pub use settings::TlsSettings;
+#[cfg(feature = "tls")]
+pub use stream::Tls;
+#[cfg(not(feature = "tls"))]
+pub use without::{Tls, TlsSettings};

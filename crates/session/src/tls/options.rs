@@ -1,0 +1,122 @@
+//! Everything about TLS that a user can choose, as plain data. Words and meanings are libpq's (manual, section 34.19).
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::auth::Secret;
+use crate::config::{SslMode, SslNegotiation};
+
+/// What TLS shall be like.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// What the server's certificate must prove.
+    pub sslmode: SslMode,
+    /// With [`SslNegotiation::Direct`] the server must have agreed to speak PostgreSQL (ALPN).
+    pub negotiation: SslNegotiation,
+    /// Which authorities are trusted.
+    pub root: Root,
+    /// Our own certificate, shown to a server that asks for one.
+    pub client: Option<ClientCertificate>,
+    /// Whether the host's name is sent in clear text with the first message (`sslsni`).
+    pub sni: bool,
+    /// The oldest version to use; `None` is the oldest that there is, TLS 1.2.
+    pub min_version: Option<TlsVersion>,
+    /// The newest version to use; `None` is the newest that there is, TLS 1.3.
+    pub max_version: Option<TlsVersion>,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            sslmode: SslMode::default(),
+            negotiation: SslNegotiation::default(),
+            root: Root::None,
+            client: None,
+            sni: true,
+            min_version: None,
+            max_version: None,
+        }
+    }
+}
+
+/// Which authorities are trusted. Where there are some the server's certificate is checked in every `sslmode`, as in libpq.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// None: `verify-ca` and `verify-full` cannot be had.
+    None,
+    /// Those of the operating system (`sslrootcert=system`).
+    System,
+    /// Those in a file.
+    Pem {
+        /// Its bytes.
+        pem: Vec<u8>,
+        /// Its name, for messages.
+        name: String,
+    },
+}
+
+/// A certificate of ours and the key that belongs to it, both in PEM.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// The certificate, followed by those that lead to its authority.
+    pub certificate: Vec<u8>,
+    /// Where it is from, for messages.
+    pub certificate_name: String,
+    /// The private key.
+    pub key: Secret,
+    /// Where it is from, for messages.
+    pub key_name: String,
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCertificate")
+            .field("certificate_name", &self.certificate_name)
+            .field("key_name", &self.key_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A version of TLS. Only the last two can be used; the others are words that a connection string may have as a minimum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.0.
+    V1_0,
+    /// TLS 1.1.
+    V1_1,
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+impl TlsVersion {
+    /// Every word that a connection string may use here. Upper and lower case are the same.
+    pub const WORDS: &'static [&'static str] = &["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+}
+
+impl FromStr for TlsVersion {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        let versions = [Self::V1_0, Self::V1_1, Self::V1_2, Self::V1_3];
+        Self::WORDS
+            .iter()
+            .zip(versions)
+            .find_map(|(known, version)| known.eq_ignore_ascii_case(word).then_some(version))
+            .ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_in_any_case() {
+        assert_eq!("tlsv1.2".parse(), Ok(TlsVersion::V1_2));
+        assert_eq!("TLSv1".parse(), Ok(TlsVersion::V1_0));
+        assert_eq!("SSLv3".parse::<TlsVersion>(), Err(()));
+        assert!(TlsVersion::V1_1 < TlsVersion::V1_3);
+    }
+}
