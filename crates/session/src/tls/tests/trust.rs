@@ -90,6 +90,16 @@ fn a_self_signed_certificate_may_be_its_own_root() {
     }
 }
 
+/// psql 15 refuses this as well: only a certificate that signed itself can stand for itself.
+#[test]
+fn a_signed_certificate_is_not_its_own_root() {
+    let ca = authority("ours");
+    let leaf = ca.sign(params(&["localhost"], "x"));
+    let verify = options(SslMode::VerifyCa, leaf.root());
+    let result = connect(&verify, &Site::new(&leaf), "localhost");
+    fails(result, ErrorKind::Tls, "not signed by an authority", "");
+}
+
 #[test]
 fn names_as_libpq_sees_them() {
     let ca = authority("ours");
