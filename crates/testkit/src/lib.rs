@@ -1,1 +1,49 @@
-//! Placeholder.
+//! A PostgreSQL to test against, made and thrown away; and peers that misbehave on request.
+//!
+//! * [`shared()`]: the default server that all tests of a run share. Take a [`Database`] of your own from it.
+//! * [`Cluster`]: a server for one test alone, with settings, `pg_hba` lines, TLS or a major version of its choice, that
+//!   may be stopped, killed and frozen.
+//! * [`Script`]: a peer that plays a dialog byte by byte, with [`backend`] to write its lines.
+//! * [`Proxy`]: something between client and server that cuts, resets, stalls and delays.
+//!
+//! Everything here blocks and uses plain threads, so that it serves tests of any kind, and depends on no other crate of
+//! this workspace. It is for Unix only.
+//!
+//! ```no_run
+//! let database = txpostgres_testkit::shared().database()?;
+//! database.sql("create table t (id int)")?;
+//! println!("connect to {}", database.dsn());
+//! # Ok::<(), txpostgres_testkit::SetupError>(())
+//! ```
+
+mod account;
+mod address;
+pub mod backend;
+mod builder;
+mod cluster;
+mod database;
+mod errand;
+mod fetch;
+mod install;
+mod places;
+mod player;
+mod proxy;
+mod script;
+mod scripted_server;
+mod setup_error;
+mod shared;
+mod template;
+mod tls;
+mod watchdog;
+
+pub use address::Address;
+pub use builder::Builder;
+pub use cluster::{Cluster, StopMode};
+pub use database::Database;
+pub use install::Install;
+pub use proxy::{Direction, Proxy};
+pub use script::Script;
+pub use scripted_server::{Mismatch, ScriptedServer};
+pub use setup_error::SetupError;
+pub use shared::{SERVER_VARIABLE, Shared, shared};
+pub use tls::{ClientFiles, TlsCertificates};
