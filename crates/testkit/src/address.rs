@@ -124,7 +124,8 @@ impl Address {
             .doing(|| format!("cannot run {sql:?} on the test server"))
     }
 
-    /// Runs the release's own `psql -At` with a connection string, to hear what libpq makes of it.
+    /// Runs the release's own `psql -At` with a connection string, to hear what libpq makes of it: of that alone, without
+    /// environment variables and files of whoever runs the test.
     pub fn psql(&self, conninfo: &str, sql: &str) -> Result<Output, SetupError> {
         let program = self.bin_dir.join("psql");
         let mut command = Command::new(&program);

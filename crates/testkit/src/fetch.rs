@@ -93,7 +93,7 @@ fn unpack(version: &str, work: &Path, home: &Path) -> Result<(), SetupError> {
     let tree = work.join("tree");
     fs::create_dir_all(&tree).doing(|| format!("cannot create {}", tree.display()))?;
     run(Command::new("tar")
-        .arg("-xzf")
+        .args(["--no-same-owner", "-xzf"])
         .arg(archive)
         .arg("-C")
         .arg(&tree))?;

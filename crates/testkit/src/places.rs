@@ -15,6 +15,9 @@ use crate::setup_error::{Doing, SetupError};
 const SOCKET_PATH_LIMIT: usize = 103;
 const SOCKET_NAME: &str = "/.s.PGSQL.65535";
 
+/// Names the kit's own folder, which is `testkit` in cargo's target folder if this is not set.
+const FOLDER_VARIABLE: &str = "TXPOSTGRES_TESTKIT_DIR";
+
 /// Cargo's target folder: cargo leaves a `CACHEDIR.TAG` in it, and test binaries lie below it.
 fn target() -> PathBuf {
     let executable = std::env::current_exe().unwrap_or_default();
@@ -36,7 +39,8 @@ fn target() -> PathBuf {
 
 /// `target/testkit`: templates, what was fetched, and which server is shared.
 pub(crate) fn kit() -> Result<PathBuf, SetupError> {
-    let path = target().join("testkit");
+    let named = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
+    let path = named.unwrap_or_else(|| target().join("testkit"));
     fs::create_dir_all(&path).doing(|| format!("cannot create {}", path.display()))?;
     path.canonicalize()
         .doing(|| format!("cannot find {}", path.display()))

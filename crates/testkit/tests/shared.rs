@@ -9,6 +9,7 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,11 +36,12 @@ fn every_database_is_ones_own_and_goes_away() {
     assert_eq!(shared().sql(&count).unwrap(), "0");
 }
 
-/// Processes without the address of the run's server find each other's.
-fn another_process() -> (Child, String) {
+/// Processes without the address of the run's server find each other's, in a kit's folder of their own.
+fn another_process(kit: &Path) -> (Child, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--nocapture", "child_that_joins"])
         .env_remove(SERVER_VARIABLE)
+        .env("TXPOSTGRES_TESTKIT_DIR", kit)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -54,8 +56,11 @@ fn another_process() -> (Child, String) {
 
 #[test]
 fn processes_share_one_server_and_the_last_one_takes_it_along() {
+    let kit = std::env::temp_dir().join(format!("txpg-kit-{}", std::process::id()));
     let children: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(another_process)).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| another_process(&kit)))
+            .collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap())
@@ -66,8 +71,7 @@ fn processes_share_one_server_and_the_last_one_takes_it_along() {
     let [folder] = folders.as_slice() else {
         panic!("{folders:?}")
     };
-    let folder = std::path::Path::new(folder);
-    let count = children.len();
+    let folder = Path::new(folder);
     for (number, (mut child, _)) in children.into_iter().enumerate() {
         assert!(folder.exists());
         if number % 2 == 0 {
@@ -76,19 +80,15 @@ fn processes_share_one_server_and_the_last_one_takes_it_along() {
             child.stdin.take().unwrap().write_all(b"\n").unwrap();
         }
         child.wait().unwrap();
-        if number + 1 < count {
-            thread::sleep(Duration::from_millis(100));
-        }
     }
     let began = Instant::now();
-    // Another test of this run may have a share in it too.
-    if std::env::var_os("TXPOSTGRES_TESTKIT_ALONE").is_some() {
-        while folder.exists() && began.elapsed() < Duration::from_secs(30) {
-            thread::sleep(Duration::from_millis(50));
-        }
-        assert!(!folder.exists());
-        eprintln!("gone {:?} after the last user", began.elapsed());
+    // It is kept for some seconds, for somebody who may come.
+    while folder.exists() && began.elapsed() < Duration::from_secs(30) {
+        thread::sleep(Duration::from_millis(50));
     }
+    assert!(!folder.exists());
+    eprintln!("gone {:?} after the last user", began.elapsed());
+    std::fs::remove_dir_all(&kit).unwrap();
 }
 
 #[test]
