@@ -1,2 +1,46 @@
-//! The commands of this repository.
-fn main() {}
+//! The commands of this repository, for people and for machines: `cargo xtask demo`, `test`, `tidy` and `check`.
+
+mod arrows;
+mod check;
+mod code;
+mod demo;
+mod run;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or on yours
+cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
+cargo xtask tidy                who may know whom, as ARCHITECTURE.md says
+cargo xtask check               formatting, lints and documentation";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["demo"] => demo::demo(None),
+        ["demo", "--dsn", dsn] => demo::demo(Some(dsn)),
+        ["demo", option] if option.starts_with("--dsn=") => {
+            demo::demo(option.strip_prefix("--dsn="))
+        }
+        ["test"] => test::test(&[]),
+        ["test", "--", rest @ ..] => test::test(rest),
+        ["tidy"] => tidy::tidy(),
+        ["check"] => check::check(),
+        ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        [] => Err(HELP.to_owned()),
+        _ => Err(format!("what is {:?}?\n{HELP}", arguments.join(" "))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(complaint) => {
+            eprintln!("{complaint}");
+            ExitCode::FAILURE
+        }
+    }
+}

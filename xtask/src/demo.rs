@@ -1,0 +1,45 @@
+//! A tour of the library for somebody who has just cloned the repository.
+
+use std::time::Instant;
+
+use txpostgres_testkit::Cluster;
+
+use crate::run::{cargo, seconds, succeed};
+
+const TOUR: [&str; 4] = ["-p", "txpostgres", "--example", "tour"];
+
+/// Runs `examples/tour.rs` on the given server, or on one that is thrown away afterwards.
+pub(crate) fn demo(dsn: Option<&str>) -> Result<(), String> {
+    // Not a release build: from an empty target folder that takes far longer than the tour.
+    println!("Building the tour. The first time takes a minute or two.");
+    succeed(&mut cargo(["build", "--quiet"].into_iter().chain(TOUR)))?;
+    let began = Instant::now();
+    let cluster = match dsn {
+        Some(_) => None,
+        None => Some(
+            Cluster::builder()
+                .start()
+                .map_err(|error| error.to_string())?,
+        ),
+    };
+    let own = cluster.as_ref().map(|cluster| cluster.dsn());
+    if let Some(cluster) = &cluster {
+        let took = seconds(began.elapsed());
+        println!(
+            "A throw-away PostgreSQL {} is up after {took}.\n",
+            cluster.major()
+        );
+    }
+    let dsn = dsn.or(own.as_deref()).unwrap_or_default();
+    succeed(&mut cargo(
+        ["run", "--quiet"]
+            .into_iter()
+            .chain(TOUR)
+            .chain(["--", dsn]),
+    ))?;
+    if cluster.is_some() {
+        drop(cluster);
+        println!("\nThe server is gone again, with everything in it.");
+    }
+    Ok(())
+}

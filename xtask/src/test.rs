@@ -1,0 +1,73 @@
+//! Every test of the workspace, with all set-up.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use txpostgres_testkit::{SERVER_VARIABLE, Shared};
+
+use crate::run::{cargo, seconds, succeed};
+use crate::tidy;
+
+/// Runs everything, whatever fails on the way, and ends with what did. With arguments, only the runner they are for.
+pub(crate) fn test(arguments: &[&str]) -> Result<(), String> {
+    let began = Instant::now();
+    let server = Shared::join().map_err(|error| error.to_string())?;
+    println!(
+        "test: PostgreSQL {} on port {} is up after {}",
+        server.major(),
+        server.port(),
+        seconds(began.elapsed())
+    );
+    let variable = server.variable();
+    let mut failures = Vec::new();
+    let mut parts = Vec::new();
+    let mut part = |name: &'static str, result: Result<(), String>| {
+        parts.push(name);
+        failures.extend(
+            result
+                .err()
+                .map(|reason| format!("test: {name} failed: {reason}")),
+        );
+    };
+    if arguments.is_empty() {
+        part("tidy", tidy::tidy());
+        let documented = ["test", "--doc", "--workspace", "--all-features"];
+        part(
+            "documentation",
+            succeed(cargo(documented).env(SERVER_VARIABLE, &variable)),
+        );
+    }
+    let runner: &[&str] = if has_nextest() {
+        &["nextest", "run"]
+    } else {
+        &["test", "--all-targets"]
+    };
+    let everything = runner
+        .iter()
+        .chain(&["--workspace", "--all-features"])
+        .chain(arguments);
+    part(
+        "tests",
+        succeed(cargo(everything.copied()).env(SERVER_VARIABLE, &variable)),
+    );
+    let took = seconds(began.elapsed());
+    if failures.is_empty() {
+        println!("test: {} passed in {took}", parts.join(", "));
+        return Ok(());
+    }
+    failures.push(format!(
+        "test: {} of {} parts failed in {took}",
+        failures.len(),
+        parts.len()
+    ));
+    Err(failures.join("\n"))
+}
+
+fn has_nextest() -> bool {
+    let mut asking = cargo(["nextest", "--version"]);
+    asking
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}

@@ -1,0 +1,132 @@
+//! Whether the house is as it was drawn: reads the workspace and holds it against the rules in `arrows`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::arrows::{Dependency, Package, wrong_dependencies, wrong_words};
+use crate::run::{cargo, root};
+
+/// Tells every breach, not only the first.
+pub(crate) fn tidy() -> Result<(), String> {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (package, folder) in packages()? {
+        wrong.extend(wrong_dependencies(&package));
+        for path in sources(&folder)? {
+            let source = fs::read_to_string(&path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            let shown = path
+                .strip_prefix(root())
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
+            wrong.extend(wrong_words(&package.name, &shown, &source));
+            count += 1;
+        }
+    }
+    if wrong.is_empty() {
+        println!("tidy: every arrow of {count} files points the right way");
+        return Ok(());
+    }
+    Err(wrong.join("\n"))
+}
+
+fn packages() -> Result<Vec<(Package, PathBuf)>, String> {
+    let output = cargo(["metadata", "--no-deps", "--format-version", "1"]).output();
+    let output = output.map_err(|error| format!("cargo metadata: {error}"))?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("cargo metadata: {error}"))?;
+    let list = |value: &Value, name| {
+        value
+            .get(name)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let text = |value: &Value, name| {
+        value
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let packages: Vec<_> = list(&metadata, "packages")
+        .iter()
+        .map(|package| {
+            let dependencies = list(package, "dependencies");
+            let dependency = |value: &Value| Dependency {
+                name: text(value, "name"),
+                for_tests: text(value, "kind") == "dev",
+            };
+            let found = Package {
+                name: text(package, "name"),
+                // An empty list of registries means `publish = false`.
+                is_published: package.get("publish").is_none_or(Value::is_null),
+                dependencies: dependencies.iter().map(dependency).collect(),
+            };
+            let manifest = PathBuf::from(text(package, "manifest_path"));
+            (
+                found,
+                manifest.parent().map(Path::to_owned).unwrap_or_default(),
+            )
+        })
+        .collect();
+    if packages.is_empty() {
+        Err("cargo metadata tells of no package".to_owned())
+    } else {
+        Ok(packages)
+    }
+}
+
+/// All Rust files below a package's folder.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        let entries =
+            fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() && entry.file_name() != "target" {
+                open.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_is_read() {
+        let packages = packages().unwrap();
+        let (session, folder) = packages
+            .iter()
+            .find(|(package, _)| package.name == "txpostgres-session")
+            .unwrap();
+        assert!(session.is_published);
+        assert!(
+            sources(folder)
+                .unwrap()
+                .iter()
+                .any(|path| path.ends_with("src/lib.rs"))
+        );
+        let (kit, _) = packages
+            .iter()
+            .find(|(package, _)| package.name == "txpostgres-testkit")
+            .unwrap();
+        assert!(!kit.is_published);
+    }
+
+    #[test]
+    fn the_house_is_tidy() {
+        tidy().unwrap();
+    }
+}
