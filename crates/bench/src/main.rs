@@ -1,0 +1,36 @@
+//! How fast we are beside the peers, and beside a bare socket: `bench help` lists the commands.
+//!
+//! Each figure in `docs/performance.md` comes from one of these commands, and the commands are
+//! written beside the figures.
+
+// Counts become ratios; a count that f64 cannot hold exactly is larger than any printed here.
+#![allow(clippy::cast_precision_loss)]
+
+mod arguments;
+mod commands;
+mod contenders;
+mod fake_server;
+mod frames;
+mod pinning;
+mod runtime;
+mod stopwatch;
+mod strace;
+mod table;
+mod target;
+mod valgrind;
+mod workload_a;
+
+use std::process::ExitCode;
+
+/// Anything that went wrong; a measuring program has nobody to tell it to but the person who runs it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    match commands::run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
