@@ -1,0 +1,136 @@
+//! What is to leave, and how much of it has: the ground for saying whether the server got a request.
+//!
+//! Positions count plaintext bytes since the session began. Under TLS the bytes that leave are others, so each chunk that
+//! was encrypted remembers which plaintext it carries.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Encoded and not yet handed to the driver.
+    pending: BytesMut,
+    /// Position behind the last byte handed out.
+    handed: u64,
+    /// Position behind the last byte that left.
+    left: u64,
+    /// Under TLS: chunks handed out, the oldest first.
+    chunks: VecDeque<Chunk>,
+    /// Under TLS: ciphertext bytes handed out and left.
+    cipher_handed: u64,
+    cipher_left: u64,
+}
+
+/// Some plaintext that was encrypted together.
+#[derive(Debug)]
+struct Chunk {
+    /// Where its ciphertext begins.
+    cipher_start: u64,
+    /// Where its plaintext ends.
+    plain_end: u64,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Where messages are appended.
+    pub(crate) fn pending(&mut self) -> &mut BytesMut {
+        &mut self.pending
+    }
+
+    /// The position behind what has been appended so far.
+    pub(crate) fn end(&self) -> u64 {
+        self.handed + self.pending.len() as u64
+    }
+
+    /// Hands out everything, to be sent as it is.
+    pub(crate) fn take_plain(&mut self, into: &mut BytesMut) {
+        self.handed = self.end();
+        if into.is_empty() {
+            std::mem::swap(&mut self.pending, into);
+        } else {
+            into.extend_from_slice(&self.pending);
+        }
+        self.pending.clear();
+    }
+
+    /// Hands out up to `limit` bytes of plaintext, to be encrypted; say with [`encrypted`](Self::encrypted) what became of it.
+    pub(crate) fn take_chunk(&mut self, limit: usize) -> BytesMut {
+        let chunk = self.pending.split_to(self.pending.len().min(limit));
+        self.handed += chunk.len() as u64;
+        chunk
+    }
+
+    /// `ciphertext` bytes are to leave that carry no request.
+    pub(crate) fn handshake(&mut self, ciphertext: usize) {
+        self.cipher_handed += ciphertext as u64;
+    }
+
+    /// `ciphertext` bytes are to leave that carry the plaintext handed out so far.
+    pub(crate) fn encrypted(&mut self, ciphertext: usize) {
+        self.chunks.push_back(Chunk { cipher_start: self.cipher_handed, plain_end: self.handed });
+        self.cipher_handed += ciphertext as u64;
+    }
+
+    /// The driver sent `count` bytes, as they were handed out.
+    pub(crate) fn sent_plain(&mut self, count: usize) {
+        self.left = self.handed.min(self.left + count as u64);
+    }
+
+    /// The driver sent `count` bytes of ciphertext. A chunk of which any byte left counts as left: the server may have
+    /// decrypted its first records.
+    pub(crate) fn sent_encrypted(&mut self, count: usize) {
+        self.cipher_left += count as u64;
+        while let Some(chunk) = self.chunks.front() {
+            if chunk.cipher_start >= self.cipher_left {
+                break;
+            }
+            self.left = self.left.max(chunk.plain_end);
+            self.chunks.pop_front();
+        }
+    }
+
+    /// Whether the byte before this position has left.
+    pub(crate) fn has_left(&self, position: u64) -> bool {
+        self.left >= position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_has_left_in_plain() {
+        let mut outbox = Outbox::default();
+        outbox.pending().extend_from_slice(b"0123456789");
+        let mut out = BytesMut::new();
+        outbox.take_plain(&mut out);
+        outbox.pending().extend_from_slice(b"abc");
+        assert_eq!(outbox.end(), 13);
+        outbox.sent_plain(4);
+        assert!(outbox.has_left(4) && !outbox.has_left(5));
+        outbox.sent_plain(6);
+        assert!(outbox.has_left(10) && !outbox.has_left(11));
+    }
+
+    #[test]
+    fn counts_an_encrypted_chunk_from_its_first_byte() {
+        let mut outbox = Outbox::default();
+        outbox.pending().extend_from_slice(b"0123456789");
+        assert_eq!(outbox.take_chunk(4).len(), 4);
+        outbox.encrypted(30);
+        assert_eq!(outbox.take_chunk(100).len(), 6);
+        outbox.encrypted(40);
+        assert!(!outbox.has_left(1));
+        outbox.sent_encrypted(1);
+        assert!(outbox.has_left(4) && !outbox.has_left(5));
+        outbox.sent_encrypted(29);
+        assert!(!outbox.has_left(5));
+        outbox.sent_encrypted(1);
+        assert!(outbox.has_left(10));
+    }
+}

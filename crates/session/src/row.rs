@@ -1,0 +1,332 @@
+//! One row, its columns, and a value read as the type that was asked for.
+
+use std::fmt;
+
+use postgres_types::{FromSql, Type};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Reader, violation};
+
+/// How values of a column travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Format {
+    /// As PostgreSQL prints it.
+    #[default]
+    Text,
+    /// In the type's own binary form.
+    Binary,
+}
+
+/// A column of a result (manual, section 54.7, `RowDescription`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    name: String,
+    table_oid: u32,
+    column_number: i16,
+    ty: Type,
+    type_size: i16,
+    type_modifier: i32,
+    format: Format,
+}
+
+impl Column {
+    /// Its name or alias.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its type. A type that PostgreSQL does not come with is known by its OID only.
+    pub fn type_(&self) -> &Type {
+        &self.ty
+    }
+
+    /// The table it was read from, if it is a plain column of one.
+    pub fn table_oid(&self) -> Option<u32> {
+        (self.table_oid != 0).then_some(self.table_oid)
+    }
+
+    /// Its number in that table, the first being 1.
+    pub fn column_number(&self) -> Option<i16> {
+        (self.column_number != 0).then_some(self.column_number)
+    }
+
+    /// The size of its type in bytes, negative for types of variable width.
+    pub fn type_size(&self) -> i16 {
+        self.type_size
+    }
+
+    /// The type's modifier, such as the limit of a `varchar(n)`; -1 for none.
+    pub fn type_modifier(&self) -> i32 {
+        self.type_modifier
+    }
+
+    /// How its values travel.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The same column, its values in binary: a statement's description says text, the execution asks for binary.
+    pub(crate) fn in_binary(mut self) -> Self {
+        self.format = Format::Binary;
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(name: &str, ty: Type) -> Self {
+        Self {
+            name: name.into(),
+            table_oid: 0,
+            column_number: 0,
+            ty,
+            type_size: -1,
+            type_modifier: -1,
+            format: Format::Binary,
+        }
+    }
+}
+
+/// The type of this OID; one that does not come with PostgreSQL is named by its number.
+pub(crate) fn type_of(oid: u32) -> Type {
+    Type::from_oid(oid).unwrap_or_else(|| {
+        Type::new(format!("oid {oid}"), oid, postgres_types::Kind::Simple, String::new())
+    })
+}
+
+/// Reads a `RowDescription`.
+pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
+    let mut reader = Reader::new(body, "RowDescription");
+    let count = reader.u16()?;
+    // Nothing is reserved for the count: each column takes 19 bytes at least, which have to be there.
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        columns.push(Column {
+            name: reader.text()?.into_owned(),
+            table_oid: reader.u32()?,
+            column_number: reader.i16()?,
+            ty: type_of(reader.u32()?),
+            type_size: reader.i16()?,
+            type_modifier: reader.i32()?,
+            format: match reader.i16()? {
+                0 => Format::Text,
+                1 => Format::Binary,
+                other => {
+                    return Err(violation(format!(
+                        "the server announced a column in format {other}"
+                    )));
+                }
+            },
+        });
+    }
+    reader.end()?;
+    Ok(columns)
+}
+
+/// What names a column: its number, the first being 0, or its name.
+pub trait ColumnIndex: fmt::Display {
+    /// The number of the column meant, if there is one. The first of several columns with the same name.
+    fn find(&self, columns: &[Column]) -> Option<usize>;
+}
+
+impl ColumnIndex for usize {
+    fn find(&self, columns: &[Column]) -> Option<usize> {
+        (*self < columns.len()).then_some(*self)
+    }
+}
+
+impl ColumnIndex for str {
+    fn find(&self, columns: &[Column]) -> Option<usize> {
+        columns.iter().position(|column| column.name == self)
+    }
+}
+
+impl ColumnIndex for String {
+    fn find(&self, columns: &[Column]) -> Option<usize> {
+        ColumnIndex::find(self.as_str(), columns)
+    }
+}
+
+impl<I: ColumnIndex + ?Sized> ColumnIndex for &I {
+    fn find(&self, columns: &[Column]) -> Option<usize> {
+        (**self).find(columns)
+    }
+}
+
+/// One row. It borrows from its [`Rows`](crate::Rows); a value is read when asked for.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    columns: &'a [Column],
+    bytes: &'a [u8],
+    values: &'a [u32],
+    number: usize,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new(
+        columns: &'a [Column],
+        bytes: &'a [u8],
+        values: &'a [u32],
+        number: usize,
+    ) -> Self {
+        Self { columns, bytes, values, number }
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &'a [Column] {
+        self.columns
+    }
+
+    /// How many values it has.
+    pub fn len(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    /// Its number in the result, the first being 0.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The value of a column, as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] when there is no such column, its type does not fit `T`, it is NULL and `T` is not an
+    /// `Option`, or its bytes are not a value of its type. The message names the column, its type and the row.
+    #[inline]
+    pub fn get<T: FromSql<'a>>(&self, column: impl ColumnIndex) -> Result<T> {
+        let Some(index) = column.find(self.columns) else {
+            return Err(self.no_such_column(&column));
+        };
+        let (Some(described), Some(value)) = (self.columns.get(index), self.raw_at(index)) else {
+            return Err(self.no_such_column(&column));
+        };
+        // Text reads as text whatever the type: that is how several statements at once are answered.
+        let ty = match described.format {
+            Format::Binary => &described.ty,
+            Format::Text => &Type::TEXT,
+        };
+        if !T::accepts(ty) {
+            return Err(
+                self.refuse(index, &format!("does not read as {}", std::any::type_name::<T>()))
+            );
+        }
+        let Some(value) = value else {
+            return T::from_sql_null(ty).map_err(|_| {
+                self.refuse(
+                    index,
+                    &format!("is NULL; read it as Option<{}>", std::any::type_name::<T>()),
+                )
+            });
+        };
+        crate::value::verify(ty, value)
+            .map_err(|e| self.refuse(index, &format!("is damaged: {e}")))?;
+        T::from_sql(ty, value).map_err(|source| {
+            self.refuse(index, &format!("does not read as {}", std::any::type_name::<T>()))
+                .with_source(source)
+        })
+    }
+
+    /// The bytes of a column's value as the server sent them, `None` for NULL.
+    pub fn raw(&self, column: impl ColumnIndex) -> Result<Option<&'a [u8]>> {
+        column
+            .find(self.columns)
+            .and_then(|index| self.raw_at(index))
+            .ok_or_else(|| self.no_such_column(&column))
+    }
+
+    #[inline]
+    fn raw_at(&self, index: usize) -> Option<Option<&'a [u8]>> {
+        let start = *self.values.get(index)? as usize;
+        let (length, rest) = self.bytes.get(start..)?.split_first_chunk::<4>()?;
+        match usize::try_from(i32::from_be_bytes(*length)) {
+            Ok(length) => rest.get(..length).map(Some),
+            Err(_) => Some(None),
+        }
+    }
+
+    #[cold]
+    fn no_such_column(&self, column: &impl ColumnIndex) -> Error {
+        let names: Vec<&str> = self.columns.iter().map(Column::name).collect();
+        Error::new(
+            ErrorKind::Decode,
+            format!("the row has no column {column}; its columns are: {}", names.join(", ")),
+        )
+        .with_delivery(crate::error::Delivery::Answered)
+    }
+
+    #[cold]
+    fn refuse(&self, index: usize, why: &str) -> Error {
+        let (name, ty) = self
+            .columns
+            .get(index)
+            .map_or(("?", "?"), |column| (column.name.as_str(), column.ty.name()));
+        Error::new(
+            ErrorKind::Decode,
+            format!("column {index} \"{name}\" ({ty}) of row {} {why}", self.number),
+        )
+        .with_delivery(crate::error::Delivery::Answered)
+    }
+}
+
+impl fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("number", &self.number)
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_refuses_descriptions() {
+        let mut body = b"\0\x01id\0".to_vec();
+        body.extend_from_slice(&16384_u32.to_be_bytes());
+        body.extend_from_slice(&3_i16.to_be_bytes());
+        body.extend_from_slice(&23_u32.to_be_bytes());
+        body.extend_from_slice(&4_i16.to_be_bytes());
+        body.extend_from_slice(&(-1_i32).to_be_bytes());
+        body.extend_from_slice(&1_i16.to_be_bytes());
+        let columns = read_columns(&body).unwrap();
+        let column = columns.first().unwrap();
+        assert_eq!((column.name(), column.type_()), ("id", &Type::INT4));
+        assert_eq!((column.table_oid(), column.column_number()), (Some(16384), Some(3)));
+        for cut in 0..body.len() {
+            assert!(read_columns(&body[..cut]).is_err());
+        }
+        *body.last_mut().unwrap() = 7;
+        assert!(read_columns(&body).unwrap_err().to_string().contains("format 7"));
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_value() {
+        let columns = [Column::for_test("n", Type::INT4), Column::for_test("t", Type::TEXT)];
+        let bytes = b"\0\0\0\x03abc\xff\xff\xff\xff";
+        let row = Row::new(&columns, bytes, &[0, 7], 4);
+        let text = |result: Result<()>| result.unwrap_err().to_string();
+        assert_eq!(
+            text(row.get::<&str>("n").map(drop)),
+            "column 0 \"n\" (int4) of row 4 does not read as &str"
+        );
+        assert_eq!(
+            text(row.get::<i32>("n").map(drop)),
+            "column 0 \"n\" (int4) of row 4 does not read as i32: invalid buffer size"
+        );
+        assert_eq!(
+            text(row.get::<String>(1).map(drop)),
+            "column 1 \"t\" (text) of row 4 is NULL; read it as Option<alloc::string::String>"
+        );
+        assert_eq!(row.get::<Option<&str>>(1).unwrap(), None);
+        assert_eq!(
+            text(row.get::<i32>("x").map(drop)),
+            "the row has no column x; its columns are: n, t"
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! The rows of one answer: batches that share a buffer, offsets instead of copies, decoded when asked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::limits;
+use crate::row::{Column, Row};
+use crate::wire::{HEADER, Message, Reader, Trust, split_message, violation};
+
+/// Rows whose messages lay side by side: their bytes, and where each value begins.
+#[derive(Clone, Default)]
+pub(crate) struct Batch {
+    /// `DataRow` messages as they came.
+    bytes: Vec<u8>,
+    /// For each value of each row the offset of its length word in `bytes`.
+    values: Vec<u32>,
+    rows: usize,
+}
+
+/// A batch is added to while it is below this: 32 KiB. Then many small reads do not make many small batches.
+const BATCH_BYTES: usize = 32 * 1024;
+
+/// A row that arrives in its own buffer keeps it from here on (64 KiB) instead of being copied.
+pub(crate) const OWN_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The rows of one result, in the order of the server.
+///
+/// ```no_run
+/// # fn show(rows: &txpostgres_session::Rows) -> txpostgres_session::Result<()> {
+/// for row in rows {
+///     let id: i64 = row.get("id")?;
+///     let name: Option<&str> = row.get(1)?;
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Default)]
+pub struct Rows {
+    columns: Option<Arc<[Column]>>,
+    batches: Vec<Batch>,
+    len: usize,
+}
+
+impl Rows {
+    pub(crate) fn new(columns: Option<Arc<[Column]>>) -> Self {
+        Self { columns, batches: Vec::new(), len: 0 }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The columns; empty when the statement returns no rows at all.
+    pub fn columns(&self) -> &[Column] {
+        self.columns.as_deref().unwrap_or(&[])
+    }
+
+    /// The row of this number, the first being 0.
+    pub fn get(&self, number: usize) -> Option<Row<'_>> {
+        let mut before = 0;
+        for batch in &self.batches {
+            if number < before + batch.rows {
+                return self.row(batch, number - before, number);
+            }
+            before += batch.rows;
+        }
+        None
+    }
+
+    /// The first row.
+    pub fn first(&self) -> Option<Row<'_>> {
+        self.get(0)
+    }
+
+    /// The rows in order.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { rows: self, batch: 0, within: 0, number: 0 }
+    }
+
+    fn row<'a>(&'a self, batch: &'a Batch, within: usize, number: usize) -> Option<Row<'a>> {
+        let columns = self.columns();
+        let start = within * columns.len();
+        let values = batch.values.get(start..start + columns.len())?;
+        Some(Row::new(columns, &batch.bytes, values, number))
+    }
+
+    fn column_count(&self) -> Result<usize> {
+        match &self.columns {
+            Some(columns) => Ok(columns.len()),
+            None => Err(violation("the server sent a row and described no columns")),
+        }
+    }
+
+    /// Takes the `DataRow` messages at the beginning of `input`, as many as are complete; gives back what follows them.
+    pub(crate) fn take_run<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
+        let columns = self.column_count()?;
+        if self.batches.last().is_none_or(|batch| batch.bytes.len() >= BATCH_BYTES) {
+            self.batches.push(Batch::default());
+        }
+        let Some(batch) = self.batches.last_mut() else {
+            return Ok(input);
+        };
+        let before = batch.rows;
+        let mut rest = input;
+        let mut offset = batch.bytes.len();
+        while rest.first() == Some(&b'D') {
+            let Some((message, after)) = split_message(rest, Trust::Server)? else {
+                break;
+            };
+            batch.index(message.body, offset + HEADER, columns)?;
+            offset += HEADER + message.body.len();
+            rest = after;
+        }
+        let run = input.len() - rest.len();
+        batch.bytes.extend_from_slice(input.get(..run).unwrap_or(&[]));
+        self.len += batch.rows - before;
+        Ok(rest)
+    }
+
+    /// Takes one complete `DataRow` message together with its buffer.
+    pub(crate) fn take_buffer(&mut self, bytes: Vec<u8>) -> Result<()> {
+        let columns = self.column_count()?;
+        let mut batch = Batch::default();
+        if let Some((Message { body, .. }, _)) = split_message(&bytes, Trust::Server)? {
+            batch.index(body, HEADER, columns)?;
+        }
+        self.len += batch.rows;
+        batch.bytes = bytes;
+        self.batches.push(batch);
+        Ok(())
+    }
+}
+
+/// Passes over the `DataRow` messages at the beginning of `input`, as many as are complete.
+pub(crate) fn skip_rows(mut input: &[u8]) -> Result<&[u8]> {
+    while input.first() == Some(&b'D') {
+        let Some((_, after)) = split_message(input, Trust::Server)? else {
+            break;
+        };
+        input = after;
+    }
+    Ok(input)
+}
+
+impl Batch {
+    /// Checks one row's body and notes where its values are; `base` is the body's place in `bytes`.
+    fn index(&mut self, body: &[u8], base: usize, columns: usize) -> Result<()> {
+        let mut reader = Reader::new(body, "DataRow");
+        let count = usize::from(reader.u16()?);
+        if count != columns {
+            return Err(violation(format!(
+                "the server sent a row of {count} values for {columns} columns"
+            )));
+        }
+        self.values.reserve(count);
+        let mut at = 2;
+        for _ in 0..count {
+            let length = reader.i32()?;
+            // Bounded by `limits::MESSAGE_BYTES` and the size of a batch.
+            let offset = u32::try_from(base + at)
+                .map_err(|_| violation("the server sent more than fits into one batch"))?;
+            self.values.push(offset);
+            at += 4;
+            match usize::try_from(length) {
+                Ok(length) if length <= limits::MESSAGE_BYTES => {
+                    reader.skip(length)?;
+                    at += length;
+                }
+                Err(_) if length == -1 => {}
+                _ => {
+                    return Err(violation(format!("the server sent a value of {length} bytes")));
+                }
+            }
+        }
+        reader.end()?;
+        self.rows += 1;
+        Ok(())
+    }
+}
+
+impl<'a> IntoIterator for &'a Rows {
+    type Item = Row<'a>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values may be secrets: say only how many there are.
+        f.debug_struct("Rows").field("len", &self.len).field("columns", &self.columns()).finish()
+    }
+}
+
+/// Iterates over [`Rows`].
+#[derive(Debug, Clone)]
+pub struct Iter<'a> {
+    rows: &'a Rows,
+    batch: usize,
+    within: usize,
+    number: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Row<'a>;
+
+    fn next(&mut self) -> Option<Row<'a>> {
+        loop {
+            let batch = self.rows.batches.get(self.batch)?;
+            if self.within < batch.rows {
+                let row = self.rows.row(batch, self.within, self.number);
+                self.within += 1;
+                self.number += 1;
+                return row;
+            }
+            self.batch += 1;
+            self.within = 0;
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.rows.len - self.number;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use postgres_types::Type;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn rows(columns: usize) -> Rows {
+        let columns: Vec<Column> =
+            (0..columns).map(|n| Column::for_test(&format!("c{n}"), Type::BYTEA)).collect();
+        Rows::new(Some(columns.into()))
+    }
+
+    fn data_row(values: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut body = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
+        for value in values {
+            match value {
+                None => body.extend_from_slice(&(-1_i32).to_be_bytes()),
+                Some(value) => {
+                    body.extend_from_slice(&i32::try_from(value.len()).unwrap().to_be_bytes());
+                    body.extend_from_slice(value);
+                }
+            }
+        }
+        message(&body)
+    }
+
+    fn message(body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![b'D'];
+        bytes.extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn takes_runs_and_buffers() {
+        let mut rows = rows(2);
+        let mut input = data_row(&[Some(b"a"), None]);
+        input.extend(data_row(&[Some(b""), Some(b"bc")]));
+        input.extend(b"C\0");
+        assert_eq!(rows.take_run(&input).unwrap(), b"C\0");
+        rows.take_buffer(data_row(&[None, Some(b"own")])).unwrap();
+        assert_eq!(rows.take_run(&data_row(&[None, None])).unwrap(), b"");
+        assert_eq!(rows.len(), 4);
+        let seen: Vec<(Option<&[u8]>, Option<&[u8]>)> =
+            rows.iter().map(|row| (row.get(0).unwrap(), row.get("c1").unwrap())).collect();
+        assert_eq!(
+            seen,
+            [
+                (Some(&b"a"[..]), None),
+                (Some(b""), Some(&b"bc"[..])),
+                (None, Some(b"own")),
+                (None, None)
+            ]
+        );
+        assert!(rows.get(3).is_some() && rows.get(4).is_none());
+    }
+
+    #[test]
+    fn refuses_rows_that_lie() {
+        // pgproto3's CVE-2026-4427: lengths below -1; RUSTSEC-2026-0178: more or fewer values than columns.
+        let bodies: &[&[u8]] = &[
+            b"",
+            b"\0",
+            b"\0\x01",
+            b"\0\x02\0\0\0\0\0\0\0\0",
+            b"\0\0",
+            b"\0\x01\0\0\0\x02x",
+            b"\0\x01\0\0\0\x01xy",
+            b"\0\x01\xff\xff\xff\xfe",
+            b"\0\x01\x80\0\0\0",
+            b"\0\x01\x7f\xff\xff\xff",
+            b"\xff\xff",
+        ];
+        for body in bodies {
+            let error = rows(1).take_run(&message(body)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{body:?}");
+            assert!(rows(1).take_buffer(message(body)).is_err());
+        }
+    }
+
+    #[test]
+    fn rows_without_columns_are_counted() {
+        let mut rows = rows(0);
+        let mut input = message(b"\0\0");
+        input.extend(message(b"\0\0"));
+        rows.take_run(&input).unwrap();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows.iter().count(), 2);
+    }
+}

@@ -1,0 +1,267 @@
+//! From bytes to messages: where one ends and the next begins, with every length checked before anything is done with it.
+//!
+//! A message is a tag, a length that counts itself, and a body (manual, section 54.2.1). The bytes are cut where the
+//! network pleased; what comes out does not depend on it.
+
+use std::borrow::Cow;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+
+/// Bytes of a tag and a length.
+pub(crate) const HEADER: usize = 5;
+
+/// The peer broke the protocol.
+pub(crate) fn violation(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Protocol, message)
+}
+
+/// How far the session is, as far as framing is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Nobody has let us in yet: only what a greeting needs is accepted.
+    Stranger,
+    /// The server has authenticated us.
+    Server,
+}
+
+/// The length of the body behind this header, if the two may be what they say.
+pub(crate) fn body_length(tag: u8, length: u32, trust: Trust) -> Result<usize> {
+    let length = length as usize;
+    let limit = match (trust, tag) {
+        (Trust::Stranger, b'R') => limits::AUTHENTICATION_BYTES,
+        (Trust::Stranger, b'E' | b'N' | b'v' | b'S' | b'K' | b'Z') => limits::SHORT_MESSAGE_BYTES,
+        (Trust::Stranger, _) => {
+            return Err(not_postgresql(tag));
+        }
+        (Trust::Server, b'D' | b'T' | b't' | b'E' | b'N' | b'A' | b'd' | b'V') => {
+            limits::MESSAGE_BYTES
+        }
+        (
+            Trust::Server,
+            b'1' | b'2' | b'3' | b'C' | b'G' | b'H' | b'I' | b'K' | b'R' | b'S' | b'W' | b'Z'
+            | b'c' | b'n' | b's' | b'v',
+        ) => limits::SHORT_MESSAGE_BYTES,
+        (Trust::Server, _) => {
+            return Err(violation(format!(
+                "the server sent a message of the unknown kind {:?}",
+                char::from(tag)
+            )));
+        }
+    };
+    if length < 4 || length > limit {
+        return Err(match trust {
+            Trust::Stranger => not_postgresql(tag),
+            Trust::Server => violation(format!(
+                "the server announced a message of kind {:?} with {length} bytes; 4 to {limit} are possible",
+                char::from(tag)
+            )),
+        });
+    }
+    Ok(length - 4)
+}
+
+fn not_postgresql(tag: u8) -> Error {
+    violation(format!(
+        "what answers there is not a PostgreSQL server: its answer begins with {:?}",
+        char::from(tag)
+    ))
+    .with_hint("check host and port")
+}
+
+/// One message of the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub(crate) tag: u8,
+    pub(crate) body: &'a [u8],
+}
+
+/// Takes the first message off `bytes`; `None` if it is not complete.
+pub(crate) fn split_message(bytes: &[u8], trust: Trust) -> Result<Option<(Message<'_>, &[u8])>> {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
+    let [tag, length @ ..] = *header;
+    let length = body_length(tag, u32::from_be_bytes(length), trust)?;
+    Ok(rest.split_at_checked(length).map(|(body, rest)| (Message { tag, body }, rest)))
+}
+
+/// The beginning of a message whose end has not arrived: never more than one.
+#[derive(Debug, Default)]
+pub(crate) struct Partial {
+    bytes: Vec<u8>,
+}
+
+impl Partial {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Adds from `input` what this message still lacks, and no more. Says whether it is complete.
+    pub(crate) fn fill(&mut self, input: &mut &[u8], trust: Trust) -> Result<bool> {
+        self.take(input, HEADER);
+        let Some((&[tag, ref length @ ..], _)) = self.bytes.split_first_chunk::<HEADER>() else {
+            return Ok(false);
+        };
+        let total = HEADER + body_length(tag, u32::from_be_bytes(*length), trust)?;
+        self.take(input, total);
+        Ok(self.bytes.len() == total)
+    }
+
+    /// Grows to `total` bytes as far as the input reaches. What is reserved follows what has arrived: at most as much
+    /// again, and never past the end of the message.
+    fn take(&mut self, input: &mut &[u8], total: usize) {
+        let missing = total.saturating_sub(self.bytes.len());
+        let (now, later) = input.split_at(missing.min(input.len()));
+        if self.bytes.capacity() - self.bytes.len() < now.len() {
+            let growth = now.len().max(self.bytes.len()).min(missing);
+            self.bytes.reserve_exact(growth);
+        }
+        self.bytes.extend_from_slice(now);
+        *input = later;
+    }
+
+    /// The message's bytes, header included; the buffer is empty afterwards.
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// Reads the fields of one message's body; every reading past its end is an error that names the message.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(body: &'a [u8], what: &'static str) -> Self {
+        Self { rest: body, what }
+    }
+
+    fn short(&self) -> Error {
+        violation(format!("the server sent a {} that breaks off", self.what))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (array, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.short())?;
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(crate) fn i16(&mut self) -> Result<i16> {
+        self.array().map(i16::from_be_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn i32(&mut self) -> Result<i32> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    /// A text ended by NUL. What is not UTF-8 gets replacement characters: names and messages are for reading.
+    pub(crate) fn text(&mut self) -> Result<Cow<'a, str>> {
+        let end = self.rest.iter().position(|&b| b == 0).ok_or_else(|| self.short())?;
+        let (text, rest) = self.rest.split_at(end);
+        self.rest = rest.get(1..).unwrap_or(&[]);
+        Ok(String::from_utf8_lossy(text))
+    }
+
+    /// Passes over `count` bytes.
+    pub(crate) fn skip(&mut self, count: usize) -> Result<()> {
+        self.rest = self.rest.get(count..).ok_or_else(|| self.short())?;
+        Ok(())
+    }
+
+    /// All that is left.
+    pub(crate) fn remainder(self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(&self) -> Result<()> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(violation(format!(
+                "the server sent a {} with {} bytes too many",
+                self.what,
+                self.rest.len()
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(tag: u8, length: u32) -> Vec<u8> {
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_length_reserves_nothing() {
+        // RUSTSEC-2026-0178's neighbour in postgres-protocol: five bytes made it reserve 4 GiB.
+        let mut partial = Partial::default();
+        let bytes = header(b'D', 1 << 30);
+        assert!(!partial.fill(&mut &bytes[..], Trust::Server).unwrap());
+        assert!(partial.bytes.capacity() < 64);
+        let more = vec![0; 1000];
+        assert!(!partial.fill(&mut &more[..], Trust::Server).unwrap());
+        assert!(partial.bytes.capacity() < 4096);
+    }
+
+    #[test]
+    fn impossible_lengths_are_refused_at_the_header() {
+        for tag in 0..=u8::MAX {
+            for length in [0, 1, 2, 3, (1 << 30) + 1, 1 << 31, u32::MAX - 1, u32::MAX] {
+                for trust in [Trust::Stranger, Trust::Server] {
+                    let bytes = header(tag, length);
+                    let error = split_message(&bytes, trust).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Protocol);
+                    let error = Partial::default().fill(&mut &bytes[..], trust).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Protocol);
+                }
+            }
+        }
+        assert!(split_message(&header(b'Z', 30_001), Trust::Server).is_err());
+        assert!(split_message(&header(b'R', 2_001), Trust::Stranger).is_err());
+    }
+
+    #[test]
+    fn another_service_is_named_as_such() {
+        let error = split_message(b"HTTP/1.1 400 Bad Request\r\n", Trust::Stranger).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "what answers there is not a PostgreSQL server: its answer begins with 'H'"
+        );
+    }
+
+    #[test]
+    fn a_partial_message_takes_its_own_bytes_only() {
+        let mut bytes = header(b'Z', 5);
+        bytes.extend_from_slice(b"INEXT");
+        for cut in 1..6 {
+            let mut partial = Partial::default();
+            let (mut first, mut second) = bytes.split_at(cut);
+            assert!(!partial.fill(&mut first, Trust::Server).unwrap());
+            assert!(partial.fill(&mut second, Trust::Server).unwrap());
+            assert_eq!(second, b"NEXT");
+            assert_eq!(partial.finish(), &bytes[..6]);
+            assert!(partial.is_empty());
+        }
+    }
+}
