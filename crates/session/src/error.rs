@@ -235,16 +235,11 @@ impl Error {
             return Ok(());
         };
         // A position counts characters of the whole statement; show the line it falls in.
-        let position = self
-            .server()
-            .and_then(ServerError::position)
-            .map(|p| p.max(1) as usize - 1);
+        let position = self.server().and_then(ServerError::position).map(|p| p.max(1) as usize - 1);
         let mut start = 0;
         for (number, line) in statement.split('\n').enumerate() {
             let length = line.chars().count();
-            let inside = position
-                .map(|p| p.wrapping_sub(start))
-                .filter(|&p| p <= length);
+            let inside = position.map(|p| p.wrapping_sub(start)).filter(|&p| p <= length);
             if inside.is_some() || (position.is_none() && number == 0) {
                 return write_excerpt(f, number + 1, line, inside);
             }
@@ -273,11 +268,7 @@ fn write_excerpt(
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     let before = if skip > 0 { "..." } else { "" };
-    let after = if line.chars().count() > skip + 2 * EXCERPT {
-        "..."
-    } else {
-        ""
-    };
+    let after = if line.chars().count() > skip + 2 * EXCERPT { "..." } else { "" };
     write!(f, "\n{label}{before}{shown}{after}")?;
     if let Some(at) = at {
         let pad = label.chars().count() + before.len() + at - skip;
@@ -339,10 +330,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 

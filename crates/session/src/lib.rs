@@ -1,13 +1,50 @@
-//! One PostgreSQL session without sockets, clocks or threads.
+//! One PostgreSQL session without sockets, clocks or threads: what PostgreSQL dictates, and nothing else.
+//!
+//! [`Session`] is the whole of it: bytes and requests go in, bytes and events come out. Drivers own the sockets.
 
+mod answer;
 pub mod auth;
+mod cancel;
 pub mod config;
+mod encode;
 mod error;
+mod event;
+mod exchange;
 pub mod limits;
+mod notification;
+mod outbox;
+mod phase;
+mod pipeline;
+mod query;
+mod request;
+mod row;
+mod rows;
 mod server_error;
+mod session;
 mod sqlstate;
+mod startup;
+mod statement;
 pub mod tls;
+mod transaction_status;
+pub mod value;
+mod wire;
 
+pub use postgres_types as types;
+
+pub use answer::{Answer, CommandTag, ResultSet};
+pub use auth::{DerivedKey, KeyCache, KeyDerivation, Login};
+pub use cancel::CancelKey;
 pub use error::{Delivery, Error, ErrorKind, Result};
+pub use event::Event;
+pub use notification::Notification;
+pub use query::{Query, Turn};
+pub use request::{Parameters, Request, Ticket};
+pub use row::{Column, ColumnIndex, Format, Row};
+pub use rows::{Iter, Rows};
 pub use server_error::ServerError;
+pub use session::Session;
 pub use sqlstate::SqlState;
+pub use startup::{Encryption, Opening};
+pub use statement::Statement;
+pub use tls::TlsSettings;
+pub use transaction_status::TransactionStatus;

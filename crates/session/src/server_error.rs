@@ -21,11 +21,7 @@ impl ServerError {
     ///
     /// A body that breaks off is read as far as it goes: half an error tells more than none.
     pub fn parse(body: &[u8]) -> Self {
-        let mut this = Self {
-            fields: body.into(),
-            code: SqlState::INTERNAL_ERROR,
-            fatal: false,
-        };
+        let mut this = Self { fields: body.into(), code: SqlState::INTERNAL_ERROR, fatal: false };
         if let Some(code) = this.field(b'C').and_then(|code| SqlState::from_code(&code)) {
             this.code = code;
         }
@@ -57,9 +53,7 @@ impl ServerError {
     /// `ERROR`, `FATAL`, `PANIC`, `WARNING`, `NOTICE`, `DEBUG`, `INFO` or `LOG`; never translated.
     pub fn severity(&self) -> Cow<'_, str> {
         // `V` came with PostgreSQL 9.6; `S` may be translated.
-        self.field(b'V')
-            .or_else(|| self.field(b'S'))
-            .unwrap_or(Cow::Borrowed("ERROR"))
+        self.field(b'V').or_else(|| self.field(b'S')).unwrap_or(Cow::Borrowed("ERROR"))
     }
 
     /// Whether the server ends the session with this message (`FATAL`, `PANIC`).
@@ -74,8 +68,7 @@ impl ServerError {
 
     /// The primary message.
     pub fn message(&self) -> Cow<'_, str> {
-        self.field(b'M')
-            .unwrap_or(Cow::Borrowed("(the server sent no message)"))
+        self.field(b'M').unwrap_or(Cow::Borrowed("(the server sent no message)"))
     }
 
     /// More about the problem.
@@ -169,11 +162,8 @@ impl fmt::Display for ServerError {
         write!(f, " {}: ", self.code)?;
         one_line(f, &self.message())?;
         if f.alternate() {
-            let more = [
-                ("DETAIL", self.detail()),
-                ("HINT", self.hint()),
-                ("CONTEXT", self.context()),
-            ];
+            let more =
+                [("DETAIL", self.detail()), ("HINT", self.hint()), ("CONTEXT", self.context())];
             for (name, text) in more {
                 for line in text.iter().flat_map(|text| text.lines()) {
                     write!(f, "\n{name}: ")?;
@@ -210,15 +200,7 @@ mod tests {
 
     #[test]
     fn survives_any_bytes() {
-        for body in [
-            &b""[..],
-            b"\0",
-            b"M",
-            b"Mabc",
-            b"C4\0",
-            b"\xff\xff\0\0",
-            b"VFATAL",
-        ] {
+        for body in [&b""[..], b"\0", b"M", b"Mabc", b"C4\0", b"\xff\xff\0\0", b"VFATAL"] {
             let error = ServerError::parse(body);
             let _ = format!("{error} {error:#} {error:?}");
         }

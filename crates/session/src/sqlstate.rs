@@ -18,10 +18,7 @@ impl SqlState {
     /// The code, if it has the form of one. Codes that are not in the manual are kept: extensions make their own.
     pub fn from_code(code: &str) -> Option<Self> {
         let bytes: [u8; 5] = code.as_bytes().try_into().ok()?;
-        bytes
-            .iter()
-            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
-            .then_some(Self(bytes))
+        bytes.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()).then_some(Self(bytes))
     }
 
     /// The five characters.
@@ -37,10 +34,7 @@ impl SqlState {
 
     /// The condition's name as PL/pgSQL spells it, if the manual lists the code.
     pub fn name(&self) -> Option<&'static str> {
-        NAMES
-            .iter()
-            .find(|(code, _)| code == self)
-            .map(|(_, name)| *name)
+        NAMES.iter().find(|(code, _)| code == self).map(|(_, name)| *name)
     }
 }
 
@@ -587,45 +581,24 @@ impl SqlState {
 const NAMES: &[(SqlState, &str)] = &[
     (SqlState::SUCCESSFUL_COMPLETION, "successful_completion"),
     (SqlState::WARNING, "warning"),
-    (
-        SqlState::WARNING_DYNAMIC_RESULT_SETS_RETURNED,
-        "dynamic_result_sets_returned",
-    ),
-    (
-        SqlState::WARNING_IMPLICIT_ZERO_BIT_PADDING,
-        "implicit_zero_bit_padding",
-    ),
+    (SqlState::WARNING_DYNAMIC_RESULT_SETS_RETURNED, "dynamic_result_sets_returned"),
+    (SqlState::WARNING_IMPLICIT_ZERO_BIT_PADDING, "implicit_zero_bit_padding"),
     (
         SqlState::WARNING_NULL_VALUE_ELIMINATED_IN_SET_FUNCTION,
         "null_value_eliminated_in_set_function",
     ),
-    (
-        SqlState::WARNING_PRIVILEGE_NOT_GRANTED,
-        "privilege_not_granted",
-    ),
-    (
-        SqlState::WARNING_PRIVILEGE_NOT_REVOKED,
-        "privilege_not_revoked",
-    ),
-    (
-        SqlState::WARNING_STRING_DATA_RIGHT_TRUNCATION,
-        "string_data_right_truncation",
-    ),
+    (SqlState::WARNING_PRIVILEGE_NOT_GRANTED, "privilege_not_granted"),
+    (SqlState::WARNING_PRIVILEGE_NOT_REVOKED, "privilege_not_revoked"),
+    (SqlState::WARNING_STRING_DATA_RIGHT_TRUNCATION, "string_data_right_truncation"),
     (SqlState::WARNING_DEPRECATED_FEATURE, "deprecated_feature"),
     (SqlState::NO_DATA, "no_data"),
     (
         SqlState::NO_ADDITIONAL_DYNAMIC_RESULT_SETS_RETURNED,
         "no_additional_dynamic_result_sets_returned",
     ),
-    (
-        SqlState::SQL_STATEMENT_NOT_YET_COMPLETE,
-        "sql_statement_not_yet_complete",
-    ),
+    (SqlState::SQL_STATEMENT_NOT_YET_COMPLETE, "sql_statement_not_yet_complete"),
     (SqlState::CONNECTION_EXCEPTION, "connection_exception"),
-    (
-        SqlState::CONNECTION_DOES_NOT_EXIST,
-        "connection_does_not_exist",
-    ),
+    (SqlState::CONNECTION_DOES_NOT_EXIST, "connection_does_not_exist"),
     (SqlState::CONNECTION_FAILURE, "connection_failure"),
     (
         SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
@@ -635,31 +608,16 @@ const NAMES: &[(SqlState, &str)] = &[
         SqlState::SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
         "sqlserver_rejected_establishment_of_sqlconnection",
     ),
-    (
-        SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
-        "transaction_resolution_unknown",
-    ),
+    (SqlState::TRANSACTION_RESOLUTION_UNKNOWN, "transaction_resolution_unknown"),
     (SqlState::PROTOCOL_VIOLATION, "protocol_violation"),
-    (
-        SqlState::TRIGGERED_ACTION_EXCEPTION,
-        "triggered_action_exception",
-    ),
+    (SqlState::TRIGGERED_ACTION_EXCEPTION, "triggered_action_exception"),
     (SqlState::FEATURE_NOT_SUPPORTED, "feature_not_supported"),
-    (
-        SqlState::INVALID_TRANSACTION_INITIATION,
-        "invalid_transaction_initiation",
-    ),
+    (SqlState::INVALID_TRANSACTION_INITIATION, "invalid_transaction_initiation"),
     (SqlState::LOCATOR_EXCEPTION, "locator_exception"),
-    (
-        SqlState::L_E_INVALID_SPECIFICATION,
-        "invalid_locator_specification",
-    ),
+    (SqlState::L_E_INVALID_SPECIFICATION, "invalid_locator_specification"),
     (SqlState::INVALID_GRANTOR, "invalid_grantor"),
     (SqlState::INVALID_GRANT_OPERATION, "invalid_grant_operation"),
-    (
-        SqlState::INVALID_ROLE_SPECIFICATION,
-        "invalid_role_specification",
-    ),
+    (SqlState::INVALID_ROLE_SPECIFICATION, "invalid_role_specification"),
     (SqlState::DIAGNOSTICS_EXCEPTION, "diagnostics_exception"),
     (
         SqlState::STACKED_DIAGNOSTICS_ACCESSED_WITHOUT_ACTIVE_HANDLER,
@@ -669,214 +627,85 @@ const NAMES: &[(SqlState, &str)] = &[
     (SqlState::CARDINALITY_VIOLATION, "cardinality_violation"),
     (SqlState::DATA_EXCEPTION, "data_exception"),
     (SqlState::ARRAY_SUBSCRIPT_ERROR, "array_subscript_error"),
-    (
-        SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-        "character_not_in_repertoire",
-    ),
+    (SqlState::CHARACTER_NOT_IN_REPERTOIRE, "character_not_in_repertoire"),
     (SqlState::DATETIME_FIELD_OVERFLOW, "datetime_field_overflow"),
     (SqlState::DIVISION_BY_ZERO, "division_by_zero"),
     (SqlState::ERROR_IN_ASSIGNMENT, "error_in_assignment"),
-    (
-        SqlState::ESCAPE_CHARACTER_CONFLICT,
-        "escape_character_conflict",
-    ),
+    (SqlState::ESCAPE_CHARACTER_CONFLICT, "escape_character_conflict"),
     (SqlState::INDICATOR_OVERFLOW, "indicator_overflow"),
     (SqlState::INTERVAL_FIELD_OVERFLOW, "interval_field_overflow"),
-    (
-        SqlState::INVALID_ARGUMENT_FOR_LOG,
-        "invalid_argument_for_logarithm",
-    ),
-    (
-        SqlState::INVALID_ARGUMENT_FOR_NTILE,
-        "invalid_argument_for_ntile_function",
-    ),
-    (
-        SqlState::INVALID_ARGUMENT_FOR_NTH_VALUE,
-        "invalid_argument_for_nth_value_function",
-    ),
-    (
-        SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
-        "invalid_argument_for_power_function",
-    ),
+    (SqlState::INVALID_ARGUMENT_FOR_LOG, "invalid_argument_for_logarithm"),
+    (SqlState::INVALID_ARGUMENT_FOR_NTILE, "invalid_argument_for_ntile_function"),
+    (SqlState::INVALID_ARGUMENT_FOR_NTH_VALUE, "invalid_argument_for_nth_value_function"),
+    (SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION, "invalid_argument_for_power_function"),
     (
         SqlState::INVALID_ARGUMENT_FOR_WIDTH_BUCKET_FUNCTION,
         "invalid_argument_for_width_bucket_function",
     ),
-    (
-        SqlState::INVALID_CHARACTER_VALUE_FOR_CAST,
-        "invalid_character_value_for_cast",
-    ),
+    (SqlState::INVALID_CHARACTER_VALUE_FOR_CAST, "invalid_character_value_for_cast"),
     (SqlState::INVALID_DATETIME_FORMAT, "invalid_datetime_format"),
-    (
-        SqlState::INVALID_ESCAPE_CHARACTER,
-        "invalid_escape_character",
-    ),
+    (SqlState::INVALID_ESCAPE_CHARACTER, "invalid_escape_character"),
     (SqlState::INVALID_ESCAPE_OCTET, "invalid_escape_octet"),
     (SqlState::INVALID_ESCAPE_SEQUENCE, "invalid_escape_sequence"),
-    (
-        SqlState::NONSTANDARD_USE_OF_ESCAPE_CHARACTER,
-        "nonstandard_use_of_escape_character",
-    ),
-    (
-        SqlState::INVALID_INDICATOR_PARAMETER_VALUE,
-        "invalid_indicator_parameter_value",
-    ),
+    (SqlState::NONSTANDARD_USE_OF_ESCAPE_CHARACTER, "nonstandard_use_of_escape_character"),
+    (SqlState::INVALID_INDICATOR_PARAMETER_VALUE, "invalid_indicator_parameter_value"),
     (SqlState::INVALID_PARAMETER_VALUE, "invalid_parameter_value"),
-    (
-        SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE,
-        "invalid_preceding_or_following_size",
-    ),
-    (
-        SqlState::INVALID_REGULAR_EXPRESSION,
-        "invalid_regular_expression",
-    ),
-    (
-        SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE,
-        "invalid_row_count_in_limit_clause",
-    ),
+    (SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE, "invalid_preceding_or_following_size"),
+    (SqlState::INVALID_REGULAR_EXPRESSION, "invalid_regular_expression"),
+    (SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE, "invalid_row_count_in_limit_clause"),
     (
         SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE,
         "invalid_row_count_in_result_offset_clause",
     ),
-    (
-        SqlState::INVALID_TABLESAMPLE_ARGUMENT,
-        "invalid_tablesample_argument",
-    ),
-    (
-        SqlState::INVALID_TABLESAMPLE_REPEAT,
-        "invalid_tablesample_repeat",
-    ),
-    (
-        SqlState::INVALID_TIME_ZONE_DISPLACEMENT_VALUE,
-        "invalid_time_zone_displacement_value",
-    ),
-    (
-        SqlState::INVALID_USE_OF_ESCAPE_CHARACTER,
-        "invalid_use_of_escape_character",
-    ),
-    (
-        SqlState::MOST_SPECIFIC_TYPE_MISMATCH,
-        "most_specific_type_mismatch",
-    ),
+    (SqlState::INVALID_TABLESAMPLE_ARGUMENT, "invalid_tablesample_argument"),
+    (SqlState::INVALID_TABLESAMPLE_REPEAT, "invalid_tablesample_repeat"),
+    (SqlState::INVALID_TIME_ZONE_DISPLACEMENT_VALUE, "invalid_time_zone_displacement_value"),
+    (SqlState::INVALID_USE_OF_ESCAPE_CHARACTER, "invalid_use_of_escape_character"),
+    (SqlState::MOST_SPECIFIC_TYPE_MISMATCH, "most_specific_type_mismatch"),
     (SqlState::NULL_VALUE_NOT_ALLOWED, "null_value_not_allowed"),
-    (
-        SqlState::NULL_VALUE_NO_INDICATOR_PARAMETER,
-        "null_value_no_indicator_parameter",
-    ),
-    (
-        SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-        "numeric_value_out_of_range",
-    ),
-    (
-        SqlState::SEQUENCE_GENERATOR_LIMIT_EXCEEDED,
-        "sequence_generator_limit_exceeded",
-    ),
-    (
-        SqlState::STRING_DATA_LENGTH_MISMATCH,
-        "string_data_length_mismatch",
-    ),
-    (
-        SqlState::STRING_DATA_RIGHT_TRUNCATION,
-        "string_data_right_truncation",
-    ),
+    (SqlState::NULL_VALUE_NO_INDICATOR_PARAMETER, "null_value_no_indicator_parameter"),
+    (SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric_value_out_of_range"),
+    (SqlState::SEQUENCE_GENERATOR_LIMIT_EXCEEDED, "sequence_generator_limit_exceeded"),
+    (SqlState::STRING_DATA_LENGTH_MISMATCH, "string_data_length_mismatch"),
+    (SqlState::STRING_DATA_RIGHT_TRUNCATION, "string_data_right_truncation"),
     (SqlState::SUBSTRING_ERROR, "substring_error"),
     (SqlState::TRIM_ERROR, "trim_error"),
     (SqlState::UNTERMINATED_C_STRING, "unterminated_c_string"),
-    (
-        SqlState::ZERO_LENGTH_CHARACTER_STRING,
-        "zero_length_character_string",
-    ),
-    (
-        SqlState::FLOATING_POINT_EXCEPTION,
-        "floating_point_exception",
-    ),
-    (
-        SqlState::INVALID_TEXT_REPRESENTATION,
-        "invalid_text_representation",
-    ),
-    (
-        SqlState::INVALID_BINARY_REPRESENTATION,
-        "invalid_binary_representation",
-    ),
+    (SqlState::ZERO_LENGTH_CHARACTER_STRING, "zero_length_character_string"),
+    (SqlState::FLOATING_POINT_EXCEPTION, "floating_point_exception"),
+    (SqlState::INVALID_TEXT_REPRESENTATION, "invalid_text_representation"),
+    (SqlState::INVALID_BINARY_REPRESENTATION, "invalid_binary_representation"),
     (SqlState::BAD_COPY_FILE_FORMAT, "bad_copy_file_format"),
-    (
-        SqlState::UNTRANSLATABLE_CHARACTER,
-        "untranslatable_character",
-    ),
+    (SqlState::UNTRANSLATABLE_CHARACTER, "untranslatable_character"),
     (SqlState::NOT_AN_XML_DOCUMENT, "not_an_xml_document"),
     (SqlState::INVALID_XML_DOCUMENT, "invalid_xml_document"),
     (SqlState::INVALID_XML_CONTENT, "invalid_xml_content"),
     (SqlState::INVALID_XML_COMMENT, "invalid_xml_comment"),
-    (
-        SqlState::INVALID_XML_PROCESSING_INSTRUCTION,
-        "invalid_xml_processing_instruction",
-    ),
-    (
-        SqlState::DUPLICATE_JSON_OBJECT_KEY_VALUE,
-        "duplicate_json_object_key_value",
-    ),
+    (SqlState::INVALID_XML_PROCESSING_INSTRUCTION, "invalid_xml_processing_instruction"),
+    (SqlState::DUPLICATE_JSON_OBJECT_KEY_VALUE, "duplicate_json_object_key_value"),
     (
         SqlState::INVALID_ARGUMENT_FOR_SQL_JSON_DATETIME_FUNCTION,
         "invalid_argument_for_sql_json_datetime_function",
     ),
     (SqlState::INVALID_JSON_TEXT, "invalid_json_text"),
-    (
-        SqlState::INVALID_SQL_JSON_SUBSCRIPT,
-        "invalid_sql_json_subscript",
-    ),
-    (
-        SqlState::MORE_THAN_ONE_SQL_JSON_ITEM,
-        "more_than_one_sql_json_item",
-    ),
+    (SqlState::INVALID_SQL_JSON_SUBSCRIPT, "invalid_sql_json_subscript"),
+    (SqlState::MORE_THAN_ONE_SQL_JSON_ITEM, "more_than_one_sql_json_item"),
     (SqlState::NO_SQL_JSON_ITEM, "no_sql_json_item"),
-    (
-        SqlState::NON_NUMERIC_SQL_JSON_ITEM,
-        "non_numeric_sql_json_item",
-    ),
-    (
-        SqlState::NON_UNIQUE_KEYS_IN_A_JSON_OBJECT,
-        "non_unique_keys_in_a_json_object",
-    ),
-    (
-        SqlState::SINGLETON_SQL_JSON_ITEM_REQUIRED,
-        "singleton_sql_json_item_required",
-    ),
-    (
-        SqlState::SQL_JSON_ARRAY_NOT_FOUND,
-        "sql_json_array_not_found",
-    ),
-    (
-        SqlState::SQL_JSON_MEMBER_NOT_FOUND,
-        "sql_json_member_not_found",
-    ),
-    (
-        SqlState::SQL_JSON_NUMBER_NOT_FOUND,
-        "sql_json_number_not_found",
-    ),
-    (
-        SqlState::SQL_JSON_OBJECT_NOT_FOUND,
-        "sql_json_object_not_found",
-    ),
-    (
-        SqlState::TOO_MANY_JSON_ARRAY_ELEMENTS,
-        "too_many_json_array_elements",
-    ),
-    (
-        SqlState::TOO_MANY_JSON_OBJECT_MEMBERS,
-        "too_many_json_object_members",
-    ),
-    (
-        SqlState::SQL_JSON_SCALAR_REQUIRED,
-        "sql_json_scalar_required",
-    ),
+    (SqlState::NON_NUMERIC_SQL_JSON_ITEM, "non_numeric_sql_json_item"),
+    (SqlState::NON_UNIQUE_KEYS_IN_A_JSON_OBJECT, "non_unique_keys_in_a_json_object"),
+    (SqlState::SINGLETON_SQL_JSON_ITEM_REQUIRED, "singleton_sql_json_item_required"),
+    (SqlState::SQL_JSON_ARRAY_NOT_FOUND, "sql_json_array_not_found"),
+    (SqlState::SQL_JSON_MEMBER_NOT_FOUND, "sql_json_member_not_found"),
+    (SqlState::SQL_JSON_NUMBER_NOT_FOUND, "sql_json_number_not_found"),
+    (SqlState::SQL_JSON_OBJECT_NOT_FOUND, "sql_json_object_not_found"),
+    (SqlState::TOO_MANY_JSON_ARRAY_ELEMENTS, "too_many_json_array_elements"),
+    (SqlState::TOO_MANY_JSON_OBJECT_MEMBERS, "too_many_json_object_members"),
+    (SqlState::SQL_JSON_SCALAR_REQUIRED, "sql_json_scalar_required"),
     (
         SqlState::SQL_JSON_ITEM_CANNOT_BE_CAST_TO_TARGET_TYPE,
         "sql_json_item_cannot_be_cast_to_target_type",
     ),
-    (
-        SqlState::INTEGRITY_CONSTRAINT_VIOLATION,
-        "integrity_constraint_violation",
-    ),
+    (SqlState::INTEGRITY_CONSTRAINT_VIOLATION, "integrity_constraint_violation"),
     (SqlState::RESTRICT_VIOLATION, "restrict_violation"),
     (SqlState::NOT_NULL_VIOLATION, "not_null_violation"),
     (SqlState::FOREIGN_KEY_VIOLATION, "foreign_key_violation"),
@@ -884,15 +713,9 @@ const NAMES: &[(SqlState, &str)] = &[
     (SqlState::CHECK_VIOLATION, "check_violation"),
     (SqlState::EXCLUSION_VIOLATION, "exclusion_violation"),
     (SqlState::INVALID_CURSOR_STATE, "invalid_cursor_state"),
-    (
-        SqlState::INVALID_TRANSACTION_STATE,
-        "invalid_transaction_state",
-    ),
+    (SqlState::INVALID_TRANSACTION_STATE, "invalid_transaction_state"),
     (SqlState::ACTIVE_SQL_TRANSACTION, "active_sql_transaction"),
-    (
-        SqlState::BRANCH_TRANSACTION_ALREADY_ACTIVE,
-        "branch_transaction_already_active",
-    ),
+    (SqlState::BRANCH_TRANSACTION_ALREADY_ACTIVE, "branch_transaction_already_active"),
     (
         SqlState::HELD_CURSOR_REQUIRES_SAME_ISOLATION_LEVEL,
         "held_cursor_requires_same_isolation_level",
@@ -909,136 +732,55 @@ const NAMES: &[(SqlState, &str)] = &[
         SqlState::NO_ACTIVE_SQL_TRANSACTION_FOR_BRANCH_TRANSACTION,
         "no_active_sql_transaction_for_branch_transaction",
     ),
-    (
-        SqlState::READ_ONLY_SQL_TRANSACTION,
-        "read_only_sql_transaction",
-    ),
+    (SqlState::READ_ONLY_SQL_TRANSACTION, "read_only_sql_transaction"),
     (
         SqlState::SCHEMA_AND_DATA_STATEMENT_MIXING_NOT_SUPPORTED,
         "schema_and_data_statement_mixing_not_supported",
     ),
-    (
-        SqlState::NO_ACTIVE_SQL_TRANSACTION,
-        "no_active_sql_transaction",
-    ),
-    (
-        SqlState::IN_FAILED_SQL_TRANSACTION,
-        "in_failed_sql_transaction",
-    ),
-    (
-        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-        "idle_in_transaction_session_timeout",
-    ),
+    (SqlState::NO_ACTIVE_SQL_TRANSACTION, "no_active_sql_transaction"),
+    (SqlState::IN_FAILED_SQL_TRANSACTION, "in_failed_sql_transaction"),
+    (SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, "idle_in_transaction_session_timeout"),
     (SqlState::TRANSACTION_TIMEOUT, "transaction_timeout"),
-    (
-        SqlState::INVALID_SQL_STATEMENT_NAME,
-        "invalid_sql_statement_name",
-    ),
-    (
-        SqlState::TRIGGERED_DATA_CHANGE_VIOLATION,
-        "triggered_data_change_violation",
-    ),
-    (
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        "invalid_authorization_specification",
-    ),
+    (SqlState::INVALID_SQL_STATEMENT_NAME, "invalid_sql_statement_name"),
+    (SqlState::TRIGGERED_DATA_CHANGE_VIOLATION, "triggered_data_change_violation"),
+    (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "invalid_authorization_specification"),
     (SqlState::INVALID_PASSWORD, "invalid_password"),
     (
         SqlState::DEPENDENT_PRIVILEGE_DESCRIPTORS_STILL_EXIST,
         "dependent_privilege_descriptors_still_exist",
     ),
-    (
-        SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-        "dependent_objects_still_exist",
-    ),
-    (
-        SqlState::INVALID_TRANSACTION_TERMINATION,
-        "invalid_transaction_termination",
-    ),
+    (SqlState::DEPENDENT_OBJECTS_STILL_EXIST, "dependent_objects_still_exist"),
+    (SqlState::INVALID_TRANSACTION_TERMINATION, "invalid_transaction_termination"),
     (SqlState::SQL_ROUTINE_EXCEPTION, "sql_routine_exception"),
     (
         SqlState::S_R_E_FUNCTION_EXECUTED_NO_RETURN_STATEMENT,
         "function_executed_no_return_statement",
     ),
-    (
-        SqlState::S_R_E_MODIFYING_SQL_DATA_NOT_PERMITTED,
-        "modifying_sql_data_not_permitted",
-    ),
-    (
-        SqlState::S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
-        "prohibited_sql_statement_attempted",
-    ),
-    (
-        SqlState::S_R_E_READING_SQL_DATA_NOT_PERMITTED,
-        "reading_sql_data_not_permitted",
-    ),
+    (SqlState::S_R_E_MODIFYING_SQL_DATA_NOT_PERMITTED, "modifying_sql_data_not_permitted"),
+    (SqlState::S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED, "prohibited_sql_statement_attempted"),
+    (SqlState::S_R_E_READING_SQL_DATA_NOT_PERMITTED, "reading_sql_data_not_permitted"),
     (SqlState::INVALID_CURSOR_NAME, "invalid_cursor_name"),
-    (
-        SqlState::EXTERNAL_ROUTINE_EXCEPTION,
-        "external_routine_exception",
-    ),
-    (
-        SqlState::E_R_E_CONTAINING_SQL_NOT_PERMITTED,
-        "containing_sql_not_permitted",
-    ),
-    (
-        SqlState::E_R_E_MODIFYING_SQL_DATA_NOT_PERMITTED,
-        "modifying_sql_data_not_permitted",
-    ),
-    (
-        SqlState::E_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
-        "prohibited_sql_statement_attempted",
-    ),
-    (
-        SqlState::E_R_E_READING_SQL_DATA_NOT_PERMITTED,
-        "reading_sql_data_not_permitted",
-    ),
-    (
-        SqlState::EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
-        "external_routine_invocation_exception",
-    ),
-    (
-        SqlState::E_R_I_E_INVALID_SQLSTATE_RETURNED,
-        "invalid_sqlstate_returned",
-    ),
-    (
-        SqlState::E_R_I_E_NULL_VALUE_NOT_ALLOWED,
-        "null_value_not_allowed",
-    ),
-    (
-        SqlState::E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-        "trigger_protocol_violated",
-    ),
-    (
-        SqlState::E_R_I_E_SRF_PROTOCOL_VIOLATED,
-        "srf_protocol_violated",
-    ),
-    (
-        SqlState::E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED,
-        "event_trigger_protocol_violated",
-    ),
+    (SqlState::EXTERNAL_ROUTINE_EXCEPTION, "external_routine_exception"),
+    (SqlState::E_R_E_CONTAINING_SQL_NOT_PERMITTED, "containing_sql_not_permitted"),
+    (SqlState::E_R_E_MODIFYING_SQL_DATA_NOT_PERMITTED, "modifying_sql_data_not_permitted"),
+    (SqlState::E_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED, "prohibited_sql_statement_attempted"),
+    (SqlState::E_R_E_READING_SQL_DATA_NOT_PERMITTED, "reading_sql_data_not_permitted"),
+    (SqlState::EXTERNAL_ROUTINE_INVOCATION_EXCEPTION, "external_routine_invocation_exception"),
+    (SqlState::E_R_I_E_INVALID_SQLSTATE_RETURNED, "invalid_sqlstate_returned"),
+    (SqlState::E_R_I_E_NULL_VALUE_NOT_ALLOWED, "null_value_not_allowed"),
+    (SqlState::E_R_I_E_TRIGGER_PROTOCOL_VIOLATED, "trigger_protocol_violated"),
+    (SqlState::E_R_I_E_SRF_PROTOCOL_VIOLATED, "srf_protocol_violated"),
+    (SqlState::E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED, "event_trigger_protocol_violated"),
     (SqlState::SAVEPOINT_EXCEPTION, "savepoint_exception"),
-    (
-        SqlState::S_E_INVALID_SPECIFICATION,
-        "invalid_savepoint_specification",
-    ),
+    (SqlState::S_E_INVALID_SPECIFICATION, "invalid_savepoint_specification"),
     (SqlState::INVALID_CATALOG_NAME, "invalid_catalog_name"),
     (SqlState::INVALID_SCHEMA_NAME, "invalid_schema_name"),
     (SqlState::TRANSACTION_ROLLBACK, "transaction_rollback"),
-    (
-        SqlState::T_R_INTEGRITY_CONSTRAINT_VIOLATION,
-        "transaction_integrity_constraint_violation",
-    ),
+    (SqlState::T_R_INTEGRITY_CONSTRAINT_VIOLATION, "transaction_integrity_constraint_violation"),
     (SqlState::T_R_SERIALIZATION_FAILURE, "serialization_failure"),
-    (
-        SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN,
-        "statement_completion_unknown",
-    ),
+    (SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN, "statement_completion_unknown"),
     (SqlState::T_R_DEADLOCK_DETECTED, "deadlock_detected"),
-    (
-        SqlState::SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
-        "syntax_error_or_access_rule_violation",
-    ),
+    (SqlState::SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION, "syntax_error_or_access_rule_violation"),
     (SqlState::SYNTAX_ERROR, "syntax_error"),
     (SqlState::INSUFFICIENT_PRIVILEGE, "insufficient_privilege"),
     (SqlState::CANNOT_COERCE, "cannot_coerce"),
@@ -1064,10 +806,7 @@ const NAMES: &[(SqlState, &str)] = &[
     (SqlState::DUPLICATE_CURSOR, "duplicate_cursor"),
     (SqlState::DUPLICATE_DATABASE, "duplicate_database"),
     (SqlState::DUPLICATE_FUNCTION, "duplicate_function"),
-    (
-        SqlState::DUPLICATE_PSTATEMENT,
-        "duplicate_prepared_statement",
-    ),
+    (SqlState::DUPLICATE_PSTATEMENT, "duplicate_prepared_statement"),
     (SqlState::DUPLICATE_SCHEMA, "duplicate_schema"),
     (SqlState::DUPLICATE_TABLE, "duplicate_table"),
     (SqlState::DUPLICATE_ALIAS, "duplicate_alias"),
@@ -1076,72 +815,30 @@ const NAMES: &[(SqlState, &str)] = &[
     (SqlState::AMBIGUOUS_FUNCTION, "ambiguous_function"),
     (SqlState::AMBIGUOUS_PARAMETER, "ambiguous_parameter"),
     (SqlState::AMBIGUOUS_ALIAS, "ambiguous_alias"),
-    (
-        SqlState::INVALID_COLUMN_REFERENCE,
-        "invalid_column_reference",
-    ),
-    (
-        SqlState::INVALID_COLUMN_DEFINITION,
-        "invalid_column_definition",
-    ),
-    (
-        SqlState::INVALID_CURSOR_DEFINITION,
-        "invalid_cursor_definition",
-    ),
-    (
-        SqlState::INVALID_DATABASE_DEFINITION,
-        "invalid_database_definition",
-    ),
-    (
-        SqlState::INVALID_FUNCTION_DEFINITION,
-        "invalid_function_definition",
-    ),
-    (
-        SqlState::INVALID_PSTATEMENT_DEFINITION,
-        "invalid_prepared_statement_definition",
-    ),
-    (
-        SqlState::INVALID_SCHEMA_DEFINITION,
-        "invalid_schema_definition",
-    ),
-    (
-        SqlState::INVALID_TABLE_DEFINITION,
-        "invalid_table_definition",
-    ),
-    (
-        SqlState::INVALID_OBJECT_DEFINITION,
-        "invalid_object_definition",
-    ),
-    (
-        SqlState::WITH_CHECK_OPTION_VIOLATION,
-        "with_check_option_violation",
-    ),
+    (SqlState::INVALID_COLUMN_REFERENCE, "invalid_column_reference"),
+    (SqlState::INVALID_COLUMN_DEFINITION, "invalid_column_definition"),
+    (SqlState::INVALID_CURSOR_DEFINITION, "invalid_cursor_definition"),
+    (SqlState::INVALID_DATABASE_DEFINITION, "invalid_database_definition"),
+    (SqlState::INVALID_FUNCTION_DEFINITION, "invalid_function_definition"),
+    (SqlState::INVALID_PSTATEMENT_DEFINITION, "invalid_prepared_statement_definition"),
+    (SqlState::INVALID_SCHEMA_DEFINITION, "invalid_schema_definition"),
+    (SqlState::INVALID_TABLE_DEFINITION, "invalid_table_definition"),
+    (SqlState::INVALID_OBJECT_DEFINITION, "invalid_object_definition"),
+    (SqlState::WITH_CHECK_OPTION_VIOLATION, "with_check_option_violation"),
     (SqlState::INSUFFICIENT_RESOURCES, "insufficient_resources"),
     (SqlState::DISK_FULL, "disk_full"),
     (SqlState::OUT_OF_MEMORY, "out_of_memory"),
     (SqlState::TOO_MANY_CONNECTIONS, "too_many_connections"),
-    (
-        SqlState::CONFIGURATION_LIMIT_EXCEEDED,
-        "configuration_limit_exceeded",
-    ),
+    (SqlState::CONFIGURATION_LIMIT_EXCEEDED, "configuration_limit_exceeded"),
     (SqlState::PROGRAM_LIMIT_EXCEEDED, "program_limit_exceeded"),
     (SqlState::STATEMENT_TOO_COMPLEX, "statement_too_complex"),
     (SqlState::TOO_MANY_COLUMNS, "too_many_columns"),
     (SqlState::TOO_MANY_ARGUMENTS, "too_many_arguments"),
-    (
-        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "object_not_in_prerequisite_state",
-    ),
+    (SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "object_not_in_prerequisite_state"),
     (SqlState::OBJECT_IN_USE, "object_in_use"),
-    (
-        SqlState::CANT_CHANGE_RUNTIME_PARAM,
-        "cant_change_runtime_param",
-    ),
+    (SqlState::CANT_CHANGE_RUNTIME_PARAM, "cant_change_runtime_param"),
     (SqlState::LOCK_NOT_AVAILABLE, "lock_not_available"),
-    (
-        SqlState::UNSAFE_NEW_ENUM_VALUE_USAGE,
-        "unsafe_new_enum_value_usage",
-    ),
+    (SqlState::UNSAFE_NEW_ENUM_VALUE_USAGE, "unsafe_new_enum_value_usage"),
     (SqlState::OPERATOR_INTERVENTION, "operator_intervention"),
     (SqlState::QUERY_CANCELED, "query_canceled"),
     (SqlState::ADMIN_SHUTDOWN, "admin_shutdown"),
@@ -1157,80 +854,35 @@ const NAMES: &[(SqlState, &str)] = &[
     (SqlState::CONFIG_FILE_ERROR, "config_file_error"),
     (SqlState::LOCK_FILE_EXISTS, "lock_file_exists"),
     (SqlState::FDW_ERROR, "fdw_error"),
-    (
-        SqlState::FDW_COLUMN_NAME_NOT_FOUND,
-        "fdw_column_name_not_found",
-    ),
-    (
-        SqlState::FDW_DYNAMIC_PARAMETER_VALUE_NEEDED,
-        "fdw_dynamic_parameter_value_needed",
-    ),
-    (
-        SqlState::FDW_FUNCTION_SEQUENCE_ERROR,
-        "fdw_function_sequence_error",
-    ),
-    (
-        SqlState::FDW_INCONSISTENT_DESCRIPTOR_INFORMATION,
-        "fdw_inconsistent_descriptor_information",
-    ),
-    (
-        SqlState::FDW_INVALID_ATTRIBUTE_VALUE,
-        "fdw_invalid_attribute_value",
-    ),
+    (SqlState::FDW_COLUMN_NAME_NOT_FOUND, "fdw_column_name_not_found"),
+    (SqlState::FDW_DYNAMIC_PARAMETER_VALUE_NEEDED, "fdw_dynamic_parameter_value_needed"),
+    (SqlState::FDW_FUNCTION_SEQUENCE_ERROR, "fdw_function_sequence_error"),
+    (SqlState::FDW_INCONSISTENT_DESCRIPTOR_INFORMATION, "fdw_inconsistent_descriptor_information"),
+    (SqlState::FDW_INVALID_ATTRIBUTE_VALUE, "fdw_invalid_attribute_value"),
     (SqlState::FDW_INVALID_COLUMN_NAME, "fdw_invalid_column_name"),
-    (
-        SqlState::FDW_INVALID_COLUMN_NUMBER,
-        "fdw_invalid_column_number",
-    ),
+    (SqlState::FDW_INVALID_COLUMN_NUMBER, "fdw_invalid_column_number"),
     (SqlState::FDW_INVALID_DATA_TYPE, "fdw_invalid_data_type"),
-    (
-        SqlState::FDW_INVALID_DATA_TYPE_DESCRIPTORS,
-        "fdw_invalid_data_type_descriptors",
-    ),
-    (
-        SqlState::FDW_INVALID_DESCRIPTOR_FIELD_IDENTIFIER,
-        "fdw_invalid_descriptor_field_identifier",
-    ),
+    (SqlState::FDW_INVALID_DATA_TYPE_DESCRIPTORS, "fdw_invalid_data_type_descriptors"),
+    (SqlState::FDW_INVALID_DESCRIPTOR_FIELD_IDENTIFIER, "fdw_invalid_descriptor_field_identifier"),
     (SqlState::FDW_INVALID_HANDLE, "fdw_invalid_handle"),
-    (
-        SqlState::FDW_INVALID_OPTION_INDEX,
-        "fdw_invalid_option_index",
-    ),
+    (SqlState::FDW_INVALID_OPTION_INDEX, "fdw_invalid_option_index"),
     (SqlState::FDW_INVALID_OPTION_NAME, "fdw_invalid_option_name"),
     (
         SqlState::FDW_INVALID_STRING_LENGTH_OR_BUFFER_LENGTH,
         "fdw_invalid_string_length_or_buffer_length",
     ),
-    (
-        SqlState::FDW_INVALID_STRING_FORMAT,
-        "fdw_invalid_string_format",
-    ),
-    (
-        SqlState::FDW_INVALID_USE_OF_NULL_POINTER,
-        "fdw_invalid_use_of_null_pointer",
-    ),
+    (SqlState::FDW_INVALID_STRING_FORMAT, "fdw_invalid_string_format"),
+    (SqlState::FDW_INVALID_USE_OF_NULL_POINTER, "fdw_invalid_use_of_null_pointer"),
     (SqlState::FDW_TOO_MANY_HANDLES, "fdw_too_many_handles"),
     (SqlState::FDW_OUT_OF_MEMORY, "fdw_out_of_memory"),
     (SqlState::FDW_NO_SCHEMAS, "fdw_no_schemas"),
-    (
-        SqlState::FDW_OPTION_NAME_NOT_FOUND,
-        "fdw_option_name_not_found",
-    ),
+    (SqlState::FDW_OPTION_NAME_NOT_FOUND, "fdw_option_name_not_found"),
     (SqlState::FDW_REPLY_HANDLE, "fdw_reply_handle"),
     (SqlState::FDW_SCHEMA_NOT_FOUND, "fdw_schema_not_found"),
     (SqlState::FDW_TABLE_NOT_FOUND, "fdw_table_not_found"),
-    (
-        SqlState::FDW_UNABLE_TO_CREATE_EXECUTION,
-        "fdw_unable_to_create_execution",
-    ),
-    (
-        SqlState::FDW_UNABLE_TO_CREATE_REPLY,
-        "fdw_unable_to_create_reply",
-    ),
-    (
-        SqlState::FDW_UNABLE_TO_ESTABLISH_CONNECTION,
-        "fdw_unable_to_establish_connection",
-    ),
+    (SqlState::FDW_UNABLE_TO_CREATE_EXECUTION, "fdw_unable_to_create_execution"),
+    (SqlState::FDW_UNABLE_TO_CREATE_REPLY, "fdw_unable_to_create_reply"),
+    (SqlState::FDW_UNABLE_TO_ESTABLISH_CONNECTION, "fdw_unable_to_establish_connection"),
     (SqlState::PLPGSQL_ERROR, "plpgsql_error"),
     (SqlState::RAISE_EXCEPTION, "raise_exception"),
     (SqlState::NO_DATA_FOUND, "no_data_found"),

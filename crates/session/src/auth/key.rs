@@ -33,32 +33,18 @@ pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
 }
 
 pub(super) fn hmac(key: &[u8], message: &[u8]) -> Hash {
-    keyed(key)
-        .chain_update(message)
-        .finalize()
-        .into_bytes()
-        .into()
+    keyed(key).chain_update(message).finalize().into_bytes().into()
 }
 
 /// `Hi()` of RFC 5802, section 2.2: PBKDF2 for one block. The key is taken in once; each round only copies the state.
 fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Hash {
     let mac = keyed(password);
-    let first = mac
-        .clone()
-        .chain_update(salt)
-        .chain_update(1_u32.to_be_bytes());
+    let first = mac.clone().chain_update(salt).chain_update(1_u32.to_be_bytes());
     let mut round: Hash = first.finalize().into_bytes().into();
     let mut sum = round;
     for _ in 1..iterations {
-        round = mac
-            .clone()
-            .chain_update(round)
-            .finalize()
-            .into_bytes()
-            .into();
-        sum.iter_mut()
-            .zip(round)
-            .for_each(|(sum, byte)| *sum ^= byte);
+        round = mac.clone().chain_update(round).finalize().into_bytes().into();
+        sum.iter_mut().zip(round).for_each(|(sum, byte)| *sum ^= byte);
     }
     sum
 }
@@ -89,12 +75,7 @@ pub struct KeyDerivation {
 
 impl KeyDerivation {
     pub(super) fn new(password: Vec<u8>, salt: Vec<u8>, iterations: u32) -> Self {
-        Self {
-            name: name(&password, &salt, iterations),
-            password,
-            salt,
-            iterations,
-        }
+        Self { name: name(&password, &salt, iterations), password, salt, iterations }
     }
 
     pub(super) fn name(&self) -> Hash {
@@ -238,10 +219,7 @@ mod tests {
     #[test]
     fn nothing_is_shown() {
         let derivation = KeyDerivation::new(b"hush".to_vec(), b"salt".to_vec(), 2);
-        assert_eq!(
-            format!("{derivation:?}"),
-            "KeyDerivation { iterations: 2, .. }"
-        );
+        assert_eq!(format!("{derivation:?}"), "KeyDerivation { iterations: 2, .. }");
         assert_eq!(format!("{:?}", derivation.run()), "DerivedKey(_)");
         assert_eq!(format!("{:?}", KeyCache::default()), "KeyCache(_)");
     }

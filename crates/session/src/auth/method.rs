@@ -51,11 +51,7 @@ impl<'a> Asked<'a> {
             12 => return Ok(Self::SaslFinal(rest)),
             code => return Ok(Self::Unsupported(Unsupported::from_code(code))),
         };
-        if rest.is_empty() {
-            Ok(asked)
-        } else {
-            Err(malformed())
-        }
+        if rest.is_empty() { Ok(asked) } else { Err(malformed()) }
     }
 
     /// Its word in `require_auth`, if it has one.
@@ -140,10 +136,7 @@ impl std::fmt::Display for Unsupported {
 }
 
 fn malformed() -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        "the server sent an authentication request of a wrong length",
-    )
+    Error::new(ErrorKind::Protocol, "the server sent an authentication request of a wrong length")
 }
 
 #[cfg(test)]
@@ -152,10 +145,7 @@ mod tests {
 
     #[test]
     fn lists_end_where_they_say() {
-        let both = Mechanisms {
-            plain: true,
-            plus: true,
-        };
+        let both = Mechanisms { plain: true, plus: true };
         let read = |list: &[u8]| Mechanisms::read(list).ok();
         assert_eq!(read(b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"), Some(both));
         assert_eq!(read(b"OTHER\0\0"), Some(Mechanisms::default()));

@@ -4,19 +4,17 @@ mod key;
 mod method;
 mod password;
 mod scram;
-mod secret;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::mem;
 
-use crate::config::{ChannelBinding, RequireAuth};
+use crate::config::{ChannelBinding, Password, RequireAuth};
 use crate::{Error, ErrorKind, Result};
 
 pub use key::{DerivedKey, KeyCache, KeyDerivation};
 pub use scram::NONCE_BYTES;
-pub use secret::Secret;
 
 use method::{Asked, Mechanisms};
 use scram::{Binding, Challenge, ClientFirst, Expected};
@@ -40,7 +38,7 @@ pub struct Login {
     /// The name in the startup message.
     pub user: String,
     /// The password, if there is one. An empty one counts as none, as in libpq.
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
     /// Which methods are accepted.
     pub require_auth: RequireAuth,
     /// Whether SCRAM must be bound to the TLS channel.
@@ -100,11 +98,7 @@ enum Stage {
 impl Authentication {
     /// A login that has not begun. The nonce must never have been used before: 18 bytes from the system's randomness.
     pub fn new(login: Login, nonce: [u8; NONCE_BYTES]) -> Self {
-        Self {
-            login,
-            nonce,
-            stage: Stage::Begun,
-        }
+        Self { login, nonce, stage: Stage::Begun }
     }
 
     /// Takes the body of an `R` message, that is what follows the length word.
@@ -171,18 +165,14 @@ impl Authentication {
                 Ok((Stage::Done, Step::Authenticated))
             }
             (Stage::ScramBegun(_) | Stage::Deriving(..) | Stage::ProofSent(..), Asked::Nothing) => {
-                Err(
-                    refused("the server let us in without proving that it knows the password")
-                        .with_hint("it may not be the server it claims to be"),
-                )
+                Err(refused("the server let us in without proving that it knows the password")
+                    .with_hint("it may not be the server it claims to be"))
             }
-            (Stage::Done, _) => Err(out_of_turn(
-                "the server asked for authentication again after it let us in",
-            )),
+            (Stage::Done, _) => {
+                Err(out_of_turn("the server asked for authentication again after it let us in"))
+            }
             (Stage::Failed, _) => Err(out_of_turn("the login has failed before")),
-            _ => Err(out_of_turn(
-                "the server's authentication messages are out of turn",
-            )),
+            _ => Err(out_of_turn("the server's authentication messages are out of turn")),
         }
     }
 
@@ -195,10 +185,7 @@ impl Authentication {
                 "{}, which require_auth does not allow",
                 asked.sentence()
             ))
-            .with_hint(format!(
-                "require_auth calls this method \"{}\"",
-                method.as_str()
-            )));
+            .with_hint(format!("require_auth calls this method \"{}\"", method.as_str())));
         }
         if self.must_bind() && !matches!(asked, Asked::Sasl(_)) {
             return Err(unbound(&asked.sentence()));
@@ -211,9 +198,9 @@ impl Authentication {
     }
 
     /// The password, unless there is none.
-    fn password(&self) -> Result<&Secret> {
+    fn password(&self) -> Result<&Password> {
         match &self.login.password {
-            Some(password) if !password.reveal().is_empty() => Ok(password),
+            Some(password) if !password.is_empty() => Ok(password),
             _ => Err(refused("the server asks for a password and none was given")
                 .with_hint("give one by password=, PGPASSWORD or ~/.pgpass")),
         }
@@ -233,12 +220,10 @@ impl Authentication {
             Channel::Plain if self.must_bind() => {
                 return Err(unbound("the connection does not use TLS"));
             }
-            Channel::Tls {
-                server_end_point: Some(hash),
-            } if wanted && offered.plus => Binding::EndPoint(hash.clone()),
-            Channel::Tls {
-                server_end_point: None,
-            } if self.must_bind() => {
+            Channel::Tls { server_end_point: Some(hash) } if wanted && offered.plus => {
+                Binding::EndPoint(hash.clone())
+            }
+            Channel::Tls { server_end_point: None } if self.must_bind() => {
                 return Err(unbound(
                     "the server's certificate is signed in a way that names no hash to bind to",
                 ));
@@ -246,17 +231,14 @@ impl Authentication {
             _ if self.must_bind() => {
                 return Err(unbound("the server does not offer SCRAM-SHA-256-PLUS"));
             }
-            Channel::Tls {
-                server_end_point: Some(_),
-            } if wanted => Binding::NotOffered,
+            Channel::Tls { server_end_point: Some(_) } if wanted => Binding::NotOffered,
             _ => Binding::None,
         };
         if !offered.plain && !matches!(binding, Binding::EndPoint(_)) {
-            return Err(
-                refused("the server offers no SASL mechanism that can be used here").with_hint(
+            return Err(refused("the server offers no SASL mechanism that can be used here")
+                .with_hint(
                     "SCRAM-SHA-256 can, and SCRAM-SHA-256-PLUS unless channel_binding=disable",
-                ),
-            );
+                ));
         }
         Ok(ClientFirst::new(binding, self.nonce))
     }
@@ -302,11 +284,7 @@ impl fmt::Debug for Authentication {
 
 /// `SASLInitialResponse`: the mechanism, the length of the message, the message.
 fn initial_response(first: &ClientFirst) -> Result<Vec<u8>> {
-    let mechanism = if first.is_bound() {
-        method::SCRAM_PLUS
-    } else {
-        method::SCRAM
-    };
+    let mechanism = if first.is_bound() { method::SCRAM_PLUS } else { method::SCRAM };
     let message = first.message();
     let length = u32::try_from(message.len()).map_err(|_| refused("the nonce is too long"))?;
     Ok([mechanism, b"\0", &length.to_be_bytes(), message.as_bytes()].concat())

@@ -50,10 +50,7 @@ pub(super) struct ClientFirst {
 
 impl ClientFirst {
     pub(super) fn new(binding: Binding, nonce: [u8; NONCE_BYTES]) -> Self {
-        Self {
-            binding,
-            nonce: BASE64.encode(nonce),
-        }
+        Self { binding, nonce: BASE64.encode(nonce) }
     }
 
     /// The name is left empty: PostgreSQL takes it from the startup message (manual, section 54.3.1).
@@ -118,9 +115,7 @@ fn read_salt(text: &str) -> Result<Vec<u8>> {
     if text.len() > limits::SCRAM_FIELD_BYTES {
         return Err(malformed("has a salt that is too long"));
     }
-    let salt = BASE64
-        .decode(text)
-        .map_err(|_| malformed("has a salt that is not base64"))?;
+    let salt = BASE64.decode(text).map_err(|_| malformed("has a salt that is not base64"))?;
     if salt.is_empty() {
         return Err(malformed("has an empty salt"));
     }
@@ -141,10 +136,7 @@ fn read_iterations(text: &str) -> Result<u32> {
         // More than a u32 holds is more than the limit.
         _ => Err(Error::new(
             ErrorKind::Authentication,
-            format!(
-                "the server asks for more than {} SCRAM iterations",
-                limits::SCRAM_ITERATIONS
-            ),
+            format!("the server asks for more than {} SCRAM iterations", limits::SCRAM_ITERATIONS),
         )
         .with_hint("set the password again with a smaller scram_iterations on the server")),
     }
@@ -164,16 +156,10 @@ impl Challenge {
     /// Our last message, and what the server has to answer.
     pub(super) fn prove(self, key: &DerivedKey) -> (String, Expected) {
         let mut proof = hmac(&key.stored_key, self.signed.as_bytes());
-        proof
-            .iter_mut()
-            .zip(key.client_key)
-            .for_each(|(byte, key)| *byte ^= key);
+        proof.iter_mut().zip(key.client_key).for_each(|(byte, key)| *byte ^= key);
         let message = format!("{},p={}", self.without_proof, BASE64.encode(proof));
-        let expected = Expected {
-            signed: self.signed,
-            server_key: key.server_key,
-            bound: self.bound,
-        };
+        let expected =
+            Expected { signed: self.signed, server_key: key.server_key, bound: self.bound };
         (message, expected)
     }
 }
@@ -194,9 +180,7 @@ impl Expected {
     pub(super) fn check(&self, server_final: &[u8]) -> Result<()> {
         let text = str::from_utf8(server_final).map_err(|_| malformed("is not text"))?;
         refusal(text)?;
-        let signature = text
-            .strip_prefix("v=")
-            .ok_or_else(|| malformed("has no signature"))?;
+        let signature = text.strip_prefix("v=").ok_or_else(|| malformed("has no signature"))?;
         if signature.contains(',') {
             return Err(malformed("goes on after the signature"));
         }
@@ -204,16 +188,13 @@ impl Expected {
             .decode(signature)
             .map_err(|_| malformed("has a signature that is not base64"))?;
         // Compares in constant time, and refuses any other length.
-        keyed(&self.server_key)
-            .chain_update(&self.signed)
-            .verify_slice(&signature)
-            .map_err(|_| {
-                Error::new(
-                    ErrorKind::Authentication,
-                    "the server could not prove that it knows the password",
-                )
-                .with_hint("it may not be the server it claims to be")
-            })
+        keyed(&self.server_key).chain_update(&self.signed).verify_slice(&signature).map_err(|_| {
+            Error::new(
+                ErrorKind::Authentication,
+                "the server could not prove that it knows the password",
+            )
+            .with_hint("it may not be the server it claims to be")
+        })
     }
 }
 
@@ -222,11 +203,8 @@ fn refusal(text: &str) -> Result<()> {
     let Some(reason) = text.strip_prefix("e=") else {
         return Ok(());
     };
-    let reason: String = reason
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .take(40)
-        .collect();
+    let reason: String =
+        reason.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
     Err(Error::new(
         ErrorKind::Authentication,
         format!("the server refused the login (SCRAM: {reason})"),
@@ -235,8 +213,5 @@ fn refusal(text: &str) -> Result<()> {
 
 /// One sentence about a message that does not follow RFC 5802, section 7. Nothing of the message is repeated.
 fn malformed(what: &str) -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        format!("the server's SCRAM message {what}"),
-    )
+    Error::new(ErrorKind::Protocol, format!("the server's SCRAM message {what}"))
 }

@@ -16,13 +16,7 @@ use crate::limits;
 /// The documentation of a getter.
 macro_rules! value_of {
     ($name:ident) => {
-        concat!(
-            "See [`",
-            stringify!($name),
-            "`](Self::",
-            stringify!($name),
-            ")."
-        )
+        concat!("See [`", stringify!($name), "`](Self::", stringify!($name), ").")
     };
 }
 
@@ -172,9 +166,7 @@ impl Config {
 
     /// Adds an address to connect to, so that the host's name is not looked up; it still is what the certificate must show.
     pub fn hostaddr(&mut self, addr: impl Into<IpAddr>) -> &mut Self {
-        self.hostaddr
-            .get_or_insert_default()
-            .push(Some(addr.into()));
+        self.hostaddr.get_or_insert_default().push(Some(addr.into()));
         self
     }
 
@@ -208,15 +200,8 @@ impl Config {
 
     /// As whom to connect, if it is known.
     pub fn get_user(&self) -> Option<&str> {
-        let found = || {
-            self.resolved
-                .as_ref()
-                .and_then(|resolved| resolved.user.as_deref())
-        };
-        self.user
-            .as_deref()
-            .filter(|user| !is_empty(user))
-            .or_else(found)
+        let found = || self.resolved.as_ref().and_then(|resolved| resolved.user.as_deref());
+        self.user.as_deref().filter(|user| !is_empty(user)).or_else(found)
     }
 
     /// The database. If not set, the one with the user's name.
@@ -227,10 +212,7 @@ impl Config {
 
     /// The database, if it is known.
     pub fn get_dbname(&self) -> Option<&str> {
-        self.dbname
-            .as_deref()
-            .filter(|name| !is_empty(name))
-            .or_else(|| self.get_user())
+        self.dbname.as_deref().filter(|name| !is_empty(name)).or_else(|| self.get_user())
     }
 
     /// The password; the empty one is as none. If not set, the password file is consulted.
@@ -241,9 +223,7 @@ impl Config {
 
     /// The password that was set; [`password_for`](Self::password_for) knows the password file too.
     pub fn get_password(&self) -> Option<&Password> {
-        self.password
-            .as_ref()
-            .filter(|password| !password.is_empty())
+        self.password.as_ref().filter(|password| !password.is_empty())
     }
 
     /// What the server calls this connection in `pg_stat_activity` and its log.
@@ -302,11 +282,7 @@ impl Config {
 
     /// See [`sslrootcert`](Self::sslrootcert).
     pub fn get_sslrootcert(&self) -> Option<&SslRootCert> {
-        let found = || {
-            self.resolved
-                .as_ref()
-                .and_then(|resolved| resolved.sslrootcert.as_ref())
-        };
+        let found = || self.resolved.as_ref().and_then(|resolved| resolved.sslrootcert.as_ref());
         self.sslrootcert
             .as_ref()
             .filter(|cert| !matches!(cert, SslRootCert::File(path) if is_empty(path)))
@@ -321,15 +297,8 @@ impl Config {
 
     /// See [`sslcert`](Self::sslcert).
     pub fn get_sslcert(&self) -> Option<&Path> {
-        let found = || {
-            self.resolved
-                .as_ref()
-                .and_then(|resolved| resolved.sslcert.as_deref())
-        };
-        self.sslcert
-            .as_deref()
-            .filter(|path| !is_empty(path))
-            .or_else(found)
+        let found = || self.resolved.as_ref().and_then(|resolved| resolved.sslcert.as_deref());
+        self.sslcert.as_deref().filter(|path| !is_empty(path)).or_else(found)
     }
 
     /// The PEM file of the client's key. If not set, `~/.postgresql/postgresql.key` if it exists.
@@ -340,15 +309,8 @@ impl Config {
 
     /// See [`sslkey`](Self::sslkey).
     pub fn get_sslkey(&self) -> Option<&Path> {
-        let found = || {
-            self.resolved
-                .as_ref()
-                .and_then(|resolved| resolved.sslkey.as_deref())
-        };
-        self.sslkey
-            .as_deref()
-            .filter(|path| !is_empty(path))
-            .or_else(found)
+        let found = || self.resolved.as_ref().and_then(|resolved| resolved.sslkey.as_deref());
+        self.sslkey.as_deref().filter(|path| !is_empty(path)).or_else(found)
     }
 
     /// What the client's key is encrypted with. It is kept, and of no use yet: encrypted keys are not supported.
@@ -359,9 +321,7 @@ impl Config {
 
     /// See [`sslpassword`](Self::sslpassword).
     pub fn get_sslpassword(&self) -> Option<&Password> {
-        self.sslpassword
-            .as_ref()
-            .filter(|password| !password.is_empty())
+        self.sslpassword.as_ref().filter(|password| !password.is_empty())
     }
 
     /// The newest version of TLS. No limit if not set.
@@ -402,8 +362,7 @@ impl Config {
         value: impl Into<String>,
     ) -> &mut Self {
         let name = name.into();
-        self.runtime_parameters
-            .retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
+        self.runtime_parameters.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
         self.runtime_parameters.push((name, value.into()));
         self
     }

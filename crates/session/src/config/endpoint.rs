@@ -69,15 +69,10 @@ impl Endpoint {
             Host::Tcp(name) => vec![name.clone()],
             Host::Addr { name, addr } => vec![name.clone().unwrap_or_else(|| addr.to_string())],
             Host::Unix(directory) => {
-                let default = defaults::SOCKET_DIRECTORIES
-                    .iter()
-                    .any(|path| directory == Path::new(path));
+                let default =
+                    defaults::SOCKET_DIRECTORIES.iter().any(|path| directory == Path::new(path));
                 let own = directory.display().to_string();
-                if default {
-                    vec!["localhost".to_owned(), own]
-                } else {
-                    vec![own]
-                }
+                if default { vec!["localhost".to_owned(), own] } else { vec![own] }
             }
         }
     }
@@ -90,11 +85,7 @@ impl fmt::Display for Endpoint {
             Host::Tcp(name) => write!(f, "{name}:{port}"),
             Host::Addr { name, addr } => {
                 let literal = addr.to_string();
-                let literal = if addr.is_ipv6() {
-                    format!("[{literal}]")
-                } else {
-                    literal
-                };
+                let literal = if addr.is_ipv6() { format!("[{literal}]") } else { literal };
                 match name {
                     Some(name) if name.parse() != Ok(*addr) => {
                         write!(f, "{name} ({literal}:{port})")
@@ -120,11 +111,7 @@ impl Config {
     pub fn endpoints(&self) -> Result<Vec<Endpoint>> {
         let refused = |message: String| Error::new(ErrorKind::Config, message);
         let (names, addresses, ports) = (self.get_hosts(), self.get_hostaddrs(), self.get_ports());
-        let count = if addresses.is_empty() {
-            names.len().max(1)
-        } else {
-            addresses.len()
-        };
+        let count = if addresses.is_empty() { names.len().max(1) } else { addresses.len() };
         if !names.is_empty() && names.len() != count {
             return Err(refused(format!(
                 "{} in host, but {count} in hostaddr: give as many of one as of the other",
@@ -132,11 +119,7 @@ impl Config {
             )));
         }
         if ports.len() > 1 && ports.len() != count {
-            let hosts = if count == 1 {
-                "1 host".to_owned()
-            } else {
-                format!("{count} hosts")
-            };
+            let hosts = if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") };
             return Err(refused(format!(
                 "{} ports for {hosts}: give one port for all hosts, or one for each",
                 ports.len()
@@ -164,16 +147,10 @@ impl Config {
 
     fn host_of(&self, name: Option<&String>, addr: Option<IpAddr>) -> Host {
         match (name, addr) {
-            (name, Some(addr)) => Host::Addr {
-                name: name.cloned(),
-                addr,
-            },
+            (name, Some(addr)) => Host::Addr { name: name.cloned(), addr },
             (Some(name), None) if name.starts_with(['/', '@']) => Host::Unix(name.into()),
             (Some(name), None) => match name.parse() {
-                Ok(addr) => Host::Addr {
-                    name: Some(name.clone()),
-                    addr,
-                },
+                Ok(addr) => Host::Addr { name: Some(name.clone()), addr },
                 Err(_) => Host::Tcp(name.clone()),
             },
             (None, None) => self.default_host(),
@@ -211,10 +188,7 @@ mod tests {
             ("host=::1", "[::1]:5432"),
             ("hostaddr=::1", "[::1]:5432"),
             ("host=db hostaddr=10.0.0.1", "db (10.0.0.1:5432)"),
-            (
-                "host=db,eb hostaddr=10.0.0.1,",
-                "db (10.0.0.1:5432) eb:5432",
-            ),
+            ("host=db,eb hostaddr=10.0.0.1,", "db (10.0.0.1:5432) eb:5432"),
             ("hostaddr=10.0.0.1,10.0.0.2", "10.0.0.1:5432 10.0.0.2:5432"),
             ("host=/run/x port=7", "/run/x/.s.PGSQL.7"),
             ("host=@x", "@x/.s.PGSQL.5432"),
@@ -222,10 +196,7 @@ mod tests {
                 "host=a,b port=1,2,3",
                 "3 ports for 2 hosts: give one port for all hosts, or one for each",
             ),
-            (
-                "host=a port=1,2",
-                "2 ports for 1 host: give one port for all hosts, or one for each",
-            ),
+            ("host=a port=1,2", "2 ports for 1 host: give one port for all hosts, or one for each"),
             (
                 "host=a hostaddr=::1,::2",
                 "1 in host, but 2 in hostaddr: give as many of one as of the other",

@@ -40,11 +40,7 @@ pub struct FileContents {
 impl FileContents {
     /// Those of a plain file.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            mode: None,
-            plain: true,
-        }
+        Self { bytes: bytes.into(), mode: None, plain: true }
     }
 
     /// The same, with permission bits.
@@ -68,23 +64,17 @@ impl Environment for SystemEnvironment {
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) => {
-                let absent = matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                );
+                let absent =
+                    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
                 return if absent { Ok(None) } else { Err(error) };
             }
         };
-        let mut contents = FileContents {
-            bytes: Vec::new(),
-            mode: mode(&metadata),
-            plain: metadata.is_file(),
-        };
+        let mut contents =
+            FileContents { bytes: Vec::new(), mode: mode(&metadata), plain: metadata.is_file() };
         // Opening a pipe would wait for its writer.
         if contents.plain {
             let file = fs::File::open(path)?;
-            file.take(defaults::FILE_BYTES + 1)
-                .read_to_end(&mut contents.bytes)?;
+            file.take(defaults::FILE_BYTES + 1).read_to_end(&mut contents.bytes)?;
             if contents.bytes.len() as u64 > defaults::FILE_BYTES {
                 return Err(io::Error::other("it is larger than 1 MiB"));
             }
@@ -136,13 +126,8 @@ fn passwd_field(number: usize) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let id = fs::metadata("/proc/self").ok()?.uid().to_string();
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    let line = passwd
-        .lines()
-        .find(|line| line.split(':').nth(2) == Some(id.as_str()))?;
-    line.split(':')
-        .nth(number)
-        .filter(|field| !field.is_empty())
-        .map(str::to_owned)
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(id.as_str()))?;
+    line.split(':').nth(number).filter(|field| !field.is_empty()).map(str::to_owned)
 }
 
 #[cfg(not(unix))]
@@ -185,12 +170,7 @@ mod tests {
         let system = SystemEnvironment;
         if cfg!(target_os = "linux") {
             assert!(system.user_name().is_some());
-            assert!(
-                system
-                    .read(Path::new("/dev/null"))
-                    .unwrap()
-                    .is_some_and(|f| !f.plain)
-            );
+            assert!(system.read(Path::new("/dev/null")).unwrap().is_some_and(|f| !f.plain));
         }
         assert!(system.read(Path::new("/no/such/file")).unwrap().is_none());
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -8,9 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Reads the whole string into `target`.
 pub(super) fn parse(text: &str, target: &mut Target<'_>) -> Result<()> {
-    let mut rest = Reader {
-        text: text.chars().peekable(),
-    };
+    let mut rest = Reader { text: text.chars().peekable() };
     // What follows a password without a quote may be the rest of it: it is not shown then.
     let mut secret: Option<&'static str> = None;
     loop {
@@ -41,17 +39,13 @@ pub(super) fn parse(text: &str, target: &mut Target<'_>) -> Result<()> {
                 None => "a quoted value has no closing quote".to_owned(),
             })
         })?;
-        target
-            .set(&name, &value, secret.is_none())
-            .map_err(|error| match secret {
-                Some(before) if known.is_none() => {
-                    refused(format!("{error} after the value of {before}{QUOTES}"))
-                }
-                _ => error,
-            })?;
-        secret = known
-            .filter(|keyword| keyword.secret)
-            .map(|keyword| keyword.name);
+        target.set(&name, &value, secret.is_none()).map_err(|error| match secret {
+            Some(before) if known.is_none() => {
+                refused(format!("{error} after the value of {before}{QUOTES}"))
+            }
+            _ => error,
+        })?;
+        secret = known.filter(|keyword| keyword.secret).map(|keyword| keyword.name);
     }
 }
 
@@ -93,9 +87,7 @@ impl Reader<'_> {
 
     /// Whether the next thing is a keyword with its `=`.
     fn at_keyword(&self) -> bool {
-        let mut ahead = Self {
-            text: self.text.clone(),
-        };
+        let mut ahead = Self { text: self.text.clone() };
         let word = ahead.name();
         ahead.text.peek() == Some(&'=') && keywords::find(&word).is_some()
     }

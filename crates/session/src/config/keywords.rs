@@ -111,34 +111,23 @@ macro_rules! row {
 
 macro_rules! text {
     ($field:ident, $variable:expr) => {
-        row!(
-            $field,
-            $variable,
-            |text: &str| Ok::<_, Refusal>(text.into()),
-            |value| value.clone()
-        )
+        row!($field, $variable, |text: &str| Ok::<_, Refusal>(text.into()), |value| value.clone())
     };
 }
 
 macro_rules! path {
     ($field:ident, $variable:expr) => {
-        row!(
-            $field,
-            $variable,
-            |text: &str| Ok::<_, Refusal>(text.into()),
-            |value| { value.display().to_string() }
-        )
+        row!($field, $variable, |text: &str| Ok::<_, Refusal>(text.into()), |value| {
+            value.display().to_string()
+        })
     };
 }
 
 macro_rules! choice {
     ($field:ident, $variable:expr, $type:ident) => {
-        row!(
-            $field,
-            $variable,
-            |text: &str| word(text, super::$type::WORDS),
-            |value| { value.as_str().to_owned() }
-        )
+        row!($field, $variable, |text: &str| word(text, super::$type::WORDS), |value| {
+            value.as_str().to_owned()
+        })
     };
 }
 
@@ -158,13 +147,7 @@ macro_rules! secret {
 
 /// Accepted, and without effect, as libpq has it when built without the feature.
 const fn ignored(name: &'static str) -> Keyword {
-    Keyword {
-        name,
-        variable: None,
-        secret: false,
-        set: |_, _| Ok(()),
-        get: |_| None,
-    }
+    Keyword { name, variable: None, secret: false, set: |_, _| Ok(()), get: |_| None }
 }
 
 /// Refused: leaving it out silently would be worse.
@@ -187,12 +170,7 @@ macro_rules! unsupported {
 pub(super) static KEYWORDS: &[Keyword] = &[
     text!(service, Some("PGSERVICE")),
     path!(servicefile, Some("PGSERVICEFILE")),
-    row!(
-        host,
-        Some("PGHOST"),
-        |text| list(text, read_host),
-        |hosts| hosts.join(",")
-    ),
+    row!(host, Some("PGHOST"), |text| list(text, read_host), |hosts| hosts.join(",")),
     row!(
         hostaddr,
         Some("PGHOSTADDR"),
@@ -203,15 +181,11 @@ pub(super) static KEYWORDS: &[Keyword] = &[
                 .map(Some)
                 .map_err(|_| Refusal::Expected("IP addresses; names go to host")),
         }),
-        |addrs| joined(addrs, |addr| addr
-            .map_or(String::new(), |addr| addr.to_string()))
+        |addrs| joined(addrs, |addr| addr.map_or(String::new(), |addr| addr.to_string()))
     ),
-    row!(
-        port,
-        Some("PGPORT"),
-        |text| list(text, |port| read_port(port).ok_or(PORTS)),
-        |ports| joined(ports, ToString::to_string)
-    ),
+    row!(port, Some("PGPORT"), |text| list(text, |port| read_port(port).ok_or(PORTS)), |ports| {
+        joined(ports, ToString::to_string)
+    }),
     text!(dbname, Some("PGDATABASE")),
     text!(user, Some("PGUSER")),
     secret!(password, Some("PGPASSWORD")),
@@ -229,18 +203,8 @@ pub(super) static KEYWORDS: &[Keyword] = &[
         },
         String::clone
     ),
-    row!(
-        connect_timeout,
-        Some("PGCONNECT_TIMEOUT"),
-        read_seconds,
-        seconds
-    ),
-    row!(
-        keepalives,
-        None,
-        |text| Ok::<_, Refusal>(integer(text)? != 0),
-        on
-    ),
+    row!(connect_timeout, Some("PGCONNECT_TIMEOUT"), read_seconds, seconds),
+    row!(keepalives, None, |text| Ok::<_, Refusal>(integer(text)? != 0), on),
     row!(keepalives_idle, None, read_seconds, seconds),
     row!(keepalives_interval, None, read_seconds, seconds),
     row!(keepalives_count, None, count, ToString::to_string),
@@ -263,12 +227,9 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     secret!(sslpassword, None),
     choice!(sslcertmode, Some("PGSSLCERTMODE"), SslCertMode),
     row!(sslsni, Some("PGSSLSNI"), switch, on),
-    row!(
-        ssl_min_protocol_version,
-        Some("PGSSLMINPROTOCOLVERSION"),
-        least_tls_version,
-        |version| version.as_str().to_owned()
-    ),
+    row!(ssl_min_protocol_version, Some("PGSSLMINPROTOCOLVERSION"), least_tls_version, |version| {
+        version.as_str().to_owned()
+    }),
     row!(
         ssl_max_protocol_version,
         Some("PGSSLMAXPROTOCOLVERSION"),
@@ -277,34 +238,15 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     ),
     text!(requirepeer, Some("PGREQUIREPEER")),
     choice!(channel_binding, Some("PGCHANNELBINDING"), ChannelBinding),
-    row!(
-        require_auth,
-        Some("PGREQUIREAUTH"),
-        require_auth,
-        ToString::to_string
-    ),
-    choice!(
-        target_session_attrs,
-        Some("PGTARGETSESSIONATTRS"),
-        TargetSessionAttrs
-    ),
-    choice!(
-        load_balance_hosts,
-        Some("PGLOADBALANCEHOSTS"),
-        LoadBalanceHosts
-    ),
-    row!(
-        min_protocol_version,
-        Some("PGMINPROTOCOLVERSION"),
-        protocol,
-        |version| { version.as_str().to_owned() }
-    ),
-    row!(
-        max_protocol_version,
-        Some("PGMAXPROTOCOLVERSION"),
-        protocol,
-        |version| { version.as_str().to_owned() }
-    ),
+    row!(require_auth, Some("PGREQUIREAUTH"), require_auth, ToString::to_string),
+    choice!(target_session_attrs, Some("PGTARGETSESSIONATTRS"), TargetSessionAttrs),
+    choice!(load_balance_hosts, Some("PGLOADBALANCEHOSTS"), LoadBalanceHosts),
+    row!(min_protocol_version, Some("PGMINPROTOCOLVERSION"), protocol, |version| {
+        version.as_str().to_owned()
+    }),
+    row!(max_protocol_version, Some("PGMAXPROTOCOLVERSION"), protocol, |version| {
+        version.as_str().to_owned()
+    }),
     row!(
         statement_cache_size,
         None,
@@ -320,9 +262,9 @@ pub(super) static KEYWORDS: &[Keyword] = &[
         secret: false,
         set: |_, text| match text {
             "disable" | "prefer" => Ok(()),
-            "require" => Err(Refusal::Unsupported(
-                "there is no GSSAPI here, so it cannot be required",
-            )),
+            "require" => {
+                Err(Refusal::Unsupported("there is no GSSAPI here, so it cannot be required"))
+            }
             _ => Err(Refusal::Words(&["disable", "prefer"])),
         },
         get: |_| None,
@@ -333,9 +275,7 @@ pub(super) static KEYWORDS: &[Keyword] = &[
         secret: false,
         set: |_, text| match text {
             "" | "0" | "false" | "off" | "no" => Ok(()),
-            _ => Err(Refusal::Unsupported(
-                "replication connections take another protocol",
-            )),
+            _ => Err(Refusal::Unsupported("replication connections take another protocol")),
         },
         get: |_| None,
     },
@@ -343,21 +283,9 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     ignored("gsslib"),
     ignored("gssdelegation"),
     ignored("sslcompression"),
-    unsupported!(
-        "sslcrl",
-        Some("PGSSLCRL"),
-        "certificate revocation lists are not checked"
-    ),
-    unsupported!(
-        "sslcrldir",
-        Some("PGSSLCRLDIR"),
-        "certificate revocation lists are not checked"
-    ),
-    unsupported!(
-        "sslkeylogfile",
-        None,
-        "the keys of TLS sessions are not written down"
-    ),
+    unsupported!("sslcrl", Some("PGSSLCRL"), "certificate revocation lists are not checked"),
+    unsupported!("sslcrldir", Some("PGSSLCRLDIR"), "certificate revocation lists are not checked"),
+    unsupported!("sslkeylogfile", None, "the keys of TLS sessions are not written down"),
     unsupported!("scram_client_key", None, "give the password"),
     unsupported!("scram_server_key", None, "give the password"),
     unsupported!("oauth_issuer", None, "there is no OAuth here"),
@@ -367,11 +295,8 @@ pub(super) static KEYWORDS: &[Keyword] = &[
 ];
 
 /// Variables that become parameters of the session, unless they say `default` (manual, section 34.15).
-pub(super) const SESSION_VARIABLES: [(&str, &str); 3] = [
-    ("PGDATESTYLE", "datestyle"),
-    ("PGTZ", "timezone"),
-    ("PGGEQO", "geqo"),
-];
+pub(super) const SESSION_VARIABLES: [(&str, &str); 3] =
+    [("PGDATESTYLE", "datestyle"), ("PGTZ", "timezone"), ("PGGEQO", "geqo")];
 
 /// A configuration that is being read from a string, with the keywords that the string may use.
 pub(super) struct Target<'a> {
@@ -392,10 +317,7 @@ impl Target<'_> {
         if let Some(allowed) = self.allowed.filter(|allowed| !allowed.contains(&name)) {
             return Err(Error::new(
                 ErrorKind::Config,
-                format!(
-                    "keyword \"{name}\" is not allowed here: only {}",
-                    allowed.join(", ")
-                ),
+                format!("keyword \"{name}\" is not allowed here: only {}", allowed.join(", ")),
             ));
         }
         keyword.apply(&mut self.config, value, &Origin::Text)

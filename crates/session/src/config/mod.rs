@@ -164,10 +164,7 @@ impl Config {
         if text.contains('\0') {
             return Err(refused("the connection string has a NUL in it"));
         }
-        let mut target = Target {
-            config: Self::default(),
-            allowed,
-        };
+        let mut target = Target { config: Self::default(), allowed };
         match uri::strip_scheme(text)? {
             Some(rest) => uri::parse(rest, &mut target)?,
             None => keyword_value::parse(text, &mut target)?,
@@ -187,10 +184,7 @@ impl Config {
     /// # Ok::<(), txpostgres_session::Error>(())
     /// ```
     pub fn set(&mut self, keyword: &str, value: &str) -> Result<&mut Self> {
-        let mut target = Target {
-            config: std::mem::take(self),
-            allowed: None,
-        };
+        let mut target = Target { config: std::mem::take(self), allowed: None };
         let outcome = target.set(keyword, value, true);
         *self = target.config;
         outcome.map(|()| self)
@@ -216,17 +210,11 @@ impl Config {
     pub fn validate(&self) -> Result<()> {
         for keyword in KEYWORDS {
             if keyword.get(self).is_some_and(|value| value.contains('\0')) {
-                return Err(refused(format!(
-                    "the value of {} has a NUL in it",
-                    keyword.name
-                )));
+                return Err(refused(format!("the value of {} has a NUL in it", keyword.name)));
             }
         }
         self.validate_tls()?;
-        let (least, most) = (
-            self.get_min_protocol_version(),
-            self.get_max_protocol_version(),
-        );
+        let (least, most) = (self.get_min_protocol_version(), self.get_max_protocol_version());
         if least > most {
             return Err(refused(format!(
                 "min_protocol_version {} is above max_protocol_version {}",
@@ -256,10 +244,7 @@ impl Config {
             )));
         }
         let least = self.get_ssl_min_protocol_version();
-        if let Some(most) = self
-            .get_ssl_max_protocol_version()
-            .filter(|most| least > *most)
-        {
+        if let Some(most) = self.get_ssl_max_protocol_version().filter(|most| least > *most) {
             return Err(refused(format!(
                 "ssl_min_protocol_version {} is above ssl_max_protocol_version {}",
                 least.as_str(),
@@ -291,36 +276,23 @@ impl Config {
             ("client_encoding", Some("UTF8")),
             ("options", self.get_options()),
         ];
-        let own = own
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+        let own =
+            own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
         Ok(own.chain(self.runtime_parameters.iter().cloned()).collect())
     }
 }
 
 /// What the `StartupMessage` has a place of its own for, and what would change the protocol.
-const RESERVED: [&str; 6] = [
-    "user",
-    "database",
-    "application_name",
-    "client_encoding",
-    "options",
-    "replication",
-];
+const RESERVED: [&str; 6] =
+    ["user", "database", "application_name", "client_encoding", "options", "replication"];
 
 fn validate_parameter(name: &str, value: &str) -> Result<()> {
     if name.is_empty() || name.contains('\0') || value.contains('\0') {
-        return Err(refused(
-            "a runtime parameter has an empty name, or a NUL in it",
-        ));
+        return Err(refused("a runtime parameter has an empty name, or a NUL in it"));
     }
-    let reserved = RESERVED
-        .iter()
-        .any(|reserved| reserved.eq_ignore_ascii_case(name));
+    let reserved = RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name));
     if reserved || name.starts_with("_pq_.") {
-        return Err(refused(format!(
-            "\"{name}\" cannot be set as a runtime parameter"
-        )));
+        return Err(refused(format!("\"{name}\" cannot be set as a runtime parameter")));
     }
     Ok(())
 }

@@ -173,11 +173,7 @@ pub enum SslRootCert {
 
 impl From<&str> for SslRootCert {
     fn from(text: &str) -> Self {
-        if text == "system" {
-            Self::System
-        } else {
-            Self::File(text.into())
-        }
+        if text == "system" { Self::System } else { Self::File(text.into()) }
     }
 }
 
@@ -206,18 +202,12 @@ pub struct RequireAuth {
 impl RequireAuth {
     /// Only these.
     pub fn only(methods: impl IntoIterator<Item = AuthenticationMethod>) -> Self {
-        Self {
-            listed: methods.into_iter().collect(),
-            negated: false,
-        }
+        Self { listed: methods.into_iter().collect(), negated: false }
     }
 
     /// All but these.
     pub fn all_but(methods: impl IntoIterator<Item = AuthenticationMethod>) -> Self {
-        Self {
-            listed: methods.into_iter().collect(),
-            negated: true,
-        }
+        Self { listed: methods.into_iter().collect(), negated: true }
     }
 
     /// Whether a server may ask in this way.

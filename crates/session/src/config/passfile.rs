@@ -43,16 +43,13 @@ impl PassFile {
         let file = match env.read(path) {
             Ok(file) => file?,
             Err(error) => {
-                warnings.push(format!(
-                    "password file \"{path_shown}\" is ignored: {error}"
-                ));
+                warnings.push(format!("password file \"{path_shown}\" is ignored: {error}"));
                 return Some(Self::default());
             }
         };
         if !file.plain {
-            warnings.push(format!(
-                "password file \"{path_shown}\" is ignored: it is not a plain file"
-            ));
+            warnings
+                .push(format!("password file \"{path_shown}\" is ignored: it is not a plain file"));
             return Some(Self::default());
         }
         if let Some(mode) = file.mode.filter(|mode| mode & 0o077 != 0) {
@@ -66,11 +63,7 @@ impl PassFile {
     }
 
     fn parse(text: &[u8]) -> Self {
-        Self(
-            text.split(|&byte| byte == b'\n')
-                .filter_map(Line::parse)
-                .collect(),
-        )
+        Self(text.split(|&byte| byte == b'\n').filter_map(Line::parse).collect())
     }
 
     /// The password for a host (by any of its names), port, database and user.
@@ -84,10 +77,7 @@ impl PassFile {
         let port = port.to_string();
         let names: [&[&str]; 4] = [hosts, &[&port], &[database], &[user]];
         let line = self.0.iter().find(|line| {
-            line.patterns
-                .iter()
-                .zip(names)
-                .all(|(pattern, names)| pattern.matches(names))
+            line.patterns.iter().zip(names).all(|(pattern, names)| pattern.matches(names))
         })?;
         Some(&line.password)
     }
@@ -108,19 +98,12 @@ impl Line {
         };
         let mut pattern = || {
             let (bytes, plain) = field()?;
-            Some(if plain && bytes == b"*" {
-                Pattern::Any
-            } else {
-                Pattern::Exactly(bytes)
-            })
+            Some(if plain && bytes == b"*" { Pattern::Any } else { Pattern::Exactly(bytes) })
         };
         let patterns = [pattern()?, pattern()?, pattern()?, pattern()?];
         // What follows a fifth colon is ignored, as libpq does.
         let (password, _) = field()?;
-        Some(Self {
-            patterns,
-            password: password.into(),
-        })
+        Some(Self { patterns, password: password.into() })
     }
 }
 
@@ -177,25 +160,15 @@ mod tests {
             ("h:01:d:u:x", None),
         ];
         for (text, password) in table {
-            assert_eq!(
-                find(text, "h", 1, "d", "u").as_deref(),
-                *password,
-                "{text:?}"
-            );
+            assert_eq!(find(text, "h", 1, "d", "u").as_deref(), *password, "{text:?}");
         }
-        assert_eq!(
-            find(r"a\:b:1:d:u:x", "a:b", 1, "d", "u").as_deref(),
-            Some("x")
-        );
+        assert_eq!(find(r"a\:b:1:d:u:x", "a:b", 1, "d", "u").as_deref(), Some("x"));
         assert_eq!(find(r"\*:1:d:u:x", "*", 1, "d", "u").as_deref(), Some("x"));
     }
 
     #[test]
     fn bytes_that_are_no_text_are_kept() {
         let file = PassFile::parse(b"h:1:d:u:\xff\xfe");
-        assert_eq!(
-            file.find(&["h"], 1, "d", "u").unwrap().as_bytes(),
-            b"\xff\xfe"
-        );
+        assert_eq!(file.find(&["h"], 1, "d", "u").unwrap().as_bytes(), b"\xff\xfe");
     }
 }

@@ -23,11 +23,7 @@ pub(super) struct Resolved {
     pub(super) warnings: Vec<String>,
 }
 
-const PASSFILE: &str = if cfg!(windows) {
-    "pgpass.conf"
-} else {
-    ".pgpass"
-};
+const PASSFILE: &str = if cfg!(windows) { "pgpass.conf" } else { ".pgpass" };
 const CERTIFICATES: &str = if cfg!(windows) { "." } else { ".postgresql" };
 
 impl Config {
@@ -108,26 +104,17 @@ impl Config {
         let value = value?;
         // Set for other programs, and without effect on what ours receives.
         if name == "client_encoding" && !values::is_utf8(&value) {
-            warnings.push(format!(
-                "{variable_name} is ignored: text is exchanged as UTF-8 only"
-            ));
+            warnings.push(format!("{variable_name} is ignored: text is exchanged as UTF-8 only"));
             return Ok(());
         }
         keyword.apply(self, &value, &Origin::Place(variable_name))
     }
 
     fn find_passwords(&self, env: &impl Environment, resolved: &mut Resolved) {
-        if self
-            .password
-            .as_ref()
-            .is_some_and(|password| !password.is_empty())
-        {
+        if self.password.as_ref().is_some_and(|password| !password.is_empty()) {
             return;
         }
-        let explicit = self
-            .passfile
-            .as_deref()
-            .filter(|path| !path.as_os_str().is_empty());
+        let explicit = self.passfile.as_deref().filter(|path| !path.as_os_str().is_empty());
         let path = match explicit {
             Some(path) => Some(path.to_owned()),
             None => env.home().map(|home| home.join(PASSFILE)),
@@ -166,9 +153,7 @@ impl Config {
 
     /// What was found and ignored while resolving, one sentence each: a password file that others can read, for one.
     pub fn warnings(&self) -> &[String] {
-        self.resolved
-            .as_ref()
-            .map_or(&[], |resolved| &resolved.warnings)
+        self.resolved.as_ref().map_or(&[], |resolved| &resolved.warnings)
     }
 
     /// The password for a server: what was said, else what the password file says for its host, port, database and user.
@@ -181,11 +166,7 @@ impl Config {
     /// # Ok::<(), txpostgres_session::Error>(())
     /// ```
     pub fn password_for(&self, endpoint: &Endpoint) -> Option<Password> {
-        if let Some(password) = self
-            .password
-            .clone()
-            .filter(|password| !password.is_empty())
-        {
+        if let Some(password) = self.password.clone().filter(|password| !password.is_empty()) {
             return Some(password);
         }
         let names = endpoint.passfile_names();
@@ -203,10 +184,8 @@ impl Config {
             return Host::Tcp("localhost".to_owned());
         }
         let [first, _] = defaults::SOCKET_DIRECTORIES;
-        let found = self
-            .resolved
-            .as_ref()
-            .and_then(|resolved| resolved.socket_directory.as_deref());
+        let found =
+            self.resolved.as_ref().and_then(|resolved| resolved.socket_directory.as_deref());
         Host::Unix(found.unwrap_or(Path::new(first)).to_owned())
     }
 }

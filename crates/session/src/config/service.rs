@@ -12,24 +12,15 @@ pub(super) fn apply(config: &mut Config, env: &impl Environment) -> Result<()> {
     let Some(service) = config.service.clone().filter(|name| !name.is_empty()) else {
         return Ok(());
     };
-    let demanded = config
-        .servicefile
-        .clone()
-        .filter(|path| !path.as_os_str().is_empty());
-    let own = demanded
-        .clone()
-        .or_else(|| Some(env.home()?.join(".pg_service.conf")));
-    let system = system_directories(env)
-        .into_iter()
-        .map(|directory| directory.join("pg_service.conf"));
+    let demanded = config.servicefile.clone().filter(|path| !path.as_os_str().is_empty());
+    let own = demanded.clone().or_else(|| Some(env.home()?.join(".pg_service.conf")));
+    let system =
+        system_directories(env).into_iter().map(|directory| directory.join("pg_service.conf"));
     for path in own.into_iter().chain(system) {
         match read(&path, env)? {
             Some(file) if apply_file(config, &service, &path, &file)? => return Ok(()),
             None if demanded.as_ref() == Some(&path) => {
-                return Err(refused(format!(
-                    "service file \"{}\" not found",
-                    path.display()
-                )));
+                return Err(refused(format!("service file \"{}\" not found", path.display())));
             }
             _ => {}
         }
@@ -52,17 +43,12 @@ fn system_directories(env: &impl Environment) -> Vec<PathBuf> {
 
 fn read(path: &Path, env: &impl Environment) -> Result<Option<FileContents>> {
     let file = env.read(path).map_err(|error| {
-        refused(format!(
-            "service file \"{}\" cannot be read",
-            path.display()
-        ))
-        .with_source(error)
+        refused(format!("service file \"{}\" cannot be read", path.display())).with_source(error)
     })?;
     match file {
-        Some(file) if !file.plain => Err(refused(format!(
-            "service file \"{}\" is not a plain file",
-            path.display()
-        ))),
+        Some(file) if !file.plain => {
+            Err(refused(format!("service file \"{}\" is not a plain file", path.display())))
+        }
         file => Ok(file),
     }
 }
@@ -86,9 +72,7 @@ fn apply_file(
             if inside {
                 break;
             }
-            inside = section
-                .strip_prefix(service)
-                .is_some_and(|rest| rest.starts_with(']'));
+            inside = section.strip_prefix(service).is_some_and(|rest| rest.starts_with(']'));
         } else if inside {
             let place = format!("service file \"{}\", line {}", path.display(), number + 1);
             apply_line(config, line, &place)?;
@@ -100,17 +84,12 @@ fn apply_file(
 /// `keyword=value`, without blanks around the `=` and without quotes. What is set already stays.
 fn apply_line(config: &mut Config, line: &str, place: &str) -> Result<()> {
     if line.starts_with("ldap:") {
-        return Err(refused(format!(
-            "{place}: services kept in LDAP are not supported"
-        )));
+        return Err(refused(format!("{place}: services kept in LDAP are not supported")));
     }
-    let (name, value) = line
-        .split_once('=')
-        .ok_or_else(|| refused(format!("{place}: missing \"=\"")))?;
+    let (name, value) =
+        line.split_once('=').ok_or_else(|| refused(format!("{place}: missing \"=\"")))?;
     if name.starts_with("service") {
-        return Err(refused(format!(
-            "{place}: a service cannot refer to another"
-        )));
+        return Err(refused(format!("{place}: a service cannot refer to another")));
     }
     let Some(keyword) = keywords::find(name) else {
         return Err(spelling::unknown(name, true, &Origin::Place(place)));

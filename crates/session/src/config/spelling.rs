@@ -8,30 +8,18 @@ use crate::error::{Error, ErrorKind};
 pub(super) fn is_word(text: &str) -> bool {
     (1..=40).contains(&text.len())
         && !text.contains("password")
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._+-,!".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-,!".contains(&byte))
 }
 
 /// The error for a keyword that is none. The word is shown only if `safe`: it may be the rest of an unquoted password.
 pub(super) fn unknown(name: &str, safe: bool, origin: &Origin<'_>) -> Error {
     if name.is_empty() {
-        return Error::new(
-            ErrorKind::Config,
-            format!("{origin}a keyword is missing before \"=\""),
-        );
+        return Error::new(ErrorKind::Config, format!("{origin}a keyword is missing before \"=\""));
     }
     let suggestion = nearest(name).map(|near| format!(" (did you mean \"{near}\"?)"));
     let suggestion = suggestion.unwrap_or_default();
-    let shown = if safe && is_word(name) {
-        format!(" \"{name}\"")
-    } else {
-        String::new()
-    };
-    Error::new(
-        ErrorKind::Config,
-        format!("{origin}unknown keyword{shown}{suggestion}"),
-    )
+    let shown = if safe && is_word(name) { format!(" \"{name}\"") } else { String::new() };
+    Error::new(ErrorKind::Config, format!("{origin}unknown keyword{shown}{suggestion}"))
 }
 
 /// What other programs call the same thing.
@@ -79,9 +67,7 @@ fn distance(a: &str, b: &str) -> usize {
             *first = left;
         }
         for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let here = (diagonal + usize::from(x != y))
-                .min(left + 1)
-                .min(*cell + 1);
+            let here = (diagonal + usize::from(x != y)).min(left + 1).min(*cell + 1);
             diagonal = std::mem::replace(cell, here);
             left = here;
         }

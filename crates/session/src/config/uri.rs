@@ -22,11 +22,7 @@ pub(super) fn strip_scheme(text: &str) -> Result<Option<&str>> {
     let Some((scheme, _)) = first.and_then(|word| word.split_once("://")) else {
         return Ok(None);
     };
-    let shown = if is_word(scheme) {
-        format!(" \"{scheme}://\"")
-    } else {
-        String::new()
-    };
+    let shown = if is_word(scheme) { format!(" \"{scheme}://\"") } else { String::new() };
     Err(refused(format!(
         "the URI's beginning{shown} is not known: expected \"postgresql://\" or \"postgres://\""
     )))
@@ -173,10 +169,7 @@ fn parse_query(text: &str, target: &mut Target<'_>) -> Result<()> {
 }
 
 fn refused(message: impl Into<String>) -> Error {
-    Error::new(
-        ErrorKind::Config,
-        format!("in the connection URI: {}", message.into()),
-    )
+    Error::new(ErrorKind::Config, format!("in the connection URI: {}", message.into()))
 }
 
 fn decode(text: &str, what: &str) -> Result<String> {
@@ -215,7 +208,5 @@ fn decode_part(text: &str) -> Result<String, &'static str> {
 const BROKEN: &str = "a \"%\" without two hexadecimal digits (a percent sign is written %25)";
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }

@@ -20,9 +20,7 @@ pub(super) const PORTS: Refusal = Refusal::Expected("a port number from 1 to 655
 
 /// An integer as libpq reads it: decimal, of 32 bits, with blanks around it.
 pub(super) fn integer(text: &str) -> Result<i32, Refusal> {
-    text.trim_ascii()
-        .parse()
-        .map_err(|_| Refusal::Expected("an integer"))
+    text.trim_ascii().parse().map_err(|_| Refusal::Expected("an integer"))
 }
 
 /// Negative numbers are as 0, as libpq has it.

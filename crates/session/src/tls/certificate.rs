@@ -26,11 +26,7 @@ fn items(mut bytes: &[u8]) -> der::Result<Vec<Item<'_>>> {
         let (_, rest) = bytes.split_at(whole.len());
         bytes = rest;
         let any = AnyRef::from_der(whole)?;
-        items.push(Item {
-            tag: der::Tagged::tag(&any),
-            value: any.value(),
-            whole,
-        });
+        items.push(Item { tag: der::Tagged::tag(&any), value: any.value(), whole });
     }
     Ok(items)
 }
@@ -77,18 +73,10 @@ impl<'a> Certificate<'a> {
         let context = |number: u32| {
             let number = TagNumber(number);
             let constructed = true;
-            Tag::ContextSpecific {
-                constructed,
-                number,
-            }
+            Tag::ContextSpecific { constructed, number }
         };
         let version = match fields.next_if(|item| item.tag == context(0)) {
-            Some(item) => items(item.value)
-                .ok()?
-                .first()?
-                .value
-                .first()?
-                .checked_add(1)?,
+            Some(item) => items(item.value).ok()?.first()?.value.first()?.checked_add(1)?,
             None => 1,
         };
         let _serial = fields.next()?;
@@ -229,10 +217,7 @@ fn signature_hash(algorithm: &[u8]) -> Option<SignatureHash> {
         // RSASSA-PSS says in its parameters which; nothing said is SHA-1 (RFC 4055, section 3.1).
         "1.2.840.113549.1.1.10" => {
             let parameters = items(parts.get(1)?.value).ok()?;
-            let zero = Tag::ContextSpecific {
-                constructed: true,
-                number: TagNumber(0),
-            };
+            let zero = Tag::ContextSpecific { constructed: true, number: TagNumber(0) };
             let Some(hash) = parameters.iter().find(|item| item.tag == zero) else {
                 return Some(Sha256);
             };
@@ -265,9 +250,7 @@ fn bits(item: Item<'_>) -> Option<&[u8]> {
 fn seconds(item: Item<'_>) -> Option<u64> {
     let since_1970 = match item.tag {
         Tag::UtcTime => UtcTime::from_der(item.whole).ok()?.to_unix_duration(),
-        Tag::GeneralizedTime => GeneralizedTime::from_der(item.whole)
-            .ok()?
-            .to_unix_duration(),
+        Tag::GeneralizedTime => GeneralizedTime::from_der(item.whole).ok()?.to_unix_duration(),
         _ => return None,
     };
     Some(since_1970.as_secs())
@@ -315,12 +298,8 @@ fn alternative_name(item: &Item<'_>) -> Option<Name> {
     match number.value() {
         2 => Some(Name::Dns(String::from_utf8_lossy(item.value).into_owned())),
         7 => match item.value.len() {
-            4 => <[u8; 4]>::try_from(item.value)
-                .ok()
-                .map(|ip| Name::Ip(ip.into())),
-            16 => <[u8; 16]>::try_from(item.value)
-                .ok()
-                .map(|ip| Name::Ip(ip.into())),
+            4 => <[u8; 4]>::try_from(item.value).ok().map(|ip| Name::Ip(ip.into())),
+            16 => <[u8; 16]>::try_from(item.value).ok().map(|ip| Name::Ip(ip.into())),
             _ => None,
         },
         _ => None,
@@ -357,11 +336,7 @@ mod tests {
             ("db.example.com", "db.example.com.evil", false),
             ("", "", true),
         ] {
-            assert_eq!(
-                name_matches(pattern, host, false),
-                matches,
-                "{pattern} {host}"
-            );
+            assert_eq!(name_matches(pattern, host, false), matches, "{pattern} {host}");
         }
         assert!(!name_matches("*.0.0.1", "127.0.0.1", true));
         assert!(name_matches("127.0.0.1", "127.0.0.1", true));
@@ -382,13 +357,7 @@ mod tests {
 
     #[test]
     fn garbage_is_no_certificate() {
-        for bytes in [
-            &b""[..],
-            b"\x30",
-            b"\x30\x00",
-            b"\x30\x84\xff\xff\xff\xff",
-            &[0x30; 400],
-        ] {
+        for bytes in [&b""[..], b"\x30", b"\x30\x00", b"\x30\x84\xff\xff\xff\xff", &[0x30; 400]] {
             assert!(Certificate::read(bytes).is_none());
         }
     }

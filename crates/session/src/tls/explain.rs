@@ -42,11 +42,8 @@ fn certificate(verdict: &CertificateError, settings: &TlsSettings, host: &str) -
     let trust = "sslrootcert must name the certificate of the authority that signed it";
     match verdict {
         Verdict::NotValidForNameContext { presented, .. } => {
-            let mut names: Vec<_> = presented
-                .iter()
-                .take(NAMES)
-                .map(|name| format!("\"{name}\""))
-                .collect();
+            let mut names: Vec<_> =
+                presented.iter().take(NAMES).map(|name| format!("\"{name}\"")).collect();
             if presented.len() > NAMES {
                 names.push(format!("{} more", presented.len() - NAMES));
             }
@@ -54,29 +51,25 @@ fn certificate(verdict: &CertificateError, settings: &TlsSettings, host: &str) -
                 0 => "it names no host".to_owned(),
                 _ => format!("it is for {}", names.join(", ")),
             };
-            failed(format!(
-                "the server's certificate is not for \"{host}\" ({names})"
-            ))
-            .with_hint("sslmode=verify-ca does not check the name")
+            failed(format!("the server's certificate is not for \"{host}\" ({names})"))
+                .with_hint("sslmode=verify-ca does not check the name")
         }
-        Verdict::ExpiredContext { not_after, .. } => failed(format!(
-            "the server's certificate expired on {}",
-            date(*not_after)
-        ))
-        .with_hint("give the server a new one"),
-        Verdict::NotValidYetContext { not_before, .. } => failed(format!(
-            "the server's certificate is not valid before {}",
-            date(*not_before)
-        ))
-        .with_hint("one of the two clocks may be wrong"),
-        Verdict::UnknownIssuer => failed(format!(
-            "the server's certificate is not signed by an authority of {root}"
-        ))
-        .with_hint(trust),
-        Verdict::Other(other) if other.0.is::<SelfSigned>() => failed(format!(
-            "the server's certificate is self-signed, and not one of {root}"
-        ))
-        .with_hint("sslrootcert may name the certificate itself"),
+        Verdict::ExpiredContext { not_after, .. } => {
+            failed(format!("the server's certificate expired on {}", date(*not_after)))
+                .with_hint("give the server a new one")
+        }
+        Verdict::NotValidYetContext { not_before, .. } => {
+            failed(format!("the server's certificate is not valid before {}", date(*not_before)))
+                .with_hint("one of the two clocks may be wrong")
+        }
+        Verdict::UnknownIssuer => {
+            failed(format!("the server's certificate is not signed by an authority of {root}"))
+                .with_hint(trust)
+        }
+        Verdict::Other(other) if other.0.is::<SelfSigned>() => {
+            failed(format!("the server's certificate is self-signed, and not one of {root}"))
+                .with_hint("sslrootcert may name the certificate itself")
+        }
         Verdict::BadEncoding => failed("the server's certificate cannot be read"),
         Verdict::BadSignature => failed("the server's certificate does not belong to its key"),
         _ => failed("the server's certificate is not to be trusted")

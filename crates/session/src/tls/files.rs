@@ -4,9 +4,9 @@ use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
 
+use super::TlsSettings;
 use super::options::{ClientCertificate, Root, TlsOptions};
-use crate::auth::Secret;
-use crate::config::SslMode;
+use crate::config::{Config, Host, Password, SslCertMode, SslMode, SslRootCert};
 use crate::limits;
 use crate::{Error, ErrorKind, Result};
 
@@ -21,6 +21,40 @@ pub struct TlsFiles {
     pub sslkey: Option<PathBuf>,
     /// `~/.postgresql`, or `%APPDATA%\postgresql` on Windows.
     pub folder: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    /// TLS as a resolved configuration wants it. Reads the files it names, and none if no host of it is reached by TCP.
+    pub fn of(settings: &Config) -> Result<Self> {
+        let by_tcp = settings.endpoints()?.iter().any(|e| !matches!(e.host, Host::Unix(_)));
+        let sslmode = if by_tcp { settings.get_sslmode() } else { SslMode::Disable };
+        let options = TlsOptions {
+            sslmode,
+            negotiation: settings.get_sslnegotiation(),
+            sni: settings.get_sslsni(),
+            min_version: Some(settings.get_ssl_min_protocol_version()),
+            max_version: settings.get_ssl_max_protocol_version(),
+            ..TlsOptions::default()
+        };
+        let shows = settings.get_sslcertmode() != SslCertMode::Disable;
+        let files = TlsFiles {
+            sslrootcert: settings.get_sslrootcert().map(|root| match root {
+                SslRootCert::System => "system".into(),
+                SslRootCert::File(path) => path.clone(),
+            }),
+            sslcert: settings.get_sslcert().filter(|_| shows).map(Path::to_owned),
+            sslkey: settings.get_sslkey().map(Path::to_owned),
+            // The configuration has found the default files already.
+            folder: None,
+        };
+        let options = options.read(&files)?;
+        if settings.get_sslcertmode() == SslCertMode::Require && options.client.is_none() && by_tcp
+        {
+            return Err(config("sslcertmode=require needs a certificate".to_owned())
+                .with_hint("name its file by sslcert"));
+        }
+        Self::build(&options)
+    }
 }
 
 impl TlsFiles {
@@ -97,16 +131,13 @@ fn read_client(files: &TlsFiles) -> Result<Option<ClientCertificate>> {
         ))
         .with_hint("name the key's file by sslkey")
     };
-    let key_path = files
-        .path(files.sslkey.as_ref(), "postgresql.key")
-        .ok_or_else(|| missing(""))?;
+    let key_path =
+        files.path(files.sslkey.as_ref(), "postgresql.key").ok_or_else(|| missing(""))?;
     let key_name = key_path.display().to_string();
     let metadata =
         fs::metadata(&key_path).map_err(|_| missing(&format!(" file \"{key_name}\"")))?;
     if !metadata.is_file() {
-        return Err(config(format!(
-            "private key file \"{key_name}\" is not a regular file"
-        )));
+        return Err(config(format!("private key file \"{key_name}\" is not a regular file")));
     }
     check_access(&metadata, &key_name)?;
     let key = String::from_utf8(read_file("private key", &key_path)?).map_err(|_| {
@@ -116,7 +147,7 @@ fn read_client(files: &TlsFiles) -> Result<Option<ClientCertificate>> {
     Ok(Some(ClientCertificate {
         certificate,
         certificate_name,
-        key: Secret::new(key),
+        key: Password::from(key),
         key_name,
     }))
 }
@@ -129,10 +160,8 @@ fn check_access(metadata: &Metadata, name: &str) -> Result<()> {
     if metadata.mode() & forbidden == 0 {
         return Ok(());
     }
-    Err(config(format!(
-        "private key file \"{name}\" has group or world access"
-    ))
-    .with_hint("chmod 0600 if it is yours; 0640 at most if root owns it"))
+    Err(config(format!("private key file \"{name}\" has group or world access"))
+        .with_hint("chmod 0600 if it is yours; 0640 at most if root owns it"))
 }
 
 #[cfg(not(unix))]
@@ -142,10 +171,8 @@ fn check_access(_: &Metadata, _: &str) -> Result<()> {
 
 fn read_file(what: &str, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| {
-        file.take(limits::CERTIFICATE_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
-    });
+    let read = File::open(path)
+        .and_then(|file| file.take(limits::CERTIFICATE_FILE_BYTES + 1).read_to_end(&mut bytes));
     match read {
         Ok(count) if count as u64 <= limits::CERTIFICATE_FILE_BYTES => Ok(bytes),
         Ok(_) => Err(config(format!(
@@ -153,9 +180,10 @@ fn read_file(what: &str, path: &Path) -> Result<Vec<u8>> {
             path.display(),
             limits::CERTIFICATE_FILE_BYTES
         ))),
-        Err(error) => Err(
-            config(format!("{what} file \"{}\" cannot be read", path.display())).with_source(error),
-        ),
+        Err(error) => {
+            Err(config(format!("{what} file \"{}\" cannot be read", path.display()))
+                .with_source(error))
+        }
     }
 }
 
@@ -193,10 +221,7 @@ mod tests {
         }
 
         fn files(&self) -> TlsFiles {
-            TlsFiles {
-                folder: Some(self.0.clone()),
-                ..TlsFiles::default()
-            }
+            TlsFiles { folder: Some(self.0.clone()), ..TlsFiles::default() }
         }
     }
 
@@ -207,10 +232,7 @@ mod tests {
     }
 
     fn read(sslmode: SslMode, files: &TlsFiles) -> Result<TlsOptions> {
-        let options = TlsOptions {
-            sslmode,
-            ..TlsOptions::default()
-        };
+        let options = TlsOptions { sslmode, ..TlsOptions::default() };
         options.read(files)
     }
 
@@ -238,14 +260,8 @@ mod tests {
             let root = read(mode, &files).unwrap().root;
             assert!(matches!(root, Root::Pem { pem, .. } if pem == b"text"));
         }
-        let system = TlsFiles {
-            sslrootcert: Some("system".into()),
-            ..files
-        };
-        assert_eq!(
-            read(SslMode::VerifyFull, &system).unwrap().root,
-            Root::System
-        );
+        let system = TlsFiles { sslrootcert: Some("system".into()), ..files };
+        assert_eq!(read(SslMode::VerifyFull, &system).unwrap().root, Root::System);
     }
 
     #[test]
@@ -273,10 +289,7 @@ mod tests {
 
     #[test]
     fn endless_files_end() {
-        let files = TlsFiles {
-            sslrootcert: Some("/dev/zero".into()),
-            ..TlsFiles::default()
-        };
+        let files = TlsFiles { sslrootcert: Some("/dev/zero".into()), ..TlsFiles::default() };
         fails(read(SslMode::Require, &files), "has more than");
     }
 }

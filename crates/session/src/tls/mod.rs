@@ -21,7 +21,7 @@ mod without;
 mod tests;
 
 pub use files::TlsFiles;
-pub use options::{ClientCertificate, Root, TlsOptions, TlsVersion};
+pub use options::{ClientCertificate, Root, TlsOptions};
 #[cfg(feature = "tls")]
 pub use settings::TlsSettings;
 #[cfg(feature = "tls")]

@@ -1,10 +1,8 @@
 //! Everything about TLS that a user can choose, as plain data. Words and meanings are libpq's (manual, section 34.19).
 
 use std::fmt;
-use std::str::FromStr;
 
-use crate::auth::Secret;
-use crate::config::{SslMode, SslNegotiation};
+use crate::config::{Password, SslMode, SslNegotiation, TlsVersion};
 
 /// What TLS shall be like.
 #[derive(Debug, Clone)]
@@ -63,7 +61,7 @@ pub struct ClientCertificate {
     /// Where it is from, for messages.
     pub certificate_name: String,
     /// The private key.
-    pub key: Secret,
+    pub key: Password,
     /// Where it is from, for messages.
     pub key_name: String,
 }
@@ -74,49 +72,5 @@ impl fmt::Debug for ClientCertificate {
             .field("certificate_name", &self.certificate_name)
             .field("key_name", &self.key_name)
             .finish_non_exhaustive()
-    }
-}
-
-/// A version of TLS. Only the last two can be used; the others are words that a connection string may have as a minimum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.0.
-    V1_0,
-    /// TLS 1.1.
-    V1_1,
-    /// TLS 1.2.
-    V1_2,
-    /// TLS 1.3.
-    V1_3,
-}
-
-impl TlsVersion {
-    /// Every word that a connection string may use here. Upper and lower case are the same.
-    pub const WORDS: &'static [&'static str] = &["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
-}
-
-impl FromStr for TlsVersion {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        let versions = [Self::V1_0, Self::V1_1, Self::V1_2, Self::V1_3];
-        Self::WORDS
-            .iter()
-            .zip(versions)
-            .find_map(|(known, version)| known.eq_ignore_ascii_case(word).then_some(version))
-            .ok_or(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_read_in_any_case() {
-        assert_eq!("tlsv1.2".parse(), Ok(TlsVersion::V1_2));
-        assert_eq!("TLSv1".parse(), Ok(TlsVersion::V1_0));
-        assert_eq!("SSLv3".parse::<TlsVersion>(), Err(()));
-        assert!(TlsVersion::V1_1 < TlsVersion::V1_3);
     }
 }

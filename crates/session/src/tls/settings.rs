@@ -10,9 +10,9 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 use super::certificate::Certificate;
-use super::options::{ClientCertificate, Root, TlsOptions, TlsVersion};
+use super::options::{ClientCertificate, Root, TlsOptions};
 use super::verifier::{Authorities, Verifier};
-use crate::config::{SslMode, SslNegotiation};
+use crate::config::{SslMode, SslNegotiation, TlsVersion};
 use crate::{Error, ErrorKind, Result};
 
 /// The name by which TLS knows PostgreSQL (ALPN), registered with IANA and checked by servers since version 17.
@@ -95,15 +95,15 @@ impl TlsSettings {
 }
 
 fn versions(options: &TlsOptions) -> Result<Vec<&'static SupportedProtocolVersion>> {
-    let least = options.min_version.unwrap_or(TlsVersion::V1_0);
+    let least = options.min_version.unwrap_or(TlsVersion::V1_2);
     let most = options.max_version.unwrap_or(TlsVersion::V1_3);
-    let versions: Vec<_> = [
-        (TlsVersion::V1_3, &rustls::version::TLS13),
-        (TlsVersion::V1_2, &rustls::version::TLS12),
-    ]
-    .into_iter()
-    .filter_map(|(version, supported)| (least..=most).contains(&version).then_some(supported))
-    .collect();
+    let versions: Vec<_> =
+        [(TlsVersion::V1_3, &rustls::version::TLS13), (TlsVersion::V1_2, &rustls::version::TLS12)]
+            .into_iter()
+            .filter_map(|(version, supported)| {
+                (least..=most).contains(&version).then_some(supported)
+            })
+            .collect();
     if versions.is_empty() {
         let what =
             "no TLS version is between ssl_min_protocol_version and ssl_max_protocol_version";
@@ -140,10 +140,7 @@ fn read_authorities(options: &TlsOptions) -> Result<(Option<Authorities>, String
                     None => error.with_hint("on Debian they are in the package ca-certificates"),
                 });
             }
-            let authorities = Authorities {
-                store,
-                certificates: found.certs,
-            };
+            let authorities = Authorities { store, certificates: found.certs };
             Ok((Some(authorities), "the operating system".into()))
         }
         Root::Pem { pem, name } => {
@@ -155,10 +152,7 @@ fn read_authorities(options: &TlsOptions) -> Result<(Option<Authorities>, String
                         .with_source(error)
                 })?;
             }
-            let authorities = Authorities {
-                store,
-                certificates,
-            };
+            let authorities = Authorities { store, certificates };
             Ok((Some(authorities), format!("\"{name}\"")))
         }
     }
@@ -169,10 +163,8 @@ fn read_certificates(pem: &[u8], what: &str, name: &str) -> Result<Vec<Certifica
         .collect::<Result<Vec<_>, PemError>>()
         .map_err(|_| config(format!("{what} file \"{name}\" is not in PEM")))?;
     if certificates.is_empty() {
-        return Err(
-            config(format!("{what} file \"{name}\" has no certificate in it"))
-                .with_hint("it must be in PEM, with a line -----BEGIN CERTIFICATE-----"),
-        );
+        return Err(config(format!("{what} file \"{name}\" has no certificate in it"))
+            .with_hint("it must be in PEM, with a line -----BEGIN CERTIFICATE-----"));
     }
     Ok(certificates)
 }
@@ -180,7 +172,7 @@ fn read_certificates(pem: &[u8], what: &str, name: &str) -> Result<Vec<Certifica
 fn read_client(client: &ClientCertificate, provider: &CryptoProvider) -> Result<CertifiedKey> {
     let name = &client.key_name;
     let chain = read_certificates(&client.certificate, "certificate", &client.certificate_name)?;
-    let pem = client.key.reveal();
+    let pem = String::from_utf8_lossy(client.key.as_bytes());
     if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(config(format!(
             "private key file \"{name}\" is encrypted, which is not supported"
@@ -188,22 +180,17 @@ fn read_client(client: &ClientCertificate, provider: &CryptoProvider) -> Result<
         .with_hint("openssl pkey -in FILE -out DECRYPTED removes the password"));
     }
     let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
-        config(format!(
-            "private key file \"{name}\" has no private key in it"
-        ))
-        .with_hint("it must be in PEM, with a line such as -----BEGIN PRIVATE KEY-----")
+        config(format!("private key file \"{name}\" has no private key in it"))
+            .with_hint("it must be in PEM, with a line such as -----BEGIN PRIVATE KEY-----")
     })?;
     let key = provider.key_provider.load_private_key(key).map_err(|_| {
-        config(format!(
-            "private key file \"{name}\" has a key of a kind that cannot be used"
-        ))
-        .with_hint("RSA of 2,048 bits or more, ECDSA P-256 and P-384, and Ed25519 can")
+        config(format!("private key file \"{name}\" has a key of a kind that cannot be used"))
+            .with_hint("RSA of 2,048 bits or more, ECDSA P-256 and P-384, and Ed25519 can")
     })?;
     // Not by rustls, which reads the certificate with webpki, and that refuses version 1.
     let certificate = chain.first().and_then(|bytes| Certificate::read(bytes));
     let matches = certificate.is_some_and(|certificate| {
-        key.public_key()
-            .is_none_or(|ours| ours.as_ref() == certificate.key_info())
+        key.public_key().is_none_or(|ours| ours.as_ref() == certificate.key_info())
     });
     if !matches {
         return Err(config(format!(

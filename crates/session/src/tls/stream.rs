@@ -1,7 +1,7 @@
 //! The TLS of one connection: ciphertext in, plaintext out, and back.
 
 use std::fmt;
-use std::io::{BufRead as _, Write as _};
+use std::io::{BufRead as _, Write};
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -38,12 +38,7 @@ impl Tls {
             .map_err(|error| failed("TLS could not be started").with_source(error))?;
         // What may wait is bounded by whoever sends: see `limits::TLS_CHUNK_BYTES`.
         connection.set_buffer_limit(None);
-        Ok(Self {
-            connection,
-            settings: settings.clone(),
-            host: host.to_owned(),
-            closed: false,
-        })
+        Ok(Self { connection, settings: settings.clone(), host: host.to_owned(), closed: false })
     }
 
     /// Takes bytes as they came, cut anywhere, and appends what they say. What was appended before an error is genuine.
@@ -97,13 +92,18 @@ impl Tls {
     }
 
     /// Appends what is to be sent.
-    pub fn output(&mut self, ciphertext: &mut Vec<u8>) {
+    pub fn output(&mut self, ciphertext: &mut impl Write) {
         while self.connection.wants_write() {
-            // Writing to a Vec does not fail.
+            // Writing to memory does not fail.
             if self.connection.write_tls(ciphertext).is_err() {
                 return;
             }
         }
+    }
+
+    /// Whether there is anything to send.
+    pub fn has_output(&self) -> bool {
+        self.connection.wants_write()
     }
 
     /// Whether the handshake has not ended.
@@ -118,10 +118,7 @@ impl Tls {
 
     /// What a login can be bound to. Known once the handshake has ended.
     pub fn channel(&self) -> Channel {
-        let certificate = self
-            .connection
-            .peer_certificates()
-            .and_then(|chain| chain.first());
+        let certificate = self.connection.peer_certificates().and_then(|chain| chain.first());
         Channel::Tls {
             server_end_point: certificate
                 .and_then(|bytes| Certificate::read(bytes)?.end_point(bytes)),

@@ -137,11 +137,7 @@ impl ServerCertVerifier for Verifier {
         algorithms
             .iter()
             .filter(|algorithm| algorithm.public_key_alg_id().as_ref() == key_algorithm)
-            .any(|algorithm| {
-                algorithm
-                    .verify_signature(key, message, dss.signature())
-                    .is_ok()
-            })
+            .any(|algorithm| algorithm.verify_signature(key, message, dss.signature()).is_ok())
             .then(HandshakeSignatureValid::assertion)
             .ok_or_else(|| CertificateError::BadSignature.into())
     }
@@ -170,19 +166,11 @@ fn check_dates(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error
     let (not_before, not_after) = certificate.dates();
     if now.as_secs() < not_before {
         let not_before = at(not_before);
-        return Err(CertificateError::NotValidYetContext {
-            time: now,
-            not_before,
-        }
-        .into());
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
     }
     if now.as_secs() > not_after {
         let not_after = at(not_after);
-        return Err(CertificateError::ExpiredContext {
-            time: now,
-            not_after,
-        }
-        .into());
+        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
     }
     Ok(())
 }

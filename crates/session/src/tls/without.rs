@@ -57,7 +57,12 @@ impl Tls {
     }
 
     /// Cannot be called.
-    pub fn output(&mut self, _: &mut Vec<u8>) {
+    pub fn output(&mut self, _: &mut impl std::io::Write) {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn has_output(&self) -> bool {
         match self.0 {}
     }
 
@@ -101,10 +106,7 @@ mod tests {
             (SslMode::VerifyCa, false),
             (SslMode::VerifyFull, false),
         ] {
-            let options = TlsOptions {
-                sslmode,
-                ..TlsOptions::default()
-            };
+            let options = TlsOptions { sslmode, ..TlsOptions::default() };
             match TlsSettings::build(&options) {
                 Ok(settings) => assert!(ok && !settings.offers_tls()),
                 Err(error) => {

@@ -86,24 +86,12 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Ends { within } => write!(f, "{within} breaks off"),
-            Self::Count {
-                of,
-                announced,
-                unit,
-                follow,
-            } => write!(
-                f,
-                "{of} announces {announced} {unit} and {follow} bytes follow"
-            ),
-            Self::Length {
-                part,
-                of,
-                announced,
-                follow,
-            } => write!(
-                f,
-                "{part} of {of} announces {announced} bytes and {follow} follow"
-            ),
+            Self::Count { of, announced, unit, follow } => {
+                write!(f, "{of} announces {announced} {unit} and {follow} bytes follow")
+            }
+            Self::Length { part, of, announced, follow } => {
+                write!(f, "{part} of {of} announces {announced} bytes and {follow} follow")
+            }
             Self::Trailing { of, left } => write!(f, "{left} bytes are left after {of}"),
             Self::Dimensions { announced } => write!(
                 f,
@@ -116,26 +104,15 @@ impl fmt::Display for Malformed {
             Self::RangeFlags { flags } => {
                 write!(f, "a range is empty and has bounds (flags {flags:#04x})")
             }
-            Self::Fields {
-                announced,
-                declared,
-            } => write!(
-                f,
-                "a composite announces {announced} fields and its type has {declared}"
-            ),
-            Self::FieldType {
-                announced,
-                declared,
-            } => write!(
+            Self::Fields { announced, declared } => {
+                write!(f, "a composite announces {announced} fields and its type has {declared}")
+            }
+            Self::FieldType { announced, declared } => write!(
                 f,
                 "a field of a composite announces type {announced} and is declared as {declared}"
             ),
             Self::Depth => {
-                write!(
-                    f,
-                    "a value is nested deeper than {} levels",
-                    limits::VALUE_DEPTH
-                )
+                write!(f, "a value is nested deeper than {} levels", limits::VALUE_DEPTH)
             }
         }
     }

@@ -190,9 +190,7 @@ fn array(member: Option<&Type>, bytes: &[u8], levels: usize) -> Result<(), Malfo
     let dimensions = usize::try_from(announced_dimensions)
         .ok()
         .filter(|&dimensions| dimensions <= limits::ARRAY_DIMENSIONS)
-        .ok_or(Malformed::Dimensions {
-            announced: announced_dimensions,
-        })?;
+        .ok_or(Malformed::Dimensions { announced: announced_dimensions })?;
     let _has_nulls = unread.i32()?;
     let announced_member = unread.u32()?;
 
@@ -213,9 +211,7 @@ fn array(member: Option<&Type>, bytes: &[u8], levels: usize) -> Result<(), Malfo
     let elements = unread.fits(elements, "elements", LENGTH)?;
 
     let built_in = built_in_unless(member, announced_member);
-    let member = member
-        .or(built_in.as_ref())
-        .filter(|member| !announces_nothing(member));
+    let member = member.or(built_in.as_ref()).filter(|member| !announces_nothing(member));
     for _ in 0..elements {
         let element = unread.nullable("an element")?;
         if let (Some(member), Some(element)) = (member, element) {
@@ -243,10 +239,7 @@ fn composite(declared: Option<&[Field]>, bytes: &[u8], levels: usize) -> Result<
     let mut unread = Unread::of(of, bytes);
     let count = unread.count("fields", LEAST)?;
     if let Some(declared) = declared.map(<[Field]>::len).filter(|&len| len != count) {
-        return Err(Malformed::Fields {
-            announced: count,
-            declared,
-        });
+        return Err(Malformed::Fields { announced: count, declared });
     }
     let mut declared = declared.map(<[Field]>::iter);
     for _ in 0..count {

@@ -17,10 +17,8 @@ impl<'a> Unread<'a> {
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(Malformed::Ends { within: self.of })?;
+        let (head, rest) =
+            self.rest.split_first_chunk::<N>().ok_or(Malformed::Ends { within: self.of })?;
         self.rest = rest;
         Ok(*head)
     }
@@ -57,12 +55,7 @@ impl<'a> Unread<'a> {
         usize::try_from(announced)
             .ok()
             .filter(|&count| count <= self.rest.len() / least)
-            .ok_or(Malformed::Count {
-                of: self.of,
-                announced,
-                unit,
-                follow: self.rest.len(),
-            })
+            .ok_or(Malformed::Count { of: self.of, announced, unit, follow: self.rest.len() })
     }
 
     /// So many bytes.
@@ -74,12 +67,7 @@ impl<'a> Unread<'a> {
         let (head, rest) = usize::try_from(announced)
             .ok()
             .and_then(|length| self.rest.split_at_checked(length))
-            .ok_or(Malformed::Length {
-                part,
-                of: self.of,
-                announced,
-                follow: self.rest.len(),
-            })?;
+            .ok_or(Malformed::Length { part, of: self.of, announced, follow: self.rest.len() })?;
         self.rest = rest;
         Ok(head)
     }

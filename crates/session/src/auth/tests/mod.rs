@@ -15,7 +15,7 @@ const SALT: &[u8] = b"0123456789abcdef";
 fn login() -> Login {
     Login {
         user: "alice".into(),
-        password: Some(Secret::new("pencil")),
+        password: Some(Password::from("pencil")),
         require_auth: RequireAuth::default(),
         channel_binding: ChannelBinding::Prefer,
         keys: KeyCache::default(),
@@ -27,15 +27,11 @@ fn start(login: &Login) -> Authentication {
 }
 
 fn tls() -> Channel {
-    Channel::Tls {
-        server_end_point: Some(vec![7; 32]),
-    }
+    Channel::Tls { server_end_point: Some(vec![7; 32]) }
 }
 
 fn tls_without_hash() -> Channel {
-    Channel::Tls {
-        server_end_point: None,
-    }
+    Channel::Tls { server_end_point: None }
 }
 
 fn message(code: u32, rest: &[u8]) -> Vec<u8> {
@@ -111,16 +107,11 @@ impl Server {
         let text = str::from_utf8(body).unwrap();
         let (without_proof, proof) = text.rsplit_once(",p=").unwrap();
         let hash: &[u8] = match channel {
-            Channel::Tls {
-                server_end_point: Some(hash),
-            } if self.gs2().starts_with('p') => hash,
+            Channel::Tls { server_end_point: Some(hash) } if self.gs2().starts_with('p') => hash,
             _ => b"",
         };
         let bound_to = BASE64.encode([self.gs2().as_bytes(), hash].concat());
-        assert_eq!(
-            without_proof,
-            format!("c={bound_to},r={}SERVER", self.nonce())
-        );
+        assert_eq!(without_proof, format!("c={bound_to},r={}SERVER", self.nonce()));
         let key = KeyDerivation::new(self.password.into(), SALT.to_vec(), self.iterations).run();
         let bare = format!("n=,r={}", self.nonce());
         let signed = format!("{bare},{},{without_proof}", self.said);
@@ -161,10 +152,7 @@ fn scram(login: &Login, channel: &Channel, offered: &[&str]) -> (String, String,
     let (mut client, server, body, derived) = proof(login, channel, offered);
     let last = server.last(&body, channel).expect("the proof is right");
     assert!(matches!(client.receive(&last, channel), Ok(Step::Wait)));
-    assert!(matches!(
-        client.receive(&OK, channel),
-        Ok(Step::Authenticated)
-    ));
+    assert!(matches!(client.receive(&OK, channel), Ok(Step::Authenticated)));
     let gs2 = server.gs2().to_owned();
     (server.mechanism, gs2, derived)
 }
@@ -180,10 +168,7 @@ fn the_example_of_rfc_7677() {
     for (byte, key) in proof.iter_mut().zip(key.client_key) {
         *byte ^= key;
     }
-    assert_eq!(
-        BASE64.encode(proof),
-        "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
-    );
+    assert_eq!(BASE64.encode(proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
     assert_eq!(
         BASE64.encode(hmac(&key.server_key, signed.as_bytes())),
         "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
@@ -228,16 +213,10 @@ fn a_key_is_derived_once_and_only_a_proved_one_is_kept() {
     client.receive(&last, &Channel::Plain).unwrap();
     let (_, _, derived) = scram(&login, &Channel::Plain, plain);
     assert!(!derived);
-    let other = Login {
-        password: Some(Secret::new("crayon")),
-        ..login
-    };
+    let other = Login { password: Some(Password::from("crayon")), ..login };
     let (_, server, body, derived) = proof(&other, &Channel::Plain, plain);
     assert!(derived);
-    assert!(
-        server.last(&body, &Channel::Plain).is_none(),
-        "wrong password"
-    );
+    assert!(server.last(&body, &Channel::Plain).is_none(), "wrong password");
 }
 
 #[test]
@@ -246,12 +225,8 @@ fn one_iteration_is_allowed() {
     let mut client = start(&login);
     let mut server = Server::new("pencil");
     server.iterations = 1;
-    server.begin(&sent(
-        client.receive(&sasl(&["SCRAM-SHA-256"]), &Channel::Plain),
-    ));
-    let Ok(Step::Derive(work)) = client.receive(&server.first(), &Channel::Plain) else {
-        panic!()
-    };
+    server.begin(&sent(client.receive(&sasl(&["SCRAM-SHA-256"]), &Channel::Plain)));
+    let Ok(Step::Derive(work)) = client.receive(&server.first(), &Channel::Plain) else { panic!() };
     let body = sent(client.derived(work.run()));
     assert!(server.last(&body, &Channel::Plain).is_some());
 }
@@ -260,26 +235,17 @@ fn one_iteration_is_allowed() {
 fn trust_cleartext_and_md5() {
     let login = login();
     let mut trust = start(&login);
-    assert!(matches!(
-        trust.receive(&OK, &Channel::Plain),
-        Ok(Step::Authenticated)
-    ));
+    assert!(matches!(trust.receive(&OK, &Channel::Plain), Ok(Step::Authenticated)));
 
     let mut clear = start(&login);
     let body = sent(clear.receive(&message(3, b""), &Channel::Plain));
     assert_eq!(body, b"pencil\0");
-    assert!(matches!(
-        clear.receive(&OK, &Channel::Plain),
-        Ok(Step::Authenticated)
-    ));
+    assert!(matches!(clear.receive(&OK, &Channel::Plain), Ok(Step::Authenticated)));
 
     let mut md5 = start(&login);
     let body = sent(md5.receive(&message(5, &[1, 2, 3, 4]), &Channel::Plain));
     assert!(body.starts_with(b"md5") && body.ends_with(b"\0") && body.len() == 36);
-    assert!(matches!(
-        md5.receive(&OK, &Channel::Plain),
-        Ok(Step::Authenticated)
-    ));
+    assert!(matches!(md5.receive(&OK, &Channel::Plain), Ok(Step::Authenticated)));
 }
 
 #[test]

@@ -76,27 +76,20 @@ fn mechanisms_that_cannot_be_used() {
 
 #[test]
 fn no_password() {
-    for password in [None, Some(Secret::new(""))] {
+    for password in [None, Some(Password::from(""))] {
         let mut login = login();
         login.password = password;
-        for body in [
-            message(3, b""),
-            message(5, b"salt"),
-            sasl(&["SCRAM-SHA-256"]),
-        ] {
+        for body in [message(3, b""), message(5, b"salt"), sasl(&["SCRAM-SHA-256"])] {
             let error = start(&login).receive(&body, &Channel::Plain).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Authentication);
-            assert_eq!(
-                error.to_string(),
-                "the server asks for a password and none was given"
-            );
+            assert_eq!(error.to_string(), "the server asks for a password and none was given");
             for word in ["password=", "PGPASSWORD", "~/.pgpass"] {
                 assert!(error.hint().unwrap().contains(word));
             }
         }
     }
     let mut login = login();
-    login.password = Some(Secret::new("a\0b"));
+    login.password = Some(Password::from("a\0b"));
     let result = start(&login).receive(&message(3, b""), &Channel::Plain);
     fails(result, ErrorKind::Authentication, "NUL");
 }
@@ -152,10 +145,7 @@ fn bad_first_messages() {
         (format!("r={ours},s=QQ==,i=1"), "does not extend ours"),
         ("r=other,s=QQ==,i=1".into(), "does not extend ours"),
         (format!("r={ours}\u{7f},s=QQ==,i=1"), "unprintable"),
-        (
-            format!("r={ours}{long},s=QQ==,i=1"),
-            "nonce that is too long",
-        ),
+        (format!("r={ours}{long},s=QQ==,i=1"), "nonce that is too long"),
         (format!("m=x,r={ours}1,s=QQ==,i=1"), "demands an extension"),
         (format!("r={ours}1,i=1"), "has no salt"),
         (format!("r={ours}1,s=,i=1"), "has an empty salt"),
@@ -209,11 +199,7 @@ fn bad_last_messages() {
     fails(after(&|_| "v=".into()), refused, proof_missing);
     fails(after(&|_| "v=QQ==".into()), refused, proof_missing);
     let error = after(&|_| "e=invalid-proof".into());
-    fails(
-        error,
-        refused,
-        "the server refused the login (SCRAM: invalid-proof)",
-    );
+    fails(error, refused, "the server refused the login (SCRAM: invalid-proof)");
     // None of these left a key behind.
     assert!(proof(&login, &Channel::Plain, offered).3);
 }
@@ -250,11 +236,7 @@ fn messages_out_of_turn() {
     // A second question after the first was answered, such as for the password itself.
     let mut client = start(&login());
     sent(client.receive(&message(5, b"salt"), &plain));
-    fails(
-        client.receive(&message(3, b""), &plain),
-        protocol,
-        "out of turn",
-    );
+    fails(client.receive(&message(3, b""), &plain), protocol, "out of turn");
     for code in [11, 12] {
         let result = start(&login()).receive(&message(code, b"v="), &plain);
         fails(result, protocol, "out of turn");

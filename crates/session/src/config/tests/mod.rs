@@ -30,8 +30,7 @@ impl World {
     }
 
     fn file_with_mode(mut self, path: &str, text: &str, mode: u32) -> Self {
-        self.files
-            .insert(path.into(), FileContents::new(text).with_mode(mode));
+        self.files.insert(path.into(), FileContents::new(text).with_mode(mode));
         self
     }
 }
@@ -66,11 +65,7 @@ fn read(text: &str) -> Config {
 fn write(config: &Config) -> String {
     let quoted = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
     let said = KEYWORDS.iter().filter_map(|keyword| {
-        Some(format!(
-            "{}='{}'",
-            keyword.name,
-            quoted(&keyword.get(config)?)
-        ))
+        Some(format!("{}='{}'", keyword.name, quoted(&keyword.get(config)?)))
     });
     said.collect::<Vec<_>>().join(" ")
 }

@@ -20,10 +20,7 @@ fn precedence() {
     assert_eq!(resolved("", &world).get_user(), Some("service"));
     // What is said to be empty is not asked for again.
     let config = resolved("host='' dbname='' user=x", &world);
-    assert_eq!(
-        (config.get_hosts().len(), config.get_dbname()),
-        (0, Some("x"))
-    );
+    assert_eq!((config.get_hosts().len(), config.get_dbname()), (0, Some("x")));
     assert_eq!(resolved("", &World::default()).get_dbname(), Some("me"));
 }
 
@@ -42,10 +39,7 @@ fn resolving_twice_changes_nothing() {
 fn service_files() {
     let world = |text: &str| World::default().file("/home/me/.pg_service.conf", text);
     for (text, message) in [
-        (
-            "[s]\nuser",
-            r#"service file "/home/me/.pg_service.conf", line 2: missing "=""#,
-        ),
+        ("[s]\nuser", r#"service file "/home/me/.pg_service.conf", line 2: missing "=""#),
         (
             "\n[s]\nusr=x",
             r#"service file "/home/me/.pg_service.conf", line 3: unknown keyword "usr" (did you mean "user"?)"#,
@@ -62,18 +56,12 @@ fn service_files() {
             "[s]\nldap://x",
             r#"service file "/home/me/.pg_service.conf", line 2: services kept in LDAP are not supported"#,
         ),
-        (
-            "[ss]\nuser=x",
-            r#"service "s" is not defined in any service file"#,
-        ),
+        ("[ss]\nuser=x", r#"service "s" is not defined in any service file"#),
     ] {
         assert_eq!(refusal("service=s", &world(text)), message, "{text:?}");
     }
     let gone = World::default().var("PGSERVICEFILE", "/gone");
-    assert_eq!(
-        refusal("service=s", &gone),
-        r#"service file "/gone" not found"#
-    );
+    assert_eq!(refusal("service=s", &gone), r#"service file "/gone" not found"#);
     let system = world("[other]")
         .var("PGSYSCONFDIR", "/sys")
         .file("/sys/pg_service.conf", "[s]\r\nhost=a,b\r\nport=1,2\r\n");
@@ -87,9 +75,7 @@ fn service_files() {
 fn variables() {
     let config = resolved("", &World::default().var("PGREQUIRESSL", "1"));
     assert_eq!(config.get_sslmode(), SslMode::Require);
-    let world = World::default()
-        .var("PGREQUIRESSL", "1")
-        .var("PGSSLMODE", "allow");
+    let world = World::default().var("PGREQUIRESSL", "1").var("PGSSLMODE", "allow");
     assert_eq!(resolved("", &world).get_sslmode(), SslMode::Allow);
     let world = World::default().var("PGSSLMODE", "maybe");
     assert!(
@@ -100,10 +86,7 @@ fn variables() {
 
     let world = World::default().var("PGCLIENTENCODING", "LATIN1");
     let config = resolved("", &world);
-    assert_eq!(
-        config.warnings(),
-        ["PGCLIENTENCODING is ignored: text is exchanged as UTF-8 only"]
-    );
+    assert_eq!(config.warnings(), ["PGCLIENTENCODING is ignored: text is exchanged as UTF-8 only"]);
 
     let world = World::default()
         .var("PGTZ", "UTC")
@@ -112,15 +95,8 @@ fn variables() {
         .var("PGOPTIONS", "-c a=b");
     let mut config = read("user=u application_name=app");
     config.runtime_parameter("Geqo", "on");
-    let said = config
-        .resolve(&world)
-        .unwrap()
-        .startup_parameters()
-        .unwrap();
-    let said: Vec<_> = said
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let said = config.resolve(&world).unwrap().startup_parameters().unwrap();
+    let said: Vec<_> = said.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(
         said,
         [
@@ -168,17 +144,12 @@ fn passwords() {
         assert_eq!(password("dbname=d", &world), some("socket"));
         assert_eq!(password("dbname=d host=/elsewhere", &world), (None, vec![]));
     }
-    let world = World::default()
-        .file_with_mode("/p", "*:*:*:*:x", 0o640)
-        .var("PGPASSFILE", "/p");
+    let world = World::default().file_with_mode("/p", "*:*:*:*:x", 0o640).var("PGPASSFILE", "/p");
     let open = r#"password file "/p" is ignored: its permissions 640 let others in; they should be 600 (u=rw) or less"#;
     assert_eq!(password("", &world), (None, vec![open.to_owned()]));
     assert_eq!(password("password=y", &world), some("y"));
     let gone = r#"password file "/gone" is ignored: it does not exist"#;
-    assert_eq!(
-        password("passfile=/gone", &world),
-        (None, vec![gone.to_owned()])
-    );
+    assert_eq!(password("passfile=/gone", &world), (None, vec![gone.to_owned()]));
 }
 
 #[test]
@@ -191,10 +162,7 @@ fn files_of_the_user() {
     let root = Path::new("/home/me/.postgresql/root.crt").to_owned();
     if cfg!(unix) {
         assert_eq!(config.get_sslrootcert(), Some(&SslRootCert::File(root)));
-        assert_eq!(
-            config.get_sslcert(),
-            Some(Path::new("/home/me/.postgresql/postgresql.crt"))
-        );
+        assert_eq!(config.get_sslcert(), Some(Path::new("/home/me/.postgresql/postgresql.crt")));
         assert_eq!(config.warnings().len(), 1);
     }
     assert_eq!(config.get_sslkey(), None);

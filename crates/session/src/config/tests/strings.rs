@@ -13,26 +13,17 @@ fn both_forms_say_the_same() {
         ("host=db user=me", "postgresql://me:@db"),
         ("host=db port=1 dbname=app", "postgresql://db:1/app"),
         ("host=a,b port=1,2", "postgresql://a:1,b:2"),
-        (
-            "host=::1,fe80::2 port=1,5432",
-            "postgresql://[::1]:1,[fe80::2]",
-        ),
+        ("host=::1,fe80::2 port=1,5432", "postgresql://[::1]:1,[fe80::2]"),
         ("host=/var/run dbname=app", "postgresql://%2Fvar%2Frun/app"),
         ("host=@abstract", "postgresql://%40abstract"),
         ("host=/run", "postgresql:///?host=/run"),
-        (
-            "user=me password='p@s/s:w?d%'",
-            "postgresql://me:p%40s%2Fs%3Aw%3Fd%25@",
-        ),
+        ("user=me password='p@s/s:w?d%'", "postgresql://me:p%40s%2Fs%3Aw%3Fd%25@"),
         ("host=db sslmode=require", "postgresql://db?ssl=true"),
         ("host=db sslmode=require", "postgresql://db?requiressl=1"),
         ("sslmode=prefer", "requiressl=0"),
         ("host=new", "postgresql://old/?host=new"),
         ("password=x", "postgresql://?pass%77ord=x"),
-        (
-            "application_name='a b'",
-            "postgresql:///?application_name=a%20b&",
-        ),
+        ("application_name='a b'", "postgresql:///?application_name=a%20b&"),
         ("dbname='a/b'", "postgresql:///a/b"),
         ("user=me", "\n postgresql://me@ \n"),
         ("user='it\\'s \\\\' dbname=''", r"user=it\'s\ \\ dbname="),
@@ -48,32 +39,17 @@ fn both_forms_say_the_same() {
 fn what_errors_say() {
     for (text, message) in [
         ("host", r#"missing "=" after "host""#),
-        (
-            "host=ü localhost x",
-            r#"missing "=" after the word at character 8"#,
-        ),
+        ("host=ü localhost x", r#"missing "=" after the word at character 8"#),
         ("hots=x", r#"unknown keyword "hots" (did you mean "host"?)"#),
         ("Host=x", r#"unknown keyword "Host" (did you mean "host"?)"#),
-        (
-            "pasword=x",
-            r#"unknown keyword "pasword" (did you mean "password"?)"#,
-        ),
-        (
-            "database=x",
-            r#"unknown keyword "database" (did you mean "dbname"?)"#,
-        ),
-        (
-            "ssl_mode=x",
-            r#"unknown keyword "ssl_mode" (did you mean "sslmode"?)"#,
-        ),
+        ("pasword=x", r#"unknown keyword "pasword" (did you mean "password"?)"#),
+        ("database=x", r#"unknown keyword "database" (did you mean "dbname"?)"#),
+        ("ssl_mode=x", r#"unknown keyword "ssl_mode" (did you mean "sslmode"?)"#),
         ("colour=x", r#"unknown keyword "colour""#),
         ("=x", r#"a keyword is missing before "=""#),
         ("user='x", "the quoted value of user has no closing quote"),
         ("foo='x", "a quoted value has no closing quote"),
-        (
-            "host= user=me",
-            "the value of host is missing; an empty one is written ''",
-        ),
+        ("host= user=me", "the value of host is missing; an empty one is written ''"),
         (
             "password=my secret",
             r#"missing "=" after the word that follows the value of password; a value with spaces or quotes is written 'like\'this'"#,
@@ -86,22 +62,10 @@ fn what_errors_say() {
             "sslmode=requre",
             r#"invalid value "requre" for sslmode: expected disable, allow, prefer, require, verify-ca, verify-full"#,
         ),
-        (
-            "port=0",
-            r#"invalid value "0" for port: expected a port number from 1 to 65535"#,
-        ),
-        (
-            "port=65536",
-            r#"invalid value "65536" for port: expected a port number from 1 to 65535"#,
-        ),
-        (
-            "port='1 password=x'",
-            "invalid value for port: expected a port number from 1 to 65535",
-        ),
-        (
-            "connect_timeout=5s",
-            r#"invalid value "5s" for connect_timeout: expected an integer"#,
-        ),
+        ("port=0", r#"invalid value "0" for port: expected a port number from 1 to 65535"#),
+        ("port=65536", r#"invalid value "65536" for port: expected a port number from 1 to 65535"#),
+        ("port='1 password=x'", "invalid value for port: expected a port number from 1 to 65535"),
+        ("connect_timeout=5s", r#"invalid value "5s" for connect_timeout: expected an integer"#),
         (
             "connect_timeout=2147483648",
             r#"invalid value "2147483648" for connect_timeout: expected an integer"#,
@@ -114,10 +78,7 @@ fn what_errors_say() {
             "host=user@db",
             r#"invalid value for host: expected host names, addresses, or paths that begin with "/" or "@""#,
         ),
-        (
-            "sslsni=yes",
-            r#"invalid value "yes" for sslsni: expected 0 or 1"#,
-        ),
+        ("sslsni=yes", r#"invalid value "yes" for sslsni: expected 0 or 1"#),
         (
             "client_encoding=latin1",
             r#"invalid value "latin1" for client_encoding: expected UTF8: text is exchanged as UTF-8 only"#,
@@ -150,14 +111,8 @@ fn what_errors_say() {
             "replication=database",
             "replication is not supported: replication connections take another protocol",
         ),
-        (
-            "sslcrl=/x",
-            "sslcrl is not supported: certificate revocation lists are not checked",
-        ),
-        (
-            "scram_client_key=x",
-            "scram_client_key is not supported: give the password",
-        ),
+        ("sslcrl=/x", "sslcrl is not supported: certificate revocation lists are not checked"),
+        ("scram_client_key=x", "scram_client_key is not supported: give the password"),
         ("user=a\0b", "the connection string has a NUL in it"),
         (
             "postgress://u:secret@h",
@@ -183,46 +138,25 @@ fn what_errors_say() {
             "postgres://u:se%zzcret@h",
             r#"in the connection URI: a "%" without two hexadecimal digits (a percent sign is written %25) in password"#,
         ),
-        (
-            "postgres://h/?options=%00",
-            "in the connection URI: a NUL (%00) in options",
-        ),
+        ("postgres://h/?options=%00", "in the connection URI: a NUL (%00) in options"),
         (
             "postgres://h/?options=%ff",
             "in the connection URI: a percent-encoded byte that is not UTF-8 in options",
         ),
-        (
-            "postgres://h/a b",
-            "in the connection URI: a space (it is written %20) in dbname",
-        ),
-        (
-            "postgres://[::1/",
-            r#"in the connection URI: the IPv6 address has no closing "]""#,
-        ),
-        (
-            "postgres://[]/",
-            r#"in the connection URI: the IPv6 address "[]" is empty"#,
-        ),
+        ("postgres://h/a b", "in the connection URI: a space (it is written %20) in dbname"),
+        ("postgres://[::1/", r#"in the connection URI: the IPv6 address has no closing "]""#),
+        ("postgres://[]/", r#"in the connection URI: the IPv6 address "[]" is empty"#),
         (
             "postgres://[::1]x/",
             r#"in the connection URI: unexpected text after the IPv6 address "[::1]": expected ":" and a port, "/", "?" or ",""#,
         ),
-        (
-            "postgres://h?user",
-            r#"in the connection URI: missing "=" in parameter 1"#,
-        ),
-        (
-            "postgres://h?password=se&cret",
-            r#"in the connection URI: missing "=" in parameter 2"#,
-        ),
+        ("postgres://h?user", r#"in the connection URI: missing "=" in parameter 1"#),
+        ("postgres://h?password=se&cret", r#"in the connection URI: missing "=" in parameter 2"#),
         (
             "postgres://h?pass%77ord=se=cret",
             r#"in the connection URI: the value of password has an "=" in it: it is written %3D"#,
         ),
-        (
-            "postgres://h?ssl=maybe",
-            r#"unknown keyword "ssl" (did you mean "sslmode"?)"#,
-        ),
+        ("postgres://h?ssl=maybe", r#"unknown keyword "ssl" (did you mean "sslmode"?)"#),
     ] {
         let error = Config::parse(text).unwrap_err();
         assert_eq!(error.to_string(), message, "{text:?}");
@@ -253,10 +187,7 @@ fn what_does_not_go_together() {
             "host=a,b port=1,2,3",
             "3 ports for 2 hosts: give one port for all hosts, or one for each",
         ),
-        (
-            "service=x",
-            r#"service "x" is not defined in any service file"#,
-        ),
+        ("service=x", r#"service "x" is not defined in any service file"#),
     ] {
         assert_eq!(refusal(text, &World::default()), message, "{text:?}");
     }
@@ -271,17 +202,8 @@ fn what_does_not_go_together() {
     }
     let mut config = Config::new();
     config.user("a\0b");
-    assert_eq!(
-        config.validate().unwrap_err().to_string(),
-        "the value of user has a NUL in it"
-    );
-    for (name, value) in [
-        ("", "x"),
-        ("a\0", "x"),
-        ("a", "\0"),
-        ("User", "x"),
-        ("_pq_.x", "1"),
-    ] {
+    assert_eq!(config.validate().unwrap_err().to_string(), "the value of user has a NUL in it");
+    for (name, value) in [("", "x"), ("a\0", "x"), ("a", "\0"), ("User", "x"), ("_pq_.x", "1")] {
         let mut config = Config::new();
         config.runtime_parameter(name, value);
         assert!(config.validate().is_err(), "{name:?} {value:?}");
@@ -295,10 +217,7 @@ fn defaults_and_numbers() {
     assert_eq!(config.get_connect_timeout(), Some(Duration::from_secs(30)));
     assert_eq!(config.get_max_protocol_version(), ProtocolVersion::V3_2);
     assert!(config.get_keepalives() && config.get_sslsni());
-    assert_eq!(
-        read("sslrootcert=system").get_sslmode(),
-        SslMode::VerifyFull
-    );
+    assert_eq!(read("sslrootcert=system").get_sslmode(), SslMode::VerifyFull);
     for (text, time) in [("0", None), ("-1", None), ("1", Some(1)), (" 5 ", Some(5))] {
         let mut config = Config::new();
         config.set("connect_timeout", text).unwrap();
@@ -306,25 +225,15 @@ fn defaults_and_numbers() {
     }
     let config = read("keepalives=0 keepalives_idle=0 keepalives_count=0 tcp_user_timeout=1500");
     assert!(!config.get_keepalives());
-    assert_eq!(
-        (config.get_keepalives_idle(), config.get_keepalives_count()),
-        (None, None)
-    );
-    assert_eq!(
-        config.get_tcp_user_timeout(),
-        Some(Duration::from_millis(1500))
-    );
+    assert_eq!((config.get_keepalives_idle(), config.get_keepalives_count()), (None, None));
+    assert_eq!(config.get_tcp_user_timeout(), Some(Duration::from_millis(1500)));
     assert_eq!(read("statement_cache_size=0").get_statement_cache_size(), 0);
 }
 
 #[test]
 fn an_allow_list_holds_for_both_forms() {
     let allowed = ["host", "sslmode"];
-    for text in [
-        "host=a requiressl=1",
-        "postgres://a?ssl=true",
-        "postgres://a",
-    ] {
+    for text in ["host=a requiressl=1", "postgres://a?ssl=true", "postgres://a"] {
         assert!(Config::parse_allowing(text, &allowed).is_ok(), "{text}");
     }
     for text in [
@@ -335,25 +244,16 @@ fn an_allow_list_holds_for_both_forms() {
         "postgres://a?pass%77ord=x",
     ] {
         let error = Config::parse_allowing(text, &allowed).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("is not allowed here: only host, sslmode"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("is not allowed here: only host, sslmode"), "{error}");
     }
     let error = Config::parse_allowing("", &["hots"]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        r#"unknown keyword "hots" (did you mean "host"?)"#
-    );
+    assert_eq!(error.to_string(), r#"unknown keyword "hots" (did you mean "host"?)"#);
 }
 
 #[test]
 fn debug_shows_no_secrets() {
-    let config = read("host=db password=hunter2 sslpassword=hunter3")
-        .resolve(&World::default())
-        .unwrap();
+    let config =
+        read("host=db password=hunter2 sslpassword=hunter3").resolve(&World::default()).unwrap();
     assert_eq!(
         format!("{config:?}"),
         r#"Config { host: "db", password: (..), sslpassword: (..), resolved: true }"#
@@ -363,12 +263,7 @@ fn debug_shows_no_secrets() {
 #[test]
 fn every_keyword_is_once_in_the_table() {
     for (number, keyword) in KEYWORDS.iter().enumerate() {
-        assert!(
-            KEYWORDS
-                .iter()
-                .skip(number + 1)
-                .all(|other| other.name != keyword.name)
-        );
+        assert!(KEYWORDS.iter().skip(number + 1).all(|other| other.name != keyword.name));
         assert!(keyword.get(&Config::new()).is_none(), "{}", keyword.name);
     }
 }

@@ -33,21 +33,14 @@ fn params(names: &[&str], common_name: &str) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params
 }
 
 fn self_signed(params: CertificateParams) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    Identity {
-        certificate: certificate.der().clone(),
-        pem: certificate.pem(),
-        key,
-        params,
-    }
+    Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key, params }
 }
 
 fn authority(name: &str) -> Identity {
@@ -69,12 +62,7 @@ impl Identity {
         let key = KeyPair::generate_for(algorithm).unwrap();
         let issuer = Issuer::from_params(&self.params, &self.key);
         let certificate = params.signed_by(&key, &issuer).unwrap();
-        Identity {
-            certificate: certificate.der().clone(),
-            pem: certificate.pem(),
-            key,
-            params,
-        }
+        Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key, params }
     }
 
     fn private_key(&self) -> PrivateKeyDer<'static> {
@@ -82,17 +70,14 @@ impl Identity {
     }
 
     fn root(&self) -> Root {
-        Root::Pem {
-            pem: self.pem.clone().into_bytes(),
-            name: "root.crt".into(),
-        }
+        Root::Pem { pem: self.pem.clone().into_bytes(), name: "root.crt".into() }
     }
 
     fn client(&self) -> ClientCertificate {
         ClientCertificate {
             certificate: self.pem.clone().into_bytes(),
             certificate_name: "my.crt".into(),
-            key: crate::auth::Secret::new(self.key.serialize_pem()),
+            key: crate::config::Password::from(self.key.serialize_pem()),
             key_name: "my.key".into(),
         }
     }
@@ -108,12 +93,7 @@ struct Site<'a> {
 
 impl<'a> Site<'a> {
     fn new(identity: &'a Identity) -> Self {
-        Self {
-            identity,
-            versions: rustls::ALL_VERSIONS,
-            alpn: true,
-            demands: None,
-        }
+        Self { identity, versions: rustls::ALL_VERSIONS, alpn: true, demands: None }
     }
 
     fn accept(&self) -> ServerConnection {
@@ -147,11 +127,7 @@ impl<'a> Site<'a> {
 }
 
 fn options(sslmode: SslMode, root: Root) -> TlsOptions {
-    TlsOptions {
-        sslmode,
-        root,
-        ..TlsOptions::default()
-    }
+    TlsOptions { sslmode, root, ..TlsOptions::default() }
 }
 
 /// Both ends, joined: bytes go over `step` at a time.

@@ -4,13 +4,8 @@ use rcgen::date_time_ymd;
 
 use super::*;
 
-const MODES: [SslMode; 5] = [
-    SslMode::Allow,
-    SslMode::Prefer,
-    SslMode::Require,
-    SslMode::VerifyCa,
-    SslMode::VerifyFull,
-];
+const MODES: [SslMode; 5] =
+    [SslMode::Allow, SslMode::Prefer, SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull];
 
 /// What psql says, too: with a root the chain is checked in every mode, the name in `verify-full`.
 #[test]
@@ -43,16 +38,8 @@ fn the_table_of_modes() {
         for (identity, text, hint) in [
             (&expired, "expired on 2020-01-01T00:00:00Z", "a new one"),
             (&early, "not valid before 2200-01-01", "clocks"),
-            (
-                &alone,
-                "is self-signed, and not one of \"root.crt\"",
-                "sslrootcert",
-            ),
-            (
-                &stranger,
-                "not signed by an authority of \"root.crt\"",
-                "sslrootcert",
-            ),
+            (&alone, "is self-signed, and not one of \"root.crt\"", "sslrootcert"),
+            (&stranger, "not signed by an authority of \"root.crt\"", "sslrootcert"),
         ] {
             let result = connect(&verify, &Site::new(identity), "localhost");
             fails(result, tls, text, hint);
@@ -129,10 +116,7 @@ fn names_as_libpq_sees_them() {
             assert!(error.to_string().contains("it is for \""), "{error}");
         }
     }
-    for (host, text) in [
-        ("", "needs a host name"),
-        ("a b", "\"a b\" is no host name"),
-    ] {
+    for (host, text) in [("", "needs a host name"), ("a b", "\"a b\" is no host name")] {
         let good = ca.sign(params(&["localhost"], "x"));
         let result = connect(&verify, &Site::new(&good), host);
         fails(result, ErrorKind::Tls, text, "verify-ca");
@@ -159,10 +143,7 @@ fn version_1(ca: &Identity, common_name: &str, years: [u8; 2]) -> Identity {
     let key = KeyPair::generate().unwrap();
     let algorithm = der(0x30, &[&[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
     let name = |text: &str| {
-        let pair = der(
-            0x30,
-            &[&[0x06, 3, 0x55, 4, 3], &der(0x0c, &[text.as_bytes()])],
-        );
+        let pair = der(0x30, &[&[0x06, 3, 0x55, 4, 3], &der(0x0c, &[text.as_bytes()])]);
         der(0x30, &[&der(0x31, &[&pair])])
     };
     let Some(rcgen::DnValue::Utf8String(issuer)) =
@@ -183,10 +164,7 @@ fn version_1(ca: &Identity, common_name: &str, years: [u8; 2]) -> Identity {
         ],
     );
     let signature = ca.key.sign(&signed).unwrap();
-    let whole = der(
-        0x30,
-        &[&signed, &algorithm, &der(0x03, &[&[0], &signature])],
-    );
+    let whole = der(0x30, &[&signed, &algorithm, &der(0x03, &[&[0], &signature])]);
     Identity {
         certificate: whole.into(),
         pem: String::new(),
@@ -222,14 +200,8 @@ fn version_1_is_as_good_as_in_libpq() {
 #[test]
 fn a_stolen_certificate_is_refused_in_every_mode() {
     let ca = authority("ours");
-    for identity in [
-        ca.sign(params(&["localhost"], "x")),
-        version_1(&ca, "x", *b"49"),
-    ] {
-        let thief = Identity {
-            key: KeyPair::generate().unwrap(),
-            ..identity
-        };
+    for identity in [ca.sign(params(&["localhost"], "x")), version_1(&ca, "x", *b"49")] {
+        let thief = Identity { key: KeyPair::generate().unwrap(), ..identity };
         for versions in [ONLY_12, ONLY_13] {
             let mut site = Site::new(&thief);
             site.versions = versions;
@@ -243,10 +215,7 @@ fn a_stolen_certificate_is_refused_in_every_mode() {
 #[test]
 fn roots() {
     let build = |mode, root| TlsSettings::build(&options(mode, root));
-    let pem = |text: &str| Root::Pem {
-        pem: text.into(),
-        name: "root.crt".into(),
-    };
+    let pem = |text: &str| Root::Pem { pem: text.into(), name: "root.crt".into() };
     let kind = ErrorKind::Config;
     let result = build(SslMode::VerifyCa, pem("nothing"));
     fails(result, kind, "\"root.crt\" has no certificate in it", "PEM");
@@ -258,12 +227,7 @@ fn roots() {
     fails(result, kind, "\"root.crt\" is not in PEM", "");
     for mode in [SslMode::Prefer, SslMode::Require, SslMode::VerifyCa] {
         let result = build(mode, Root::System);
-        fails(
-            result,
-            kind,
-            "too weak for sslrootcert=system",
-            "verify-full",
-        );
+        fails(result, kind, "too weak for sslrootcert=system", "verify-full");
     }
     let disabled = build(SslMode::Disable, Root::System).unwrap();
     assert!(!disabled.offers_tls());

@@ -66,17 +66,9 @@ fn arrays() {
             "ffffffff 00000000 00000017",
             "an array announces -1 dimensions, and 6 are the most",
         ),
-        (
-            Type::INT4_ARRAY,
-            "00000006 00000000 00000017 00000001 00000001",
-            "an array breaks off",
-        ),
+        (Type::INT4_ARRAY, "00000006 00000000 00000017 00000001 00000001", "an array breaks off"),
         (Type::INT4_ARRAY, "", "an array breaks off"),
-        (
-            Type::INT4_ARRAY,
-            "00000000 00000000 00000017 00",
-            "1 bytes are left after an array",
-        ),
+        (Type::INT4_ARRAY, "00000000 00000000 00000017 00", "1 bytes are left after an array"),
         (
             Type::INT4_ARRAY,
             "00000001 00000000 00000017 00000001 00000001 fffffffe",
@@ -110,16 +102,8 @@ fn arrays() {
 #[test]
 fn hstores() {
     refused(&[
-        (
-            hstore(),
-            "7fffffff",
-            "an hstore announces 2147483647 pairs and 0 bytes follow",
-        ),
-        (
-            hstore(),
-            "ffffffff",
-            "an hstore announces -1 pairs and 0 bytes follow",
-        ),
+        (hstore(), "7fffffff", "an hstore announces 2147483647 pairs and 0 bytes follow"),
+        (hstore(), "ffffffff", "an hstore announces -1 pairs and 0 bytes follow"),
         (
             hstore(),
             "00000001 ffffffff 00000000",
@@ -142,21 +126,9 @@ fn hstores() {
 #[test]
 fn paths() {
     refused(&[
-        (
-            Type::PATH,
-            "00 ffffffff",
-            "a path announces -1 points and 0 bytes follow",
-        ),
-        (
-            Type::PATH,
-            "01 7fffffff",
-            "a path announces 2147483647 points and 0 bytes follow",
-        ),
-        (
-            Type::POLYGON,
-            "80000000",
-            "a polygon announces -2147483648 points and 0 bytes follow",
-        ),
+        (Type::PATH, "00 ffffffff", "a path announces -1 points and 0 bytes follow"),
+        (Type::PATH, "01 7fffffff", "a path announces 2147483647 points and 0 bytes follow"),
+        (Type::POLYGON, "80000000", "a polygon announces -2147483648 points and 0 bytes follow"),
     ]);
 }
 
@@ -165,18 +137,10 @@ fn paths() {
 fn ranges() {
     refused(&[
         (Type::INT4_RANGE, "", "a range breaks off"),
-        (
-            Type::INT4_RANGE,
-            "02 ffffffff",
-            "a bound of a range announces -1 bytes and 0 follow",
-        ),
+        (Type::INT4_RANGE, "02 ffffffff", "a bound of a range announces -1 bytes and 0 follow"),
         (Type::INT4_RANGE, "01 00", "1 bytes are left after a range"),
         (Type::INT4_RANGE, "18 00", "1 bytes are left after a range"),
-        (
-            Type::INT4_RANGE,
-            "19",
-            "a range is empty and has bounds (flags 0x19)",
-        ),
+        (Type::INT4_RANGE, "19", "a range is empty and has bounds (flags 0x19)"),
         (
             Type::NUM_RANGE,
             "08 00000008 0001000000000000",
@@ -214,16 +178,8 @@ fn composites() {
             "00000001 00000017 7fffffff",
             "a field of a record announces 2147483647 bytes and 0 follow",
         ),
-        (
-            pair(),
-            "ffffffff",
-            "a composite announces -1 fields and 0 bytes follow",
-        ),
-        (
-            pair(),
-            "00000000",
-            "a composite announces 0 fields and its type has 2",
-        ),
+        (pair(), "ffffffff", "a composite announces -1 fields and 0 bytes follow"),
+        (pair(), "00000000", "a composite announces 0 fields and its type has 2"),
         (
             pair(),
             "00000002 00000017 ffffffff 00000019 ffffffff",
@@ -252,16 +208,8 @@ fn others() {
             "7fffffff ff",
             "the bits of a bit string announces 268435456 bytes and 1 follow",
         ),
-        (
-            Type::VARBIT,
-            "ffffffff",
-            "the bits of a bit string announces -1 bytes and 0 follow",
-        ),
-        (
-            Type::BIT,
-            "00000008 ff ff",
-            "1 bytes are left after a bit string",
-        ),
+        (Type::VARBIT, "ffffffff", "the bits of a bit string announces -1 bytes and 0 follow"),
+        (Type::BIT, "00000008 ff ff", "1 bytes are left after a bit string"),
         (
             Type::INET,
             "02 20 00 10 7f000001",
@@ -279,11 +227,7 @@ fn others() {
             "00000001 00 ffff 0001",
             "the positions of a lexeme of a tsvector announces 131070 bytes and 2 follow",
         ),
-        (
-            Type::TSQUERY,
-            "7fffffff",
-            "a tsquery announces 2147483647 items and 0 bytes follow",
-        ),
+        (Type::TSQUERY, "7fffffff", "a tsquery announces 2147483647 items and 0 bytes follow"),
         (Type::TSQUERY, "00000001 0204", "a tsquery breaks off"),
         (Type::TSQUERY, "00000001 01000061", "a tsquery breaks off"),
         (

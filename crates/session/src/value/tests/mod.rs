@@ -36,10 +36,7 @@ fn hstore() -> Type {
 
 /// A composite of an `int4` and a `text[]`.
 fn pair() -> Type {
-    let fields = vec![
-        Field::new("a".into(), Type::INT4),
-        Field::new("b".into(), Type::TEXT_ARRAY),
-    ];
+    let fields = vec![Field::new("a".into(), Type::INT4), Field::new("b".into(), Type::TEXT_ARRAY)];
     made("pair", Kind::Composite(fields))
 }
 
@@ -111,10 +108,7 @@ fn records_without_end_are_refused() {
     };
     assert_eq!(verify(&Type::RECORD, &nested(limits::VALUE_DEPTH)), Ok(()));
     for levels in [limits::VALUE_DEPTH + 1, 5_000] {
-        assert_eq!(
-            verify(&Type::RECORD, &nested(levels)),
-            Err(Malformed::Depth)
-        );
+        assert_eq!(verify(&Type::RECORD, &nested(levels)), Err(Malformed::Depth));
     }
 }
 
@@ -154,9 +148,7 @@ const MOST: usize = 48;
 /// panic, and none reserve more than the value is worth.
 fn decode(ty: &Type, bytes: &[u8]) {
     fn one<'a, T: FromSql<'a>>(ty: &Type, bytes: &'a [u8]) -> Option<T> {
-        T::accepts(ty)
-            .then(|| T::from_sql(ty, bytes).ok())
-            .flatten()
+        T::accepts(ty).then(|| T::from_sql(ty, bytes).ok()).flatten()
     }
     fn list<'a, T: FromSql<'a>>(ty: &Type, bytes: &'a [u8]) {
         if let Some(list) = one::<Vec<T>>(ty, bytes) {
@@ -204,11 +196,7 @@ fn decode(ty: &Type, bytes: &[u8]) {
     }
     match *ty {
         Type::PATH => {
-            let points: Vec<_> = types::path_from_sql(bytes)
-                .unwrap()
-                .points()
-                .collect()
-                .unwrap();
+            let points: Vec<_> = types::path_from_sql(bytes).unwrap().points().collect().unwrap();
             assert!(points.capacity() * size_of::<types::Point>() <= MOST * bytes.len());
         }
         Type::BIT | Type::VARBIT => drop(types::varbit_from_sql(bytes).unwrap().bytes()),
@@ -219,10 +207,8 @@ fn decode(ty: &Type, bytes: &[u8]) {
 
 /// Types of every kind, the nested among them.
 fn any_type() -> impl Strategy<Value = Type> {
-    let fields = vec![
-        Field::new("a".into(), Type::TEXT_ARRAY),
-        Field::new("b".into(), Type::RECORD),
-    ];
+    let fields =
+        vec![Field::new("a".into(), Type::TEXT_ARRAY), Field::new("b".into(), Type::RECORD)];
     let mut types: Vec<Type> = from_the_server().into_iter().map(|(ty, _)| ty).collect();
     types.extend([
         Type::BOOL,

@@ -99,8 +99,5 @@ pub(super) fn from_the_server() -> Vec<(Type, Vec<u8>)> {
             "00000003 000000000000000a 0000000000000014 000000000000000a 000000000000000e 000000000000000f",
         ),
     ];
-    recorded
-        .into_iter()
-        .map(|(ty, text)| (ty, hex(text)))
-        .collect()
+    recorded.into_iter().map(|(ty, text)| (ty, hex(text))).collect()
 }

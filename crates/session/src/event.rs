@@ -1,0 +1,42 @@
+//! Anything that comes out of a session.
+
+use crate::answer::Answer;
+use crate::auth::KeyDerivation;
+use crate::error::{Error, Result};
+use crate::notification::Notification;
+use crate::request::Ticket;
+use crate::server_error::ServerError;
+use crate::transaction_status::TransactionStatus;
+
+/// What happened, in the order in which the server said it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Login needs a key derived from the password: run it where it may take a while, then call
+    /// [`Session::supply_key`](crate::Session::supply_key).
+    DeriveKey(KeyDerivation),
+    /// The first ReadyForQuery: requests may be submitted.
+    Opened,
+    /// A request has its answer, which is final. Each ticket settles exactly once.
+    Settled {
+        /// Which request.
+        ticket: Ticket,
+        /// Its answer.
+        outcome: Result<Answer>,
+        /// The transaction status at its ReadyForQuery; the last one known if there was none.
+        status: TransactionStatus,
+    },
+    /// A NOTIFY arrived.
+    Notification(Notification),
+    /// A warning or a notice.
+    Notice(ServerError),
+    /// A parameter that the server reports has this value now.
+    Parameter {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// The session is over; no event follows. `None` if the user closed it.
+    Closed(Option<Error>),
+}

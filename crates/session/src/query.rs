@@ -1,0 +1,189 @@
+//! One statement from its text to its answer: known, prepared or sent as it is, and tried once more when the server's plan
+//! for it has gone stale.
+//!
+//! ```text
+//!            known to the cache ───────▶ Running ──────▶ done
+//!   New ─┬── no parameters ────────────▶ Fresh ────────▶ remembered, done     one round trip
+//!        └── parameters of unknown types ▶ Preparing ──▶ remembered, Running  two, the first time
+//!
+//!   Running, Fresh ── the plan is stale, outside a transaction, first time ──▶ New
+//! ```
+//!
+//! A stale plan is found out while the server binds the parameters, before it runs anything, so nothing is run twice.
+
+use std::sync::Arc;
+
+use crate::answer::Answer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::request::{Parameters, Request, Ticket};
+use crate::session::Session;
+use crate::sqlstate::SqlState;
+use crate::statement::Statement;
+use crate::transaction_status::TransactionStatus;
+
+/// One statement on its way to its answer.
+#[derive(Debug, Default)]
+pub struct Query {
+    stage: Stage,
+    retried: bool,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    /// Nothing is asked yet, or all over again.
+    #[default]
+    New,
+    /// The server is to describe it under this name.
+    Preparing { name: String },
+    /// It is described and runs next.
+    Described { statement: Arc<Statement> },
+    /// It was sent without being described first, under this name.
+    Fresh { name: String },
+    /// It runs.
+    Running,
+}
+
+/// What to do after an answer.
+#[derive(Debug)]
+pub enum Turn {
+    /// Submit again: the answer was only a step.
+    Again,
+    /// This is the answer.
+    Done(Result<Answer>),
+}
+
+impl Query {
+    /// A statement that nothing has been asked about.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the next thing. `begin` opens a transaction in the same flight; when it fails nothing else is run.
+    ///
+    /// # Errors
+    ///
+    /// The parameters cannot be sent, or the session is not open. Nothing was sent.
+    pub fn submit(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        parameters: Parameters<'_>,
+        begin: Option<&str>,
+    ) -> Result<Ticket> {
+        if let Stage::New = self.stage {
+            if let Some(statement) = session.statements().get(sql) {
+                self.stage = Stage::Described { statement };
+            }
+        }
+        let (ticket, stage) = match &self.stage {
+            Stage::Described { statement } => {
+                (Self::run(session, statement, parameters, begin), Stage::Running)
+            }
+            _ if parameters.is_empty() => {
+                let name = session.statements().name_for(sql);
+                let request = Request::PrepareAndRun { name: &name, sql, types: &[], parameters };
+                (session.submit_after(begin, request), Stage::Fresh { name })
+            }
+            _ => {
+                let name = session.statements().name_for(sql);
+                let request = Request::Prepare { name: &name, sql };
+                (session.submit_after(begin, request), Stage::Preparing { name })
+            }
+        };
+        let ticket = ticket.map_err(|error| error.with_statement(sql))?;
+        self.stage = stage;
+        Ok(ticket)
+    }
+
+    fn run(
+        session: &mut Session,
+        statement: &Statement,
+        parameters: Parameters<'_>,
+        begin: Option<&str>,
+    ) -> Result<Ticket> {
+        let request = if statement.name().is_empty() {
+            // The server keeps nothing of it: its types are what we know.
+            Request::PrepareAndRun {
+                name: "",
+                sql: statement.sql(),
+                types: statement.parameters(),
+                parameters,
+            }
+        } else {
+            Request::Run { statement, parameters }
+        };
+        session.submit_after(begin, request)
+    }
+
+    /// Nobody waits for the answer any more: what the server was asked to keep is not remembered, so it is to be closed.
+    pub fn abandon(&mut self, session: &mut Session) {
+        if let Stage::Preparing { name } | Stage::Fresh { name } = std::mem::take(&mut self.stage) {
+            session.statements().discard(&name);
+        }
+    }
+
+    /// Takes the answer to what was submitted, and the transaction status that came with it.
+    pub fn settled(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        outcome: Result<Answer>,
+        status: TransactionStatus,
+    ) -> Turn {
+        match (std::mem::take(&mut self.stage), outcome) {
+            (Stage::Preparing { name }, Ok(answer)) => {
+                let statement = Arc::new(Statement::new(
+                    name,
+                    sql.into(),
+                    answer.parameters.unwrap_or_default(),
+                    answer.columns,
+                ));
+                session.statements().insert(Arc::clone(&statement));
+                self.stage = Stage::Described { statement };
+                Turn::Again
+            }
+            (Stage::Fresh { name }, Ok(answer)) => {
+                if !name.is_empty() {
+                    let columns = answer.columns.clone();
+                    let statement = Statement::new(name, sql.into(), Vec::new(), columns);
+                    session.statements().insert(Arc::new(statement));
+                }
+                Turn::Done(Ok(answer))
+            }
+            (_, Ok(answer)) => Turn::Done(Ok(answer)),
+            (stage, Err(error)) => {
+                if let Stage::Fresh { name } = stage {
+                    // It may have been parsed before it failed.
+                    session.statements().discard(&name);
+                }
+                if is_stale(&error) {
+                    session.statements().forget(sql);
+                    if status == TransactionStatus::Idle && !self.retried {
+                        self.retried = true;
+                        return Turn::Again;
+                    }
+                }
+                Turn::Done(Err(match error.kind() {
+                    ErrorKind::Server | ErrorKind::Request => error.with_statement(sql),
+                    _ => error,
+                }))
+            }
+        }
+    }
+}
+
+/// Whether the server and we no longer mean the same by a prepared statement: its result has other columns now, it is
+/// gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is taken.
+fn is_stale(error: &Error) -> bool {
+    let Some(server) = error.server() else {
+        return false;
+    };
+    match server.code() {
+        // "cached plan must not change result type" shares its code with everything that is not supported.
+        SqlState::FEATURE_NOT_SUPPORTED => {
+            server.routine().is_some_and(|routine| routine == "RevalidateCachedQuery")
+        }
+        SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,672 @@
+//! One PostgreSQL session without I/O: requests and bytes go in, events and bytes come out.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, BytesMut};
+
+use crate::auth::{Channel, DerivedKey};
+use crate::cancel::CancelKey;
+use crate::encode::Draft;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::exchange::{CLOSES, Exchange, Progress, Step, Steps};
+use crate::limits;
+use crate::notification::Notification;
+use crate::outbox::Outbox;
+use crate::phase::Phase;
+use crate::pipeline::Pipeline;
+use crate::request::{Request, Ticket};
+use crate::rows::{OWN_BUFFER_BYTES, Rows};
+use crate::server_error::ServerError;
+use crate::startup::{Encryption, Opening, Reply, Stage, Startup};
+use crate::statement::StatementCache;
+use crate::tls::Tls;
+use crate::transaction_status::TransactionStatus;
+use crate::wire::{Message, Partial, Reader, Trust, split_message, violation};
+
+/// One PostgreSQL session without I/O.
+///
+/// A driver moves bytes and nothing else:
+///
+/// * what arrives goes into [`receive`](Self::receive), the end of it into [`receive_end`](Self::receive_end);
+/// * what [`take_output`](Self::take_output) gives is to be sent, and [`sent`](Self::sent) is told how much of it was;
+/// * [`next_event`](Self::next_event) tells what happened.
+///
+/// Every method may be called at any time and in any order. What makes no sense has no effect, or an error that says so.
+/// Events depend neither on how the bytes were cut nor on when the methods were called.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    tls: Option<Box<Tls>>,
+    outbox: Outbox,
+    partial: Partial,
+    /// Where decrypted bytes are put; empty between calls.
+    plaintext: Vec<u8>,
+    pipeline: Pipeline,
+    events: VecDeque<Event>,
+    statements: StatementCache,
+    status: TransactionStatus,
+    parameters: Vec<(String, String)>,
+    cancel_key: Option<CancelKey>,
+    notices: VecDeque<ServerError>,
+    has_begun: bool,
+}
+
+impl Session {
+    /// Begins a session: its first bytes can be taken from [`take_output`](Self::take_output) at once.
+    ///
+    /// # Errors
+    ///
+    /// A startup parameter holds a NUL, or the TLS settings do not go with the server's name.
+    pub fn new(opening: Opening) -> Result<Self> {
+        let mut this = Self {
+            statements: StatementCache::new(opening.statement_cache),
+            phase: Phase::Starting(Box::new(Startup::new(opening))),
+            tls: None,
+            outbox: Outbox::default(),
+            partial: Partial::default(),
+            plaintext: Vec::new(),
+            pipeline: Pipeline::default(),
+            events: VecDeque::new(),
+            status: TransactionStatus::Idle,
+            parameters: Vec::new(),
+            cancel_key: None,
+            notices: VecDeque::new(),
+            has_begun: false,
+        };
+        match this.startup().map(|startup| startup.stage) {
+            Some(Stage::Encryption) => {
+                let mut draft = Draft::new(this.outbox.pending());
+                draft.ssl_request();
+                draft.keep();
+            }
+            Some(Stage::Handshake) => this.start_tls()?,
+            _ => this.greet()?,
+        }
+        Ok(this)
+    }
+
+    fn startup(&mut self) -> Option<&mut Startup> {
+        match &mut self.phase {
+            Phase::Starting(startup) => Some(startup),
+            _ => None,
+        }
+    }
+
+    fn trust(&self) -> Trust {
+        match self.phase {
+            Phase::Starting(_) => Trust::Stranger,
+            _ => Trust::Server,
+        }
+    }
+
+    // --- Requests ---
+
+    /// Appends a request to what is to be sent. Its answer will come as [`Event::Settled`] with this ticket.
+    ///
+    /// # Errors
+    ///
+    /// The request cannot be sent as it is, or the session is not open. Nothing is sent then, and nothing changes.
+    pub fn submit(&mut self, request: Request<'_>) -> Result<Ticket> {
+        self.submit_after(None, request)
+    }
+
+    /// As [`submit`](Self::submit), opening a transaction with this statement in the same flight: if that fails, the
+    /// request is not run. A [`Request::Script`] cannot be combined so and is an error.
+    pub fn submit_after(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Starting(_) => {
+                return Err(Error::new(ErrorKind::Closed, "the session is not open yet"));
+            }
+            Phase::Closing | Phase::Closed => {
+                return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
+            }
+        }
+        let base = self.outbox.end();
+        let mut steps = Steps::new();
+        let mut rows = Rows::default();
+        let mut closes = 0;
+        let mut draft = Draft::new(self.outbox.pending());
+        if let Request::Script { sql } = request {
+            if begin.is_some() {
+                return Err(Error::new(
+                    ErrorKind::Request,
+                    "a script cannot open a transaction in the same flight",
+                ));
+            }
+            draft.query(sql)?;
+            steps.push(&[Step::Script]);
+            let decisive = base + draft.len() as u64;
+            draft.keep();
+            return Ok(self.pipeline.push(steps, decisive, rows));
+        }
+        for name in self.statements.names_to_close(CLOSES) {
+            draft.close_statement(name)?;
+            steps.push(&[Step::Close]);
+            closes += 1;
+        }
+        if let Some(begin) = begin {
+            draft.parse("", begin, &[])?;
+            draft.bind("", &[], &[])?;
+            draft.execute();
+            steps.push(&[Step::Parse, Step::Bind, Step::Begin]);
+        }
+        match request {
+            Request::Prepare { name, sql } => {
+                draft.parse(name, sql, &[])?;
+                draft.describe(b'S', name)?;
+                steps.push(&[Step::Parse, Step::Statement]);
+            }
+            Request::Run { statement, parameters } => {
+                draft.bind(statement.name(), statement.parameters(), parameters)?;
+                draft.execute();
+                steps.push(&[Step::Bind, Step::Execute]);
+                rows = Rows::new(statement.shared_columns());
+            }
+            Request::PrepareAndRun { name, sql, types, parameters } => {
+                draft.parse(name, sql, types)?;
+                draft.bind(name, types, parameters)?;
+                draft.describe(b'P', "")?;
+                draft.execute();
+                steps.push(&[Step::Parse, Step::Bind, Step::Portal, Step::Execute]);
+            }
+            Request::Script { .. } => {}
+        }
+        let decisive = base + draft.len() as u64;
+        draft.sync();
+        steps.push(&[Step::Sync]);
+        draft.keep();
+        self.statements.closed(closes);
+        Ok(self.pipeline.push(steps, decisive, rows))
+    }
+
+    /// Nobody waits for this answer any more: it is read and thrown away, and settles all the same.
+    pub fn abandon(&mut self, ticket: Ticket) {
+        if let Some(exchange) = self.pipeline.get(ticket) {
+            exchange.abandon();
+        }
+    }
+
+    pub(crate) fn statements(&mut self) -> &mut StatementCache {
+        &mut self.statements
+    }
+
+    /// Ends the session: what is outstanding settles with an error, and Terminate is the last message sent.
+    pub fn close(&mut self) {
+        match self.phase {
+            Phase::Open => {
+                self.settle_all(&Loss::closed());
+                let mut draft = Draft::new(self.outbox.pending());
+                draft.terminate();
+                draft.keep();
+                self.phase = Phase::Closing;
+            }
+            Phase::Starting(_) => {
+                self.phase = Phase::Closed;
+                self.events.push_back(Event::Closed(None));
+            }
+            Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    // --- Bytes out ---
+
+    /// Whether there is anything to send.
+    pub fn has_output(&self) -> bool {
+        !matches!(self.phase, Phase::Closed)
+            && (!self.outbox.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output()))
+    }
+
+    /// Appends to `into` what is to be sent, in this order and once.
+    pub fn take_output(&mut self, into: &mut BytesMut) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        let Some(tls) = &mut self.tls else {
+            self.outbox.take_plain(into);
+            return;
+        };
+        // Handshake bytes first: they carry no request.
+        let before = into.len();
+        tls.output(&mut into.writer());
+        self.outbox.handshake(into.len() - before);
+        if tls.is_handshaking() {
+            return;
+        }
+        while !self.outbox.is_empty() {
+            let chunk = self.outbox.take_chunk(limits::TLS_CHUNK_BYTES);
+            let before = into.len();
+            if let Err(error) = tls.send(&chunk) {
+                self.lost(error);
+                return;
+            }
+            tls.output(&mut into.writer());
+            self.outbox.encrypted(into.len() - before);
+        }
+    }
+
+    /// Of what was taken, `count` more bytes have been sent.
+    pub fn sent(&mut self, count: usize) {
+        if self.tls.is_some() {
+            self.outbox.sent_encrypted(count);
+        } else {
+            self.outbox.sent_plain(count);
+        }
+    }
+
+    // --- Bytes in ---
+
+    /// Takes bytes that arrived, cut anywhere.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        if matches!(self.phase, Phase::Closing | Phase::Closed) {
+            return;
+        }
+        self.has_begun = true;
+        if let Err(error) = self.take(bytes) {
+            self.lost(error);
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
+        if let Some(startup) = self.startup().filter(|startup| startup.stage == Stage::Encryption) {
+            let Some((&byte, rest)) = bytes.split_first() else {
+                return Ok(());
+            };
+            let begins = startup.ssl_answer(byte, !rest.is_empty())?;
+            if begins {
+                self.start_tls()?;
+            } else {
+                self.greet()?;
+            }
+            bytes = rest;
+        }
+        if self.tls.is_none() {
+            return self.take_plaintext(bytes);
+        }
+        let mut plaintext = std::mem::take(&mut self.plaintext);
+        let decrypted = match &mut self.tls {
+            Some(tls) => tls.receive(bytes, &mut plaintext),
+            None => Ok(()),
+        };
+        let taken = self.after_handshake().and_then(|()| self.take_plaintext(&plaintext));
+        plaintext.clear();
+        if plaintext.capacity() <= OWN_BUFFER_BYTES {
+            self.plaintext = plaintext;
+        }
+        // What was said before TLS failed comes first.
+        taken.and(decrypted)
+    }
+
+    /// The server has ended the connection.
+    pub fn receive_end(&mut self) {
+        match &self.phase {
+            Phase::Starting(_) => self.lost(
+                Error::new(ErrorKind::Connect, "the server closed the connection during the login")
+                    .with_hint("its log may say why; check that host and port are PostgreSQL's"),
+            ),
+            Phase::Open => {
+                self.lost(Error::new(ErrorKind::Lost, "the server closed the connection"));
+            }
+            Phase::Closing => {
+                self.phase = Phase::Closed;
+                self.events.push_back(Event::Closed(None));
+            }
+            Phase::Closed => {}
+        }
+    }
+
+    /// The session is over for this reason: every request that is outstanding settles with it, each with its own
+    /// [`Delivery`].
+    pub fn lost(&mut self, error: Error) {
+        let closing = match self.phase {
+            Phase::Closed => return,
+            Phase::Closing => true,
+            Phase::Starting(_) | Phase::Open => false,
+        };
+        self.settle_all(&Loss::of(&error));
+        self.phase = Phase::Closed;
+        self.events.push_back(Event::Closed((!closing).then_some(error)));
+    }
+
+    fn settle_all(&mut self, loss: &Loss) {
+        while let Some(exchange) = self.pipeline.pop() {
+            let ticket = exchange.ticket;
+            let has_left = self.outbox.has_left(exchange.decisive());
+            let delivery = if has_left { Delivery::Unknown } else { Delivery::NotSent };
+            let error = exchange.into_failure().unwrap_or_else(|| loss.error(delivery));
+            self.events.push_back(Event::Settled {
+                ticket,
+                outcome: Err(error),
+                status: self.status,
+            });
+        }
+    }
+
+    /// The driver derived the key that [`Event::DeriveKey`] asked for.
+    pub fn supply_key(&mut self, key: DerivedKey) {
+        let Some(startup) = self.startup() else {
+            return;
+        };
+        if let Err(error) = startup.supply_key(key).and_then(|reply| self.reply(reply)) {
+            self.lost(error);
+        }
+    }
+
+    // --- Startup ---
+
+    fn start_tls(&mut self) -> Result<()> {
+        let Some(startup) = self.startup() else {
+            return Ok(());
+        };
+        if let Encryption::Tls { settings, server_name, .. } = &startup.encryption {
+            let tls = Tls::new(settings, server_name)?;
+            self.tls = Some(Box::new(tls));
+        }
+        Ok(())
+    }
+
+    /// When the handshake has just ended, the greeting begins.
+    fn after_handshake(&mut self) -> Result<()> {
+        if self.tls.as_ref().is_none_or(|tls| tls.is_handshaking()) {
+            return Ok(());
+        }
+        let Some(startup) = self.startup().filter(|startup| startup.stage == Stage::Handshake)
+        else {
+            return Ok(());
+        };
+        startup.stage = Stage::Greeting;
+        self.greet()
+    }
+
+    /// Sends the StartupMessage.
+    fn greet(&mut self) -> Result<()> {
+        let Phase::Starting(startup) = &self.phase else {
+            return Ok(());
+        };
+        let mut draft = Draft::new(self.outbox.pending());
+        draft.startup(startup.version_number(), startup.parameters())?;
+        draft.keep();
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: Reply) -> Result<()> {
+        match reply {
+            Reply::Wait => {}
+            Reply::Send(body) => {
+                let mut draft = Draft::new(self.outbox.pending());
+                draft.authentication(&body)?;
+                draft.keep();
+            }
+            Reply::Derive(derivation) => self.events.push_back(Event::DeriveKey(derivation)),
+            Reply::CancelKey(key) => self.cancel_key = key,
+        }
+        Ok(())
+    }
+
+    // --- Messages ---
+
+    fn take_plaintext(&mut self, mut input: &[u8]) -> Result<()> {
+        if !self.partial.is_empty() {
+            if !self.partial.fill(&mut input, self.trust())? {
+                return Ok(());
+            }
+            let bytes = self.partial.finish();
+            self.take_whole(bytes)?;
+        }
+        while let Some(&tag) = input.first() {
+            if tag == b'D' && matches!(self.phase, Phase::Open) {
+                let rows = self.pipeline.front().filter(|exchange| exchange.takes_rows());
+                let Some(exchange) = rows else {
+                    return Err(violation("the server sent a row that nobody asked for"));
+                };
+                let rest = exchange.take_rows(input)?;
+                if rest.len() < input.len() {
+                    input = rest;
+                    continue;
+                }
+            }
+            let Some((message, rest)) = split_message(input, self.trust())? else {
+                break;
+            };
+            self.dispatch(message)?;
+            input = rest;
+        }
+        if !input.is_empty() {
+            self.partial.fill(&mut input, self.trust())?;
+        }
+        Ok(())
+    }
+
+    /// Takes one message in a buffer of its own.
+    fn take_whole(&mut self, bytes: Vec<u8>) -> Result<()> {
+        let is_row = bytes.first() == Some(&b'D') && matches!(self.phase, Phase::Open);
+        if is_row {
+            let Some(exchange) = self.pipeline.front().filter(|exchange| exchange.takes_rows())
+            else {
+                return Err(violation("the server sent a row that nobody asked for"));
+            };
+            return if bytes.len() >= OWN_BUFFER_BYTES {
+                exchange.take_row_buffer(bytes)
+            } else {
+                exchange.take_rows(&bytes).map(drop)
+            };
+        }
+        match split_message(&bytes, self.trust())? {
+            Some((message, _)) => self.dispatch(message),
+            None => Ok(()),
+        }
+    }
+
+    fn dispatch(&mut self, message: Message<'_>) -> Result<()> {
+        let Message { tag, body } = message;
+        match tag {
+            b'N' => {
+                self.notice(ServerError::parse(body));
+                return Ok(());
+            }
+            b'S' => return self.parameter_status(body),
+            _ => {}
+        }
+        if let Phase::Starting(startup) = &mut self.phase {
+            if tag == b'Z' && startup.stage == Stage::Settling {
+                return self.open(body);
+            }
+            let channel = self.tls.as_ref().map_or(Channel::Plain, |tls| tls.channel());
+            let reply = startup.receive(message, &channel)?;
+            return self.reply(reply);
+        }
+        match tag {
+            b'A' => self.events.push_back(Event::Notification(Notification::read(body)?)),
+            b'E' if is_fatal(body) => {
+                return Err(Error::new(ErrorKind::Lost, "the server ended the session")
+                    .with_server(ServerError::parse(body)));
+            }
+            _ => {
+                let Some(exchange) = self.pipeline.front() else {
+                    return Err(unasked(tag, body));
+                };
+                match exchange.receive(message)? {
+                    Progress::Owed => {}
+                    Progress::RefuseCopy { sync_again } => self.refuse_copy(sync_again)?,
+                    Progress::Settled(status) => self.settle(status),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, status: TransactionStatus) {
+        self.status = status;
+        if let Some(exchange) = self.pipeline.pop() {
+            let ticket = exchange.ticket;
+            let outcome = Exchange::settle(exchange, status);
+            self.events.push_back(Event::Settled { ticket, outcome, status });
+        }
+    }
+
+    /// The server waits for the data of a COPY, which only its own call could give.
+    fn refuse_copy(&mut self, sync_again: bool) -> Result<()> {
+        if self.pipeline.len() > 1 {
+            // What follows is already on its way and would be taken for data.
+            return Err(Error::new(
+                ErrorKind::Lost,
+                "a COPY FROM STDIN was started between other requests of the same connection",
+            ));
+        }
+        let mut draft = Draft::new(self.outbox.pending());
+        draft.copy_fail("this call cannot send data")?;
+        if sync_again {
+            // The server has taken the Sync of the request for data of the COPY (manual, section 54.2.6).
+            draft.sync();
+        }
+        draft.keep();
+        Ok(())
+    }
+
+    fn open(&mut self, body: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(body, "ReadyForQuery");
+        self.status = TransactionStatus::from_byte(reader.u8()?)
+            .ok_or_else(|| violation("the server sent an unknown transaction status"))?;
+        reader.end()?;
+        self.phase = Phase::Open;
+        self.events.push_back(Event::Opened);
+        Ok(())
+    }
+
+    fn notice(&mut self, notice: ServerError) {
+        if self.notices.len() == limits::NOTICES {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(notice.clone());
+        self.events.push_back(Event::Notice(notice));
+    }
+
+    fn parameter_status(&mut self, body: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(body, "ParameterStatus");
+        let name = reader.text()?.into_owned();
+        let value = reader.text()?.into_owned();
+        reader.end()?;
+        let starting = matches!(self.phase, Phase::Starting(_));
+        if name == "client_encoding" && !starting && !value.eq_ignore_ascii_case("UTF8") {
+            return Err(Error::new(
+                ErrorKind::Lost,
+                format!("client_encoding was changed to {value}; this connection speaks UTF8 only"),
+            )
+            .with_hint("leave client_encoding alone"));
+        }
+        // From PostgreSQL 18 on it is reported: the same text may mean other tables now.
+        if name == "search_path" && !starting {
+            self.statements.forget_all();
+        }
+        if let Some((_, known)) = self.parameters.iter_mut().find(|(known, _)| *known == name) {
+            known.clone_from(&value);
+        } else if self.parameters.len() < limits::REPORTED_PARAMETERS {
+            self.parameters.push((name.clone(), value.clone()));
+        }
+        self.events.push_back(Event::Parameter { name, value });
+        Ok(())
+    }
+
+    // --- What is known ---
+
+    /// What happened next, if anything did.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether something happened that has not been told.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Whether the server, or whoever answers there, has sent anything yet.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Requests whose answers are outstanding.
+    pub fn outstanding(&self) -> usize {
+        self.pipeline.len()
+    }
+
+    /// Whether requests may be submitted.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether the session is over, or about to be.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Closed)
+    }
+
+    /// Whether the bytes are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The transaction status that the server reported last.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// A parameter that the server reports (manual, section 54.2.7), such as `server_version` or `TimeZone`.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// How the session could be cancelled, if the server said.
+    pub fn cancel_key(&self) -> Option<&CancelKey> {
+        self.cancel_key.as_ref()
+    }
+
+    /// The newest notices, the oldest first.
+    pub fn notices(&self) -> impl ExactSizeIterator<Item = &ServerError> {
+        self.notices.iter()
+    }
+}
+
+fn is_fatal(body: &[u8]) -> bool {
+    ServerError::parse(body).is_fatal()
+}
+
+fn unasked(tag: u8, body: &[u8]) -> Error {
+    if tag == b'E' {
+        return Error::new(ErrorKind::Lost, "the server sent an error that answers nothing")
+            .with_server(ServerError::parse(body));
+    }
+    violation(format!("the server sent {:?} without being asked", char::from(tag)))
+}
+
+/// Why everything outstanding ends, to be said to each.
+struct Loss {
+    kind: ErrorKind,
+    message: String,
+    server: Option<ServerError>,
+}
+
+impl Loss {
+    fn of(error: &Error) -> Self {
+        let message = match error.server() {
+            Some(_) => "the server ended the session".to_owned(),
+            None => error.to_string(),
+        };
+        Self { kind: error.kind(), message, server: error.server().cloned() }
+    }
+
+    fn closed() -> Self {
+        Self {
+            kind: ErrorKind::Closed,
+            message: "the connection was closed before the answer came".to_owned(),
+            server: None,
+        }
+    }
+
+    fn error(&self, delivery: Delivery) -> Error {
+        let error = Error::new(self.kind, self.message.clone()).with_delivery(delivery);
+        match &self.server {
+            Some(server) => error.with_server(server.clone()),
+            None => error,
+        }
+    }
+}

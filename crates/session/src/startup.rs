@@ -1,0 +1,248 @@
+//! From the first byte to the first ReadyForQuery.
+
+use std::ops::RangeInclusive;
+
+use crate::auth::{Authentication, Channel, DerivedKey, KeyDerivation, Login, NONCE_BYTES, Step};
+use crate::cancel::CancelKey;
+use crate::config::{ProtocolVersion, SslNegotiation};
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::server_error::ServerError;
+use crate::tls::TlsSettings;
+use crate::wire::{Message, Reader, violation};
+
+/// Everything that a session needs to begin.
+#[derive(Debug)]
+pub struct Opening {
+    /// Name and value of each startup parameter, `user` among them.
+    pub parameters: Vec<(String, String)>,
+    /// Whether to encrypt, and how.
+    pub encryption: Encryption,
+    /// Who we are and how we may be asked.
+    pub login: Login,
+    /// Random bytes for SCRAM.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The versions of the protocol to agree on.
+    pub versions: RangeInclusive<ProtocolVersion>,
+    /// Statements kept prepared; 0 for none.
+    pub statement_cache: usize,
+}
+
+/// Whether a session encrypts.
+#[derive(Debug)]
+pub enum Encryption {
+    /// It does not.
+    Plain,
+    /// By TLS.
+    Tls {
+        /// How the server is to be checked.
+        settings: TlsSettings,
+        /// The name its certificate is checked against.
+        server_name: String,
+        /// How TLS begins.
+        negotiation: SslNegotiation,
+        /// Whether to go on in plain text when the server has no TLS.
+        optional: bool,
+    },
+}
+
+/// ```text
+///              ┌──'N', TLS optional──────────────────────────┐
+///   Encryption ┤                                             ▼
+///              └──'S'──▶ Handshake ──finished──▶ Greeting ──'R' Ok──▶ Settling ──'Z'──▶ (Open)
+///                           ▲                     │    ▲
+///   direct TLS ─────────────┘             'R' SASL│    │the key
+///   plain ──────────────────────▶ Greeting        ▼    │
+///                                               Deriving
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// SSLRequest was sent; one byte is owed.
+    Encryption,
+    /// TLS is being agreed on.
+    Handshake,
+    /// StartupMessage was sent; the server authenticates us.
+    Greeting,
+    /// A key is being derived elsewhere; the server waits for us.
+    Deriving,
+    /// We are in; parameters and the cancel key follow.
+    Settling,
+}
+
+/// A session that is not open yet.
+#[derive(Debug)]
+pub(crate) struct Startup {
+    pub(crate) stage: Stage,
+    pub(crate) encryption: Encryption,
+    parameters: Vec<(String, String)>,
+    authentication: Authentication,
+    versions: RangeInclusive<ProtocolVersion>,
+    /// What was agreed on.
+    version: ProtocolVersion,
+}
+
+/// What a message of the greeting asks the session to do.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Nothing.
+    Wait,
+    /// Send the body of a `p` message.
+    Send(Vec<u8>),
+    /// Have a key derived.
+    Derive(KeyDerivation),
+    /// Remember how to cancel.
+    CancelKey(Option<CancelKey>),
+}
+
+impl Startup {
+    pub(crate) fn new(opening: Opening) -> Self {
+        let stage = match &opening.encryption {
+            Encryption::Plain => Stage::Greeting,
+            Encryption::Tls { negotiation: SslNegotiation::Direct, .. } => Stage::Handshake,
+            Encryption::Tls { .. } => Stage::Encryption,
+        };
+        Self {
+            stage,
+            encryption: opening.encryption,
+            parameters: opening.parameters,
+            authentication: Authentication::new(opening.login, opening.nonce),
+            version: *opening.versions.end(),
+            versions: opening.versions,
+        }
+    }
+
+    /// The version number of the StartupMessage.
+    pub(crate) fn version_number(&self) -> u32 {
+        number_of(self.version)
+    }
+
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Reads the one byte that answers an SSLRequest: whether TLS begins.
+    pub(crate) fn ssl_answer(&mut self, byte: u8, followed: bool) -> Result<bool> {
+        let optional = matches!(self.encryption, Encryption::Tls { optional: true, .. });
+        match byte {
+            // Whoever can put bytes before the handshake would have them taken for the server's, under TLS
+            // (CVE-2021-23222).
+            b'S' if followed => Err(Error::new(
+                ErrorKind::Tls,
+                "bytes arrived before the TLS handshake that could have been put there by anyone",
+            )),
+            b'S' => {
+                self.stage = Stage::Handshake;
+                Ok(true)
+            }
+            b'N' if optional => {
+                self.stage = Stage::Greeting;
+                Ok(false)
+            }
+            b'N' => Err(Error::new(ErrorKind::Tls, "the server does not offer TLS, and sslmode requires it")
+                .with_hint("switch TLS on in the server (`ssl = on`), or choose a weaker sslmode")),
+            // Its text is not shown: without TLS anyone could have written it (CVE-2024-10977).
+            b'E' => Err(Error::new(
+                ErrorKind::Tls,
+                "the server answered the request for TLS with an error",
+            )),
+            other => Err(violation(format!(
+                "what answers there is not a PostgreSQL server: it answered the request for TLS with {:?}",
+                char::from(other)
+            ))
+            .with_hint("check host and port")),
+        }
+    }
+
+    /// Takes a message of the greeting.
+    pub(crate) fn receive(&mut self, message: Message<'_>, channel: &Channel) -> Result<Reply> {
+        let Message { tag, body } = message;
+        match (self.stage, tag) {
+            (_, b'E') => {
+                let error = ServerError::parse(body);
+                Err(Error::from_server(error).with_delivery(Delivery::NotSent))
+            }
+            (Stage::Greeting, b'R') => {
+                let step = self.authentication.receive(body, channel)?;
+                Ok(self.follow(step))
+            }
+            (Stage::Greeting, b'v') => self.negotiate(body).map(|()| Reply::Wait),
+            (Stage::Settling, b'K') => Ok(Reply::CancelKey(CancelKey::read(body)?)),
+            (stage, tag) => Err(violation(format!(
+                "the server sent {:?} during {}",
+                char::from(tag),
+                match stage {
+                    Stage::Settling => "the end of the login",
+                    _ => "the login",
+                }
+            ))),
+        }
+    }
+
+    /// Takes the key that was asked for.
+    pub(crate) fn supply_key(&mut self, key: DerivedKey) -> Result<Reply> {
+        if self.stage != Stage::Deriving {
+            return Ok(Reply::Wait);
+        }
+        let step = self.authentication.derived(key)?;
+        self.stage = Stage::Greeting;
+        Ok(self.follow(step))
+    }
+
+    fn follow(&mut self, step: Step) -> Reply {
+        match step {
+            Step::Wait => Reply::Wait,
+            Step::Send(body) => Reply::Send(body),
+            Step::Derive(derivation) => {
+                self.stage = Stage::Deriving;
+                Reply::Derive(derivation)
+            }
+            Step::Authenticated => {
+                self.stage = Stage::Settling;
+                Reply::Wait
+            }
+        }
+    }
+
+    /// Reads a NegotiateProtocolVersion: the server knows an older version only.
+    fn negotiate(&mut self, body: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(body, "NegotiateProtocolVersion");
+        let offered = reader.u32()?;
+        let unknown = reader.u32()?;
+        // The manual says "newest minor version"; servers send the whole number.
+        let offered = if offered < 1 << 16 { (3 << 16) | offered } else { offered };
+        let version = match offered {
+            0x0003_0000 | 0x0003_0001 => ProtocolVersion::V3_0,
+            0x0003_0002 => ProtocolVersion::V3_2,
+            _ => {
+                return Err(violation(format!(
+                    "the server offers the protocol version {offered:#x}"
+                )));
+            }
+        };
+        if number_of(version) > number_of(self.version) {
+            return Err(violation("the server offers a newer protocol version than was asked for"));
+        }
+        if number_of(version) < number_of(*self.versions.start()) {
+            return Err(Error::new(
+                ErrorKind::Connect,
+                format!(
+                    "the server speaks protocol {} only, and min_protocol_version asks for {}",
+                    version.as_str(),
+                    self.versions.start().as_str()
+                ),
+            ));
+        }
+        if unknown > 0 {
+            return Err(violation("the server refuses protocol options that were not asked for"));
+        }
+        reader.end()?;
+        self.version = version;
+        Ok(())
+    }
+}
+
+fn number_of(version: ProtocolVersion) -> u32 {
+    match version {
+        ProtocolVersion::V3_0 => 3 << 16,
+        ProtocolVersion::V3_2 => (3 << 16) | 2,
+    }
+}

@@ -1,0 +1,200 @@
+//! Prepared statements, and which of them the server still knows.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lru::LruCache;
+use postgres_types::Type;
+
+use crate::limits;
+use crate::row::Column;
+
+/// A statement as the server described it.
+#[derive(Debug)]
+pub struct Statement {
+    name: String,
+    sql: Arc<str>,
+    parameters: Vec<Type>,
+    columns: Option<Arc<[Column]>>,
+}
+
+impl Statement {
+    pub(crate) fn new(
+        name: String,
+        sql: Arc<str>,
+        parameters: Vec<Type>,
+        columns: Option<Arc<[Column]>>,
+    ) -> Self {
+        Self { name, sql, parameters, columns }
+    }
+
+    /// Its name on the server; empty when it is sent anew with each call.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its text.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// The types of its parameters.
+    pub fn parameters(&self) -> &[Type] {
+        &self.parameters
+    }
+
+    /// The columns of its rows; empty if it returns none.
+    pub fn columns(&self) -> &[Column] {
+        self.columns.as_deref().unwrap_or(&[])
+    }
+
+    pub(crate) fn shared_columns(&self) -> Option<Arc<[Column]>> {
+        self.columns.clone()
+    }
+}
+
+/// What a session knows of the statements it has seen: the least recently used one is forgotten first.
+///
+/// With room for some, they are kept prepared on the server under names of ours. With room for none (for poolers that
+/// give each transaction another server) nothing is kept there; only the types of their parameters are remembered here.
+#[derive(Debug)]
+pub(crate) struct StatementCache {
+    known: LruCache<Arc<str>, Arc<Statement>>,
+    keeps_names: bool,
+    names_given: u64,
+    to_close: Vec<String>,
+}
+
+impl StatementCache {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let room = NonZeroUsize::new(capacity)
+            .or(NonZeroUsize::new(limits::STATEMENT_CACHE))
+            .unwrap_or(NonZeroUsize::MIN);
+        Self {
+            known: LruCache::new(room),
+            keeps_names: capacity > 0,
+            names_given: 0,
+            to_close: Vec::new(),
+        }
+    }
+
+    pub(crate) fn get(&mut self, sql: &str) -> Option<Arc<Statement>> {
+        self.known.get(sql).cloned()
+    }
+
+    /// A name for a statement that is worth keeping on the server, else the empty one.
+    pub(crate) fn name_for(&mut self, sql: &str) -> String {
+        if !self.keeps_names || !is_worth_keeping(sql) {
+            return String::new();
+        }
+        self.names_given += 1;
+        format!("txpg_{}", self.names_given)
+    }
+
+    /// Remembers a statement, if it can be of use again.
+    pub(crate) fn insert(&mut self, statement: Arc<Statement>) {
+        if !is_worth_keeping(&statement.sql) {
+            return;
+        }
+        if let Some((_, forgotten)) = self.known.push(Arc::clone(&statement.sql), statement) {
+            self.discard(&forgotten.name);
+        }
+    }
+
+    /// Forgets this statement; the server no longer has it, or has another idea of it.
+    pub(crate) fn forget(&mut self, sql: &str) {
+        if let Some(forgotten) = self.known.pop(sql) {
+            self.discard(&forgotten.name);
+        }
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn forget_all(&mut self) {
+        while let Some((_, forgotten)) = self.known.pop_lru() {
+            self.discard(&forgotten.name);
+        }
+    }
+
+    /// The server may have a statement of this name that nobody will ask for again. Closing one that does not exist is
+    /// no error (manual, section 54.2.3).
+    pub(crate) fn discard(&mut self, name: &str) {
+        if !name.is_empty() {
+            self.to_close.push(name.to_owned());
+        }
+    }
+
+    /// Up to `limit` names to close with the next request.
+    pub(crate) fn names_to_close(&self, limit: usize) -> impl ExactSizeIterator<Item = &str> {
+        self.to_close.iter().take(limit).map(String::as_str)
+    }
+
+    /// The first `count` of them have been told to the server.
+    pub(crate) fn closed(&mut self, count: usize) {
+        self.to_close.drain(..count.min(self.to_close.len()));
+    }
+}
+
+/// Whether a statement will plausibly come again and gains by being prepared: those that the planner plans. The others
+/// (DDL, SET, BEGIN …) are sent unnamed, and long texts are mostly made by a program.
+fn is_worth_keeping(sql: &str) -> bool {
+    if sql.len() > limits::CACHED_STATEMENT_BYTES {
+        return false;
+    }
+    let text = sql.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+    let word = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    ["select", "insert", "update", "delete", "merge", "with", "values", "table"]
+        .iter()
+        .any(|planned| word.eq_ignore_ascii_case(planned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(cache: &mut StatementCache, sql: &str) -> Arc<Statement> {
+        let name = cache.name_for(sql);
+        Arc::new(Statement::new(name, sql.into(), Vec::new(), None))
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first_and_is_closed() {
+        let mut cache = StatementCache::new(2);
+        for sql in ["select 1", "select 2"] {
+            let statement = statement(&mut cache, sql);
+            cache.insert(statement);
+        }
+        assert!(cache.get("select 1").is_some());
+        let third = statement(&mut cache, "select 3");
+        cache.insert(third);
+        assert!(cache.get("select 2").is_none());
+        assert!(cache.get("select 1").is_some());
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_2"]);
+        cache.closed(1);
+        cache.forget_all();
+        assert_eq!(cache.names_to_close(8).len(), 2);
+    }
+
+    #[test]
+    fn without_room_nothing_is_named() {
+        let mut cache = StatementCache::new(0);
+        let first = statement(&mut cache, "select 1");
+        assert_eq!(first.name(), "");
+        cache.insert(first);
+        assert!(cache.get("select 1").is_some());
+        cache.forget_all();
+        assert_eq!(cache.names_to_close(8).len(), 0);
+    }
+
+    #[test]
+    fn keeps_what_is_planned() {
+        for sql in ["SELECT 1", " \n(select 1)", "with x as (select 1) table x", "Insert into t"] {
+            assert!(is_worth_keeping(sql), "{sql}");
+        }
+        for sql in
+            ["", "begin", "create table selects ()", "selection", "-- c\nselect 1", "set a = 1"]
+        {
+            assert!(!is_worth_keeping(sql), "{sql}");
+        }
+        assert!(!is_worth_keeping(&format!("select '{}'", "x".repeat(20_000))));
+    }
+}
