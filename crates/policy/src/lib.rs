@@ -1,1 +1,5 @@
-//! Placeholder.
+//! What txpostgres decides, as values. No socket, no clock: whoever asks does the deed.
+
+mod encryption;
+
+pub use encryption::{Approach, Approaches, Tls};
