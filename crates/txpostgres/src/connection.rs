@@ -1,0 +1,491 @@
+//! What users hold: one connection, shared by any number of tasks, opened and closed as often as they like.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use txpostgres_session::config::IntoConfig;
+use txpostgres_session::{
+    Error, ErrorKind, KeyCache, Result, ResultSet, ServerError, TransactionStatus,
+};
+
+use crate::call::{Call, Caller, RunOperation, RunQuery};
+use crate::cursor::Cursor;
+use crate::dial::{Dial, Sockets};
+use crate::interaction::{self, IsolationLevel, Options};
+use crate::link::Link;
+use crate::opening::Recipe;
+use crate::params::Params;
+use crate::watcher::watch;
+
+/// How long `close` waits for the server to hang up: 1 s. It has been told to; a dead network must not hold up the program.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A connection to PostgreSQL.
+///
+/// Clones share it, and any number of tasks may use it at once: their statements are pipelined in the order in which they
+/// are made. There is no task behind it: whoever awaits an answer drives the connection. A future dropped at any point
+/// leaves the connection usable.
+///
+/// It needs a Tokio runtime with I/O and time.
+///
+/// ```no_run
+/// # async fn example() -> txpostgres::Result<()> {
+/// use txpostgres::Connection;
+///
+/// let connection = Connection::open("host=localhost dbname=test").await?;
+/// for row in &connection.run_query("select id, name from people where id > $1", (10_i64,)).await? {
+///     let (id, name): (i64, &str) = (row.get("id")?, row.get("name")?);
+///     println!("{id} {name}");
+/// }
+/// connection.close().await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dial: Arc<dyn Dial>,
+    keys: KeyCache,
+    state: Mutex<State>,
+}
+
+/// ```text
+///   Closed ──connect──▶ Opening ──▶ Open ──close, last clone dropped──▶ Closed
+///      ▲                   │          │
+///      └──────failed───────┘          └── the server goes away: still Open, its link is dead; connect opens anew
+/// ```
+#[derive(Default)]
+enum State {
+    #[default]
+    Closed,
+    Opening(Arc<()>),
+    Open(Arc<Link>),
+}
+
+/// Chooses how a [`Connection`] works.
+#[derive(Default)]
+pub struct Builder {
+    dial: Option<Arc<dyn Dial>>,
+}
+
+impl Builder {
+    /// How byte streams to the server are made; TCP and Unix sockets if not said otherwise.
+    #[must_use]
+    pub fn connection_factory(mut self, dial: impl Dial + 'static) -> Self {
+        self.dial = Some(Arc::new(dial));
+        self
+    }
+
+    /// The connection, not open yet.
+    pub fn build(self) -> Connection {
+        Connection {
+            shared: Arc::new(Shared {
+                dial: self.dial.unwrap_or_else(|| Arc::new(Sockets)),
+                keys: KeyCache::default(),
+                state: Mutex::default(),
+            }),
+        }
+    }
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Connection {
+    /// A connection that is not open yet.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A connection that is not open yet, with choices.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A new connection, opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn open(config: impl IntoConfig) -> Result<Self> {
+        let this = Self::new();
+        this.connect(config).await?;
+        Ok(this)
+    }
+
+    /// Opens the connection: looks up the host, connects, encrypts, logs in. With several hosts the first that lets us in
+    /// is taken.
+    ///
+    /// Takes a connection string (`host=… dbname=…`), a URI (`postgresql://…`) or a
+    /// [`Config`](crate::config::Config). What it leaves open is taken from `PG*` variables, the service file and the
+    /// password file, as libpq does. Files are read in the calling task.
+    ///
+    /// Ends within `connect_timeout` (30 s if not said otherwise) for each host. Dropped before its end, it leaves the
+    /// connection closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AlreadyConnected`] while the connection is open or being opened; after [`close`](Self::close), or
+    /// after the server went away, it may be opened again. [`ErrorKind::Config`] for a string that cannot be used;
+    /// [`ErrorKind::Server`] when the server refuses; [`ErrorKind::Connect`], [`ErrorKind::Tls`],
+    /// [`ErrorKind::Authentication`], [`ErrorKind::Protocol`] and [`ErrorKind::Timeout`] for what their names say.
+    pub async fn connect(&self, config: impl IntoConfig) -> Result<()> {
+        let config = config.into_config()?;
+        let attempt = {
+            let mut state = self.state();
+            if state.is_in_use() {
+                return Err(already_connected());
+            }
+            let attempt = Attempt { shared: &self.shared, mark: Arc::default() };
+            *state = State::Opening(Arc::clone(&attempt.mark));
+            attempt
+        };
+        let (dial, keys) = (Arc::clone(&self.shared.dial), self.shared.keys.clone());
+        let link = Recipe { config, dial, keys }.open().await?;
+        let mut state = self.state();
+        if !attempt.is_current(&state) {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "the connection was closed while it was being opened",
+            ));
+        }
+        tokio::spawn(watch(Arc::clone(&link.board), Arc::downgrade(&link)));
+        *state = State::Open(link);
+        Ok(())
+    }
+
+    /// Closes the connection. Calls that wait for an answer end with [`ErrorKind::Closed`]; the server ends the session.
+    ///
+    /// May be called any number of times, and on a connection that was never opened. Waits, for a second at most, until
+    /// the server has hung up. Dropping the last clone closes as well, without waiting.
+    pub async fn close(&self) {
+        let state = std::mem::take(&mut *self.state());
+        if let State::Open(link) = state {
+            link.shut();
+            // A server that does not hang up has been told all the same.
+            let _ = timeout(FAREWELL, poll_fn(|cx| link.poll_shutdown(cx))).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+
+    fn link(&self) -> Result<Arc<Link>> {
+        match &*self.state() {
+            State::Open(link) => Ok(Arc::clone(link)),
+            State::Opening(_) => {
+                Err(Error::new(ErrorKind::Closed, "the connection is not open yet"))
+            }
+            State::Closed => Err(Error::new(ErrorKind::Closed, "the connection is closed")
+                .with_hint("open it with connect")),
+        }
+    }
+
+    fn caller(&self) -> Result<Caller> {
+        self.link().map(Caller::Connection)
+    }
+
+    // --- Statements ---
+
+    /// Runs a statement and returns its rows.
+    ///
+    /// Each call is a transaction of its own, and any number may be made without waiting: they are pipelined. A statement
+    /// seen before on this connection takes one round trip. While an interaction runs, calls wait until it has ended.
+    ///
+    /// The future sends nothing before it is polled. Dropped, it leaves the statement to the server and the connection
+    /// usable.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`] with what the server said; [`ErrorKind::Parameter`] for values that do not fit, of which
+    /// nothing was sent; [`ErrorKind::Lost`] when the connection breaks, with
+    /// [`Error::delivery`] telling whether the server may have run the statement; [`ErrorKind::ConnectionDead`] if it
+    /// broke before, and [`ErrorKind::Closed`] if it is not open.
+    pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
+        RunQuery(Call::new(self.caller(), sql, params))
+    }
+
+    /// Runs a statement and returns how many rows it affected; 0 for statements that affect none, such as `CREATE TABLE`.
+    ///
+    /// As [`run_query`](Self::run_query) in all else.
+    pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
+        RunOperation(Call::new(self.caller(), sql, params))
+    }
+
+    /// Runs several statements without parameters, separated by semicolons, in one round trip. The results come in
+    /// order, one for each statement; values come as text.
+    ///
+    /// The statements run in one transaction, unless they say otherwise. A script that leaves a transaction open leaves it
+    /// open for every later call.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_query`](Self::run_query). The first statement that fails ends the script.
+    pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
+        let answer = Call::script(self.caller(), sql).answer().await?;
+        Ok(answer.into_results())
+    }
+
+    /// Runs a closure in a transaction: committed when it returns `Ok`, rolled back when it returns `Err`, panics, or is
+    /// dropped.
+    ///
+    /// The transaction has the connection for itself: other calls on it wait. Call the cursor, not the connection, within
+    /// the closure. BEGIN travels with the first statement.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let amount = 100_i64;
+    /// let left: i64 = connection
+    ///     .run_interaction(async |cursor| {
+    ///         cursor.run_operation("update account set sum = sum - $1 where id = 1", (amount,)).await?;
+    ///         cursor.run_operation("update account set sum = sum + $1 where id = 2", (amount,)).await?;
+    ///         let rows = cursor.run_query("select sum from account where id = 1", ()).await?;
+    ///         rows.first().expect("the account exists").get(0)
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The closure's own error, after the rollback; and, turned into the closure's error type:
+    ///
+    /// * what COMMIT was refused with, such as a deferred constraint, after which the transaction is over as well;
+    /// * [`ErrorKind::CommitRefused`] when a statement had failed and the closure returned `Ok` all the same;
+    /// * [`ErrorKind::CommitUnknown`] when the connection broke after COMMIT was sent;
+    /// * [`ErrorKind::RollbackFailed`] when the rollback failed, with the closure's error in
+    ///   [`Error::original`]; the connection is closed then.
+    pub fn run_interaction<T, E, F, Fut>(
+        &self,
+        interaction: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F, Fut>
+    where
+        F: FnOnce(Cursor) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
+    {
+        self.interaction().run(interaction)
+    }
+
+    /// An interaction with choices: isolation level, read only, deferrable.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// use txpostgres::IsolationLevel;
+    ///
+    /// let rows = connection
+    ///     .interaction()
+    ///     .isolation_level(IsolationLevel::Serializable)
+    ///     .read_only(true)
+    ///     .run(async |cursor| cursor.run_query("select sum(sum) from account", ()).await)
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn interaction(&self) -> Interaction {
+        Interaction { link: self.link(), options: Options::default() }
+    }
+
+    // --- What is known of the session ---
+
+    /// Whether there is no session to talk to: never opened, closed, or the server went away.
+    pub fn is_closed(&self) -> bool {
+        self.link().map_or(true, |link| link.board.desk().session.is_closed())
+    }
+
+    /// The server's version as a number: 150018 for 15.18.
+    pub fn server_version(&self) -> Option<u32> {
+        version_number(&self.parameter("server_version")?)
+    }
+
+    /// The process that serves this session, if the server said.
+    pub fn backend_pid(&self) -> Option<i32> {
+        let link = self.link().ok()?;
+        let desk = link.board.desk();
+        desk.session.cancel_key().map(txpostgres_session::CancelKey::process_id)
+    }
+
+    /// A parameter that the server reports by itself, such as `TimeZone`, `in_hot_standby` or `server_version`
+    /// (manual, section 54.2.7).
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let link = self.link().ok()?;
+        let desk = link.board.desk();
+        desk.session.parameter(name).map(str::to_owned)
+    }
+
+    /// The encoding of text on the wire: always `UTF8`. `None` while the connection is not open.
+    pub fn encoding(&self) -> Option<String> {
+        self.parameter("client_encoding")
+    }
+
+    /// The transaction status that the server reported last; `None` while the connection is not open.
+    pub fn transaction_status(&self) -> Option<TransactionStatus> {
+        let link = self.link().ok()?;
+        let status = link.board.desk().session.transaction_status();
+        Some(status)
+    }
+
+    /// Whether the bytes are encrypted by TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.link().is_ok_and(|link| link.board.desk().session.is_encrypted())
+    }
+
+    /// The last 50 notices and warnings of the session, the oldest first.
+    pub fn notices(&self) -> Vec<ServerError> {
+        self.link().map_or_else(
+            |_| Vec::new(),
+            |link| link.board.desk().session.notices().cloned().collect(),
+        )
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("is_closed", &self.is_closed())
+            .field("backend_pid", &self.backend_pid())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_in_use(&self) -> bool {
+        match self {
+            Self::Closed => false,
+            Self::Opening(_) => true,
+            Self::Open(link) => !link.board.desk().session.is_closed(),
+        }
+    }
+}
+
+fn already_connected() -> Error {
+    Error::new(ErrorKind::AlreadyConnected, "the connection is open already")
+        .with_hint("close it first, or use another Connection")
+}
+
+/// One `connect` in progress; dropped before it succeeds, it leaves the connection closed.
+struct Attempt<'a> {
+    shared: &'a Shared,
+    mark: Arc<()>,
+}
+
+impl Attempt<'_> {
+    fn is_current(&self, state: &State) -> bool {
+        matches!(state, State::Opening(mark) if Arc::ptr_eq(mark, &self.mark))
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        if self.is_current(&state) {
+            *state = State::Closed;
+        }
+    }
+}
+
+/// A transaction about to be run: see [`Connection::interaction`].
+#[must_use = "an interaction does nothing until it is run"]
+pub struct Interaction {
+    link: Result<Arc<Link>>,
+    options: Options,
+}
+
+impl Interaction {
+    /// What the transaction may see of others.
+    pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
+        self.options.isolation = Some(level);
+        self
+    }
+
+    /// Whether the transaction may only read.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.options.read_only = Some(read_only);
+        self
+    }
+
+    /// Whether a serializable, read-only transaction waits until it cannot fail (manual, section 13.2.3).
+    pub fn deferrable(mut self, deferrable: bool) -> Self {
+        self.options.deferrable = Some(deferrable);
+        self
+    }
+
+    /// Runs the closure in the transaction: see [`Connection::run_interaction`].
+    pub fn run<T, E, F, Fut>(
+        self,
+        interaction: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F, Fut>
+    where
+        F: FnOnce(Cursor) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
+    {
+        interaction::run(self.link, self.options, interaction)
+    }
+}
+
+impl fmt::Debug for Interaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interaction").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// `15.18 (Debian 15.18-0+deb12u1)` is 150018; `9.6.24` is 90624, as libpq's `PQserverVersion` has it.
+fn version_number(text: &str) -> Option<u32> {
+    let digits: String =
+        text.trim().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let mut parts = digits.split('.').map(|part| part.parse::<u32>().ok());
+    let major = parts.next()??;
+    let minor = parts.next().flatten().unwrap_or(0);
+    let patch = parts.next().flatten().unwrap_or(0);
+    let number = if major >= 10 {
+        major.checked_mul(10_000)?.checked_add(minor)?
+    } else {
+        major * 10_000 + minor.checked_mul(100)?.checked_add(patch)?
+    };
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        for (text, number) in [
+            ("15.18 (Debian 15.18-0+deb12u1)", Some(150_018)),
+            ("18.6", Some(180_006)),
+            ("19devel", Some(190_000)),
+            ("19beta1", Some(190_000)),
+            ("9.6.24", Some(90_624)),
+            ("99999999999.1", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(version_number(text), number, "{text}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What an interaction's closure works with: statements that run in its transaction.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use txpostgres_session::{Error, Result, ResultSet};
+
+use crate::call::{Call, Caller, RunOperation, RunQuery};
+use crate::interaction::{Transaction, run_nested};
+use crate::params::Params;
+
+/// The statements of one interaction.
+///
+/// It is a handle: clones belong to the same transaction, and several calls may wait at once; they are pipelined. After the
+/// interaction's end every call fails with [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded).
+#[derive(Clone)]
+pub struct Cursor {
+    transaction: Arc<Transaction>,
+}
+
+impl Cursor {
+    pub(crate) fn new(transaction: Arc<Transaction>) -> Self {
+        Self { transaction }
+    }
+
+    fn caller(&self) -> Result<Caller> {
+        Ok(Caller::Transaction(Arc::clone(&self.transaction)))
+    }
+
+    /// Runs a statement in the transaction and returns its rows.
+    pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
+        RunQuery(Call::new(self.caller(), sql, params))
+    }
+
+    /// Runs a statement in the transaction and returns how many rows it affected.
+    pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
+        RunOperation(Call::new(self.caller(), sql, params))
+    }
+
+    /// Runs a statement in the transaction; the DB-API's name for [`run_operation`](Self::run_operation).
+    pub fn execute<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
+        self.run_operation(sql, params)
+    }
+
+    /// Runs several statements without parameters, separated by semicolons. Values come as text.
+    ///
+    /// Leave BEGIN, COMMIT and ROLLBACK to the interaction: after a statement that ends the transaction every further
+    /// call fails.
+    pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
+        self.transaction.begin_now().await?;
+        let answer = Call::script(self.caller(), sql).answer().await?;
+        Ok(answer.into_results())
+    }
+
+    /// Runs a closure in a savepoint: when it fails, only what it did is undone, and the transaction goes on.
+    ///
+    /// ```no_run
+    /// # async fn example(cursor: txpostgres::Cursor) -> txpostgres::Result<()> {
+    /// let inserted = cursor
+    ///     .run_interaction(async |nested| {
+    ///         nested.run_operation("insert into t values ($1)", (1_i32,)).await
+    ///     })
+    ///     .await
+    ///     .is_ok();
+    /// # Ok(()) }
+    /// ```
+    pub fn run_interaction<T, E, F, Fut>(
+        &self,
+        interaction: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<'_, T, E, F, Fut>
+    where
+        F: FnOnce(Self) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
+    {
+        run_nested(&self.transaction, interaction)
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor").finish_non_exhaustive()
+    }
+}

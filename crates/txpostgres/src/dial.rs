@@ -1,0 +1,112 @@
+//! How the byte stream to a server is made.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use txpostgres_session::config::{Config, Endpoint, Host};
+
+/// Bytes in both directions: what a session needs of a connection.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+/// The stream, when it is there.
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Send + 'a>>;
+
+/// Makes the byte stream to a server. The default, [`Sockets`], makes TCP and Unix sockets; a tunnel or a proxy is one more.
+///
+/// TLS is none of its business: the session brings its own.
+///
+/// ```
+/// use txpostgres::config::{Config, Endpoint};
+/// use txpostgres::{Dial, Dialing, Sockets};
+///
+/// /// Says where it dials.
+/// struct Talkative;
+///
+/// impl Dial for Talkative {
+///     fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
+///         println!("dialing {endpoint}");
+///         Sockets.dial(endpoint, config)
+///     }
+/// }
+/// ```
+pub trait Dial: Send + Sync {
+    /// Connects to this endpoint. Dropped when `connect_timeout` passes.
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a>;
+}
+
+/// TCP and Unix sockets.
+///
+/// TCP sockets send at once (`TCP_NODELAY`) and find out a dead peer by `keepalives_*` and `tcp_user_timeout`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sockets;
+
+impl Dial for Sockets {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
+        Box::pin(async move {
+            match &endpoint.host {
+                Host::Tcp(name) => {
+                    let mut last = None;
+                    for address in tokio::net::lookup_host((name.as_str(), endpoint.port)).await? {
+                        match tcp(address, config).await {
+                            Ok(stream) => return Ok(stream),
+                            Err(error) => last = Some(error),
+                        }
+                    }
+                    Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
+                }
+                Host::Addr { addr, .. } => tcp(SocketAddr::new(*addr, endpoint.port), config).await,
+                Host::Unix(_) => unix(endpoint).await,
+            }
+        })
+    }
+}
+
+async fn tcp(address: SocketAddr, config: &Config) -> io::Result<Box<dyn ByteStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    if config.get_keepalives() {
+        let mut keepalive = TcpKeepalive::new();
+        if let Some(idle) = config.get_keepalives_idle() {
+            keepalive = keepalive.with_time(idle);
+        }
+        if let Some(interval) = config.get_keepalives_interval() {
+            keepalive = keepalive.with_interval(interval);
+        }
+        if let Some(count) = config.get_keepalives_count() {
+            keepalive = keepalive.with_retries(count);
+        }
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(config.get_tcp_user_timeout())?;
+    Ok(Box::new(stream))
+}
+
+#[cfg(unix)]
+async fn unix(endpoint: &Endpoint) -> io::Result<Box<dyn ByteStream>> {
+    let path = endpoint
+        .unix_socket_path()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a Unix socket"))?;
+    // Tokio takes a leading NUL for the abstract namespace; connection strings write `@`.
+    let path = if endpoint.is_abstract() {
+        let name = path.as_os_str().as_encoded_bytes().get(1..).unwrap_or_default();
+        let name = [&[0], name].concat();
+        std::os::unix::ffi::OsStringExt::from_vec(name)
+    } else {
+        path.into_os_string()
+    };
+    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
+}
+
+#[cfg(not(unix))]
+async fn unix(_: &Endpoint) -> io::Result<Box<dyn ByteStream>> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
+}

@@ -1,0 +1,442 @@
+//! A transaction around a closure: committed when it succeeds, rolled back when it fails, panics or is dropped.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use txpostgres_session::{Delivery, Error, ErrorKind, Request, Result, TransactionStatus};
+
+use crate::call::{Call, Caller};
+use crate::cursor::Cursor;
+use crate::link::Link;
+use crate::switchboard::{Calls, Desk};
+use crate::turnstile::Turn;
+
+/// What a transaction may see of others (manual, section 13.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IsolationLevel {
+    /// As `ReadCommitted`, in PostgreSQL.
+    ReadUncommitted,
+    /// Each statement sees what was committed before it began. PostgreSQL's default.
+    ReadCommitted,
+    /// The transaction sees what was committed before its first statement.
+    RepeatableRead,
+    /// As if transactions ran one after another; may fail with `40001` and is then to be tried again.
+    Serializable,
+}
+
+impl IsolationLevel {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "READ UNCOMMITTED",
+            Self::ReadCommitted => "READ COMMITTED",
+            Self::RepeatableRead => "REPEATABLE READ",
+            Self::Serializable => "SERIALIZABLE",
+        }
+    }
+}
+
+/// How an interaction is to begin. What is not said is left to the server's settings.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Options {
+    pub(crate) isolation: Option<IsolationLevel>,
+    pub(crate) read_only: Option<bool>,
+    pub(crate) deferrable: Option<bool>,
+}
+
+impl Options {
+    fn begin(self) -> String {
+        let mut sql = "BEGIN".to_owned();
+        if let Some(level) = self.isolation {
+            let _ = write!(sql, " ISOLATION LEVEL {}", level.sql());
+        }
+        match self.read_only {
+            Some(true) => sql.push_str(" READ ONLY"),
+            Some(false) => sql.push_str(" READ WRITE"),
+            None => {}
+        }
+        match self.deferrable {
+            Some(true) => sql.push_str(" DEFERRABLE"),
+            Some(false) => sql.push_str(" NOT DEFERRABLE"),
+            None => {}
+        }
+        sql
+    }
+}
+
+/// A transaction, or a savepoint in one, while its closure runs.
+///
+/// ```text
+///   inside the turnstile ──first statement──▶ begun ──COMMIT, ROLLBACK──▶ out of the turnstile
+///            └──────────────nothing was asked──────────────────────────────▲
+/// ```
+pub(crate) struct Transaction {
+    link: Arc<Link>,
+    turn: Turn,
+    begin: String,
+    savepoint: Option<String>,
+    savepoints: Arc<AtomicU64>,
+    ended: AtomicBool,
+}
+
+impl Transaction {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The BEGIN to send along, if nothing has been sent yet.
+    pub(crate) fn admit(&self, desk: &mut Desk) -> Result<Option<&str>> {
+        let inside = desk.turnstile.inside(self.turn).filter(|_| !self.has_ended());
+        match inside {
+            None => {
+                Err(Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
+                    .with_hint("use a cursor only within the closure that it was given to"))
+            }
+            Some(inside) if inside.over => Err(over()),
+            Some(inside) => Ok((!inside.begun).then_some(&self.begin)),
+        }
+    }
+
+    pub(crate) fn has_begun(&self, desk: &mut Desk) {
+        if let Some(inside) = desk.turnstile.inside(self.turn) {
+            inside.begun = true;
+        }
+    }
+
+    /// A statement of the interaction was answered. Outside of a transaction (BEGIN failed, or the statement was a COMMIT)
+    /// no further one may run: it would be committed by itself.
+    pub(crate) fn has_settled(&self, desk: &mut Desk, status: TransactionStatus) {
+        if status == TransactionStatus::Idle {
+            if let Some(inside) = desk.turnstile.inside(self.turn) {
+                inside.over = true;
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Lets the next one in.
+    fn leave(&self) {
+        let mut calls = Calls::new();
+        self.link.board.desk().turnstile.leave(self.turn, &mut calls);
+        for waker in calls {
+            waker.wake();
+        }
+    }
+
+    fn roll_back_sql(&self) -> String {
+        match &self.savepoint {
+            Some(name) => format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"),
+            None => "ROLLBACK".to_owned(),
+        }
+    }
+
+    /// Begins now, for what cannot take BEGIN along.
+    pub(crate) async fn begin_now(&self) -> Result<()> {
+        let begin = match self.admit(&mut self.link.board.desk())? {
+            Some(begin) => begin,
+            None => return Ok(()),
+        };
+        let answer = Call::script(Ok(Caller::End(Arc::clone(&self.link))), begin).answer().await;
+        let mut desk = self.link.board.desk();
+        self.has_begun(&mut desk);
+        let status = desk.session.transaction_status();
+        self.has_settled(&mut desk, status);
+        answer.map(drop)
+    }
+}
+
+fn over() -> Error {
+    Error::new(
+        ErrorKind::InteractionEnded,
+        "the interaction's transaction is over: it could not begin, or one of its statements ended it",
+    )
+    .with_hint("leave BEGIN, COMMIT and ROLLBACK to run_interaction")
+}
+
+/// Rolls back unless told otherwise: what happens when the closure panics or its future is dropped.
+struct Guard {
+    transaction: Arc<Transaction>,
+    done: bool,
+}
+
+impl Guard {
+    fn new(transaction: &Arc<Transaction>) -> Self {
+        Self { transaction: Arc::clone(transaction), done: false }
+    }
+
+    /// Nothing is left to be done.
+    fn disarm(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let transaction = &self.transaction;
+        transaction.end();
+        let mut desk = transaction.link.board.desk();
+        let Some(inside) = desk.turnstile.inside(transaction.turn) else {
+            return;
+        };
+        if !inside.begun {
+            drop(desk);
+            if transaction.savepoint.is_none() {
+                transaction.leave();
+            }
+            return;
+        }
+        let sql = transaction.roll_back_sql();
+        let Ok(ticket) = desk.session.submit(Request::Script { sql: &sql }) else {
+            // The session is over, and the transaction with it.
+            return;
+        };
+        if transaction.savepoint.is_some() {
+            desk.expect_nothing(ticket);
+        } else {
+            desk.expect_end(ticket, transaction.turn);
+        }
+        drop(desk);
+        transaction.link.drive(None, true);
+    }
+}
+
+/// Waits for the connection to be free of other interactions.
+struct Enter {
+    link: Arc<Link>,
+    place: Option<Turn>,
+}
+
+impl Future for Enter {
+    type Output = Result<Turn>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Turn>> {
+        let this = self.get_mut();
+        let mut desk = this.link.board.desk();
+        if desk.session.is_closed() {
+            return Poll::Ready(Err(desk.why_closed()));
+        }
+        match desk.turnstile.enter(&mut this.place, cx) {
+            Some(turn) => {
+                this.place = None;
+                Poll::Ready(Ok(turn))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Enter {
+    fn drop(&mut self) {
+        if let Some(turn) = self.place {
+            let mut calls = Calls::new();
+            self.link.board.desk().turnstile.give_up(turn, &mut calls);
+            for waker in calls {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Runs a closure in a transaction of its own.
+pub(crate) async fn run<T, E, F, Fut>(
+    link: Result<Arc<Link>>,
+    options: Options,
+    interaction: F,
+) -> Result<T, E>
+where
+    F: FnOnce(Cursor) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
+{
+    let link = link?;
+    let turn = Enter { link: Arc::clone(&link), place: None }.await?;
+    let transaction = Arc::new(Transaction {
+        link,
+        turn,
+        begin: options.begin(),
+        savepoint: None,
+        savepoints: Arc::default(),
+        ended: AtomicBool::new(false),
+    });
+    let guard = Guard::new(&transaction);
+    match interaction(Cursor::new(Arc::clone(&transaction))).await {
+        Ok(value) => {
+            transaction.end();
+            commit(&transaction).await?;
+            guard.disarm();
+            Ok(value)
+        }
+        Err(error) => {
+            transaction.end();
+            roll_back(&transaction, guard, error).await
+        }
+    }
+}
+
+/// Runs a closure in a savepoint of a transaction.
+pub(crate) async fn run_nested<T, E, F, Fut>(
+    outer: &Arc<Transaction>,
+    interaction: F,
+) -> Result<T, E>
+where
+    F: FnOnce(Cursor) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
+{
+    let number = outer.savepoints.fetch_add(1, Ordering::Relaxed) + 1;
+    let name = format!("txpostgres_{number}");
+    let transaction = Arc::new(Transaction {
+        link: Arc::clone(&outer.link),
+        turn: outer.turn,
+        begin: outer.begin.clone(),
+        savepoint: Some(name.clone()),
+        savepoints: Arc::clone(&outer.savepoints),
+        ended: AtomicBool::new(false),
+    });
+    let sql = format!("SAVEPOINT {name}");
+    let guard = Guard::new(&transaction);
+    let savepoint = Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ());
+    if let Err(error) = savepoint.answer().await {
+        guard.disarm();
+        return Err(error.into());
+    }
+    match interaction(Cursor::new(Arc::clone(&transaction))).await {
+        Ok(value) => {
+            transaction.end();
+            let sql = format!("RELEASE SAVEPOINT {name}");
+            Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ()).answer().await?;
+            guard.disarm();
+            Ok(value)
+        }
+        Err(error) => {
+            transaction.end();
+            roll_back(&transaction, guard, error).await
+        }
+    }
+}
+
+/// Ends the transaction well, or says why it did not. Whatever comes out, the transaction is over afterwards, or the
+/// caller's guard sees to it.
+async fn commit(transaction: &Arc<Transaction>) -> Result<()> {
+    let link = &transaction.link;
+    match state(transaction) {
+        State::Untouched => {
+            transaction.leave();
+            return Ok(());
+        }
+        State::Over => {
+            transaction.leave();
+            return Err(over());
+        }
+        State::Open => {}
+    }
+    let outcome = Call::script(Ok(Caller::End(Arc::clone(link))), "COMMIT").answer().await;
+    let is_over = link.board.desk().session.transaction_status() == TransactionStatus::Idle;
+    if is_over {
+        transaction.leave();
+    }
+    match outcome {
+        Ok(answer) if answer.tag().as_str() == "ROLLBACK" => Err(Error::new(
+            ErrorKind::CommitRefused,
+            "nothing was committed: a statement of the transaction had failed, and COMMIT became ROLLBACK",
+        )
+        .with_delivery(Delivery::Answered)
+        .with_hint("return the error of the statement that failed, or run it in a nested interaction")),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() != ErrorKind::Server && error.delivery() == Delivery::Unknown => {
+            Err(Error::new(
+                ErrorKind::CommitUnknown,
+                "the connection broke after COMMIT was sent: whether it took place is unknown",
+            )
+            .with_delivery(Delivery::Unknown)
+            .with_source(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Undoes what was done, and gives the error that asked for it, or tells that it could not be undone.
+async fn roll_back<T, E>(transaction: &Arc<Transaction>, guard: Guard, original: E) -> Result<T, E>
+where
+    E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
+{
+    let link = &transaction.link;
+    if link.board.desk().session.is_closed() {
+        // The session is over; the server ends its transaction by itself.
+        guard.disarm();
+        return Err(original);
+    }
+    if !matches!(state(transaction), State::Open) {
+        if transaction.savepoint.is_none() {
+            transaction.leave();
+        }
+        guard.disarm();
+        return Err(original);
+    }
+    let sql = transaction.roll_back_sql();
+    let outcome = Call::script(Ok(Caller::End(Arc::clone(link))), &sql).answer().await;
+    guard.disarm();
+    match outcome {
+        Ok(_) => {
+            if transaction.savepoint.is_none() {
+                transaction.leave();
+            }
+            Err(original)
+        }
+        Err(rollback) => {
+            tracing::warn!(target: "txpostgres", error = %rollback, "ROLLBACK failed");
+            link.shut();
+            Err(Error::rollback_failed(original, rollback).into())
+        }
+    }
+}
+
+enum State {
+    /// No statement was sent: there is no transaction.
+    Untouched,
+    /// The transaction is open, in the server's words.
+    Open,
+    /// It is not any more.
+    Over,
+}
+
+fn state(transaction: &Transaction) -> State {
+    match transaction.link.board.desk().turnstile.inside(transaction.turn) {
+        Some(inside) if inside.over => State::Over,
+        Some(inside) if inside.begun => State::Open,
+        Some(_) => State::Untouched,
+        // The session is over: COMMIT will say so.
+        None => State::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begin_says_what_was_chosen() {
+        assert_eq!(Options::default().begin(), "BEGIN");
+        let options = Options {
+            isolation: Some(IsolationLevel::Serializable),
+            read_only: Some(true),
+            deferrable: Some(true),
+        };
+        assert_eq!(options.begin(), "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE");
+    }
+}

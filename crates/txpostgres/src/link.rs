@@ -1,0 +1,239 @@
+//! One session on its socket, driven by whoever waits for it.
+//!
+//! There is no task between a call and the socket. A call that waits drives: it sends what is to be sent, reads what has
+//! arrived, and hands the answers to those who wait for them. Two locks keep this cheap: the desk's, for submitting and
+//! fetching, which is never held across a system call; and the socket's, which one task at a time holds and nobody waits
+//! for.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use txpostgres_session::{Error, ErrorKind, Session, Ticket};
+
+use crate::dial::ByteStream;
+use crate::switchboard::{Calls, Switchboard};
+
+/// Bytes read at a time: with 8 KiB a large answer takes eight times the system calls.
+const READ_BYTES: usize = 64 * 1024;
+
+/// One session on its socket.
+pub(crate) struct Link {
+    pub(crate) board: Arc<Switchboard>,
+    socket: Mutex<Socket>,
+}
+
+/// The socket, and what is on its way through it.
+struct Socket {
+    /// Let go of as soon as the session is over.
+    stream: Option<Box<dyn ByteStream>>,
+    /// The switchboard, as the socket knows it.
+    bell: Waker,
+    received: Box<[u8]>,
+    outgoing: BytesMut,
+    /// Bytes sent that the session has not been told of.
+    sent: usize,
+    calls: Calls,
+}
+
+impl Link {
+    pub(crate) fn new(session: Session, stream: Box<dyn ByteStream>) -> Arc<Self> {
+        let board = Switchboard::new(session);
+        let socket = Socket {
+            stream: Some(stream),
+            bell: Waker::from(Arc::clone(&board)),
+            received: vec![0; READ_BYTES].into_boxed_slice(),
+            outgoing: BytesMut::new(),
+            sent: 0,
+            calls: Calls::new(),
+        };
+        Arc::new(Self { board, socket: Mutex::new(socket) })
+    }
+
+    /// Sends (if `flush`) and reads as far as that goes without waiting. `own` is the ticket the caller waits for.
+    pub(crate) fn drive(&self, own: Option<Ticket>, mut flush: bool) {
+        loop {
+            // Said before the lock is tried: if it is taken, its holder looks again after letting go.
+            self.board.want_again(true);
+            let Some(mut socket) = self.try_socket() else {
+                return;
+            };
+            self.board.want_again(false);
+            if flush {
+                socket.gather(&self.board);
+            }
+            socket.work(&self.board, own);
+            let calls = std::mem::take(&mut socket.calls);
+            drop(socket);
+            let calls = call_all(calls);
+            if !self.board.is_wanted_again() {
+                self.give_back(calls);
+                return;
+            }
+            flush = true;
+        }
+    }
+
+    /// The emptied list is used again, so that waking costs no allocation.
+    fn give_back(&self, calls: Calls) {
+        if calls.capacity() > 0 {
+            if let Some(mut socket) = self.try_socket() {
+                if socket.calls.capacity() == 0 {
+                    socket.calls = calls;
+                }
+            }
+        }
+    }
+
+    fn try_socket(&self) -> Option<MutexGuard<'_, Socket>> {
+        match self.socket.try_lock() {
+            Ok(socket) => Some(socket),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Sends the last words and lets go of the socket, now. Calls that are outstanding end with an error.
+    pub(crate) fn shut(&self) {
+        let mut guard = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = &mut *guard;
+        {
+            let mut desk = self.board.desk();
+            desk.session.sent(std::mem::take(&mut socket.sent));
+            desk.close(&mut socket.calls);
+        }
+        socket.gather(&self.board);
+        socket.work(&self.board, None);
+        call_all(std::mem::take(&mut socket.calls));
+    }
+
+    /// Waits until the socket has taken the last words, says the end of the stream, and waits for the server's.
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.poll_shutdown(cx)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+fn call_all(mut calls: Calls) -> Calls {
+    for waker in calls.drain(..) {
+        waker.wake();
+    }
+    calls
+}
+
+impl Socket {
+    /// Takes what the session has to send, unless somebody has promised to send it together with what comes next.
+    fn gather(&mut self, board: &Switchboard) {
+        let mut desk = board.desk();
+        if !desk.flush_promised {
+            desk.session.take_output(&mut self.outgoing);
+        }
+    }
+
+    /// Writes until nothing is left or there is no room, reads until there is nothing.
+    fn work(&mut self, board: &Switchboard, own: Option<Ticket>) {
+        loop {
+            self.write(board, own);
+            if !board.has_rung() || !self.read(board, own) {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self, board: &Switchboard, own: Option<Ticket>) {
+        while !self.outgoing.is_empty() {
+            let Some(stream) = &mut self.stream else {
+                return;
+            };
+            let mut cx = Context::from_waker(&self.bell);
+            let error = match Pin::new(stream).poll_write(&mut cx, &self.outgoing) {
+                // The socket is full: it will ring when there is room. Reading goes on meanwhile.
+                Poll::Pending => return,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.outgoing.advance(count);
+                    self.sent += count;
+                    continue;
+                }
+                Poll::Ready(Ok(_)) => io::Error::from(io::ErrorKind::WriteZero),
+                Poll::Ready(Err(error)) => error,
+            };
+            // What the server said before it hung up is the better reason.
+            while self.read(board, own) {}
+            self.lose(board, own, &error);
+        }
+    }
+
+    /// Reads once and hands out what came. Says whether there may be more.
+    fn read(&mut self, board: &Switchboard, own: Option<Ticket>) -> bool {
+        let Some(stream) = &mut self.stream else {
+            return false;
+        };
+        board.arm();
+        let mut cx = Context::from_waker(&self.bell);
+        let mut buffer = ReadBuf::new(&mut self.received);
+        match Pin::new(stream).poll_read(&mut cx, &mut buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => {
+                board.disarm();
+                let bytes = buffer.filled();
+                let mut desk = board.desk();
+                desk.session.sent(std::mem::take(&mut self.sent));
+                if bytes.is_empty() {
+                    desk.session.receive_end();
+                } else {
+                    desk.session.receive(bytes);
+                }
+                desk.distribute(own, &mut self.calls);
+                if desk.has_ended() {
+                    self.stream = None;
+                } else if !desk.flush_promised {
+                    desk.session.take_output(&mut self.outgoing);
+                }
+            }
+            Poll::Ready(Err(error)) => self.lose(board, own, &error),
+        }
+        self.stream.is_some()
+    }
+
+    fn lose(&mut self, board: &Switchboard, own: Option<Ticket>, error: &io::Error) {
+        let mut desk = board.desk();
+        desk.session.sent(std::mem::take(&mut self.sent));
+        desk.session.lost(Error::new(
+            ErrorKind::Lost,
+            format!("the connection to the server broke: {error}"),
+        ));
+        desk.distribute(own, &mut self.calls);
+        self.stream = None;
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(());
+        };
+        while !self.outgoing.is_empty() {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.outgoing)) {
+                Ok(count) if count > 0 => self.outgoing.advance(count),
+                _ => return Poll::Ready(()),
+            }
+        }
+        if ready!(Pin::new(&mut *stream).poll_shutdown(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        loop {
+            let mut buffer = ReadBuf::new(&mut self.received);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}

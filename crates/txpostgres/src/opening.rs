@@ -1,0 +1,177 @@
+//! From a configuration to a session that answers: each host in turn, each in the ways its settings allow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use txpostgres_policy::{Approach, Approaches, Tls};
+use txpostgres_session::config::{Config, Endpoint, Host};
+use txpostgres_session::{
+    Encryption, Error, ErrorKind, Event, KeyCache, KeyDerivation, Login, Opening, Result, Session,
+    TlsSettings,
+};
+
+use crate::dial::{ByteStream, Dial};
+use crate::link::Link;
+
+/// What all sessions of a connection have in common.
+pub(crate) struct Recipe {
+    pub(crate) config: Config,
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) keys: KeyCache,
+}
+
+impl Recipe {
+    /// Opens a session with the first host that lets us in.
+    pub(crate) async fn open(&self) -> Result<Arc<Link>> {
+        for warning in self.config.warnings() {
+            tracing::warn!(target: "txpostgres", "{warning}");
+        }
+        let tls = TlsSettings::of(&self.config)?;
+        let mut endpoints = self.config.endpoints()?;
+        let several = endpoints.len() > 1;
+        let last = endpoints.pop();
+        for endpoint in endpoints {
+            match self.open_endpoint(&endpoint, &tls).await {
+                Ok(link) => return Ok(link),
+                Err(error) => {
+                    tracing::info!(target: "txpostgres", %endpoint, %error, "trying the next host");
+                }
+            }
+        }
+        match last {
+            Some(endpoint) => self.open_endpoint(&endpoint, &tls).await.map_err(|error| {
+                if several {
+                    error.with_hint("none of the hosts let us in; this is the last one's answer")
+                } else {
+                    error
+                }
+            }),
+            None => Err(Error::new(ErrorKind::Config, "no host to connect to was given")),
+        }
+    }
+
+    async fn open_endpoint(&self, endpoint: &Endpoint, tls: &TlsSettings) -> Result<Arc<Link>> {
+        let limit = self.config.get_connect_timeout().unwrap_or(Duration::MAX);
+        match timeout(limit, self.approach(endpoint, tls)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("connecting to {endpoint} took longer than connect_timeout ({limit:?})"),
+            )),
+        }
+    }
+
+    async fn approach(&self, endpoint: &Endpoint, tls: &TlsSettings) -> Result<Arc<Link>> {
+        let config = &self.config;
+        let mut approaches = Approaches::new(
+            config.get_sslmode(),
+            !matches!(endpoint.host, Host::Unix(_)) && tls.offers_tls(),
+            config.get_min_protocol_version(),
+            config.get_max_protocol_version(),
+        );
+        loop {
+            let refusal = match self.try_once(endpoint, tls, approaches.current()).await {
+                Ok(link) => return Ok(link),
+                Err(refusal) => refusal,
+            };
+            if approaches.after(&refusal).is_none() {
+                return Err(refusal);
+            }
+            tracing::debug!(target: "txpostgres", %endpoint, error = %refusal, "trying another way");
+        }
+    }
+
+    async fn try_once(
+        &self,
+        endpoint: &Endpoint,
+        tls: &TlsSettings,
+        approach: Approach,
+    ) -> Result<Arc<Link>> {
+        let config = &self.config;
+        let mut stream = self.dial.dial(endpoint, config).await.map_err(|error| {
+            Error::new(ErrorKind::Connect, format!("cannot connect to {endpoint}"))
+                .with_source(error)
+        })?;
+        let mut nonce = [0; 18];
+        getrandom::fill(&mut nonce).map_err(|error| {
+            Error::new(ErrorKind::Connect, "the system has no random numbers").with_source(error)
+        })?;
+        let mut session = Session::new(Opening {
+            parameters: config.startup_parameters()?,
+            encryption: match approach.tls {
+                Tls::No => Encryption::Plain,
+                Tls::IfOffered | Tls::Yes => Encryption::Tls {
+                    settings: tls.clone(),
+                    server_name: endpoint.tls_name().unwrap_or_default().to_owned(),
+                    negotiation: config.get_sslnegotiation(),
+                    optional: approach.tls == Tls::IfOffered,
+                },
+            },
+            login: Login {
+                user: config.get_user().unwrap_or_default().to_owned(),
+                password: config.password_for(endpoint),
+                require_auth: config.get_require_auth(),
+                channel_binding: config.get_channel_binding(),
+                keys: self.keys.clone(),
+            },
+            nonce,
+            versions: config.get_min_protocol_version()..=approach.version,
+            statement_cache: config.get_statement_cache_size(),
+        })?;
+        log_in(&mut session, &mut *stream).await?;
+        Ok(Link::new(session, stream))
+    }
+}
+
+/// Moves bytes until the session is open.
+async fn log_in(session: &mut Session, stream: &mut dyn ByteStream) -> Result<()> {
+    let mut outgoing = BytesMut::new();
+    let mut received = vec![0; 8 * 1024];
+    loop {
+        while let Some(event) = session.next_event() {
+            match event {
+                Event::Opened => return Ok(()),
+                Event::DeriveKey(derivation) => session.supply_key(derive(derivation).await?),
+                Event::Closed(error) => {
+                    return Err(error.unwrap_or_else(|| {
+                        Error::new(ErrorKind::Connect, "the connection was closed during the login")
+                    }));
+                }
+                _ => {}
+            }
+        }
+        session.take_output(&mut outgoing);
+        if !outgoing.is_empty() {
+            match stream.write_all(&outgoing).await {
+                Ok(()) => session.sent(outgoing.len()),
+                // What the server said before it hung up is the better reason: read on.
+                Err(_) if session.has_begun() => {}
+                Err(error) => session.lost(broken(error)),
+            }
+            outgoing.clear();
+        }
+        if session.has_events() {
+            continue;
+        }
+        match stream.read(&mut received).await {
+            Ok(0) => session.receive_end(),
+            Ok(count) => session.receive(received.get(..count).unwrap_or_default()),
+            Err(error) => session.lost(broken(error)),
+        }
+    }
+}
+
+fn broken(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Connect, "the connection broke during the login").with_source(error)
+}
+
+/// Derives the key on a thread where that may take its time: 4,096 iterations are a millisecond, and a server may ask for
+/// 25 times as many.
+async fn derive(derivation: KeyDerivation) -> Result<txpostgres_session::DerivedKey> {
+    tokio::task::spawn_blocking(move || derivation.run()).await.map_err(|error| {
+        Error::new(ErrorKind::Connect, "the runtime ended during the login").with_source(error)
+    })
+}

@@ -1,0 +1,296 @@
+//! Who is called when the socket is ready, and who waits for which answer.
+//!
+//! The socket knows one waker only: the switchboard's. When it rings, the oldest call that waits is woken and drives the
+//! connection in its own task; when none waits, the connection's watcher is. So handing the socket from one task to the
+//! next is nothing that has to be done, and nothing that can be forgotten when a future is dropped.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use txpostgres_session::{
+    Answer, Error, ErrorKind, Event, Result, Session, Ticket, TransactionStatus,
+};
+
+use crate::turnstile::{Turn, Turnstile};
+
+/// An answer, and the transaction status that came with it.
+pub(crate) type Settled = (Result<Answer>, TransactionStatus);
+
+/// What tasks share of one connection's session. Its lock is never held across a system call.
+pub(crate) struct Switchboard {
+    desk: Mutex<Desk>,
+    /// The socket will ring when there is something to read. Cleared by the ringing.
+    armed: AtomicBool,
+    /// Somebody wanted to drive while another one did.
+    again: AtomicBool,
+}
+
+/// What is behind the lock.
+pub(crate) struct Desk {
+    pub(crate) session: Session,
+    pub(crate) turnstile: Turnstile,
+    waiters: VecDeque<Waiter>,
+    /// The ticket number of the first waiter.
+    first: u64,
+    /// The task that looks after the connection when nobody else does.
+    watcher: Option<Waker>,
+    /// The watcher looks every few milliseconds whether a task that was woken also drove.
+    pub(crate) patrol: bool,
+    /// A task has promised to send what has gathered.
+    pub(crate) flush_promised: bool,
+    /// Why the session ended.
+    closed: Option<Option<Error>>,
+}
+
+/// Who waits for the answer of a ticket.
+enum Waiter {
+    /// A call; its waker is gone while it is being woken to drive.
+    Call(Option<Waker>),
+    /// The answer has come and was not fetched yet.
+    Answered(Box<Settled>),
+    /// The end of an interaction that nobody waits for.
+    End(Turn),
+    /// Nobody.
+    Nobody,
+}
+
+/// Wakers to be called once the lock is released.
+pub(crate) type Calls = Vec<Waker>;
+
+impl Switchboard {
+    pub(crate) fn new(session: Session) -> Arc<Self> {
+        Arc::new(Self {
+            desk: Mutex::new(Desk {
+                session,
+                turnstile: Turnstile::default(),
+                waiters: VecDeque::new(),
+                first: 0,
+                watcher: None,
+                patrol: false,
+                flush_promised: false,
+                closed: None,
+            }),
+            armed: AtomicBool::new(false),
+            again: AtomicBool::new(false),
+        })
+    }
+
+    /// Locks the desk. A panic of a user's `ToSql` leaves it as it was, so poison says nothing.
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the socket has to be looked at: it rang, and nobody has read until there was nothing left.
+    pub(crate) fn has_rung(&self) -> bool {
+        !self.armed.load(Ordering::Acquire)
+    }
+
+    /// Call before a read that may find nothing; a ringing during the read is then not lost.
+    pub(crate) fn arm(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// There is more to read.
+    pub(crate) fn disarm(&self) {
+        self.armed.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn want_again(&self, wanted: bool) {
+        self.again.store(wanted, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_wanted_again(&self) -> bool {
+        self.again.load(Ordering::SeqCst)
+    }
+
+    /// Calls whoever should drive now.
+    pub(crate) fn ring(&self) {
+        self.disarm();
+        let mut desk = self.desk();
+        let target = desk.next_driver();
+        let watcher = desk.start_patrol();
+        drop(desk);
+        for waker in [target, watcher].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+impl Wake for Switchboard {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+impl Desk {
+    /// The oldest call that waits, else the watcher. A task that was called and has not come yet is not called again.
+    fn next_driver(&mut self) -> Option<Waker> {
+        self.waiters
+            .iter_mut()
+            .find_map(|waiter| match waiter {
+                Waiter::Call(waker) => waker.take(),
+                _ => None,
+            })
+            .or_else(|| self.watcher.clone())
+    }
+
+    /// With more than one party concerned, a task that was woken and does not poll its call would hold up the others:
+    /// the watcher looks after that.
+    pub(crate) fn start_patrol(&mut self) -> Option<Waker> {
+        if self.patrol || self.session.outstanding() < 2 {
+            return None;
+        }
+        self.patrol = true;
+        self.watcher.clone()
+    }
+
+    /// Notes that a call waits for this ticket, which the session has just given out.
+    pub(crate) fn expect(&mut self, ticket: Ticket, waker: &Waker) {
+        self.push(ticket, Waiter::Call(Some(waker.clone())));
+    }
+
+    /// Notes that this ticket ends an interaction whose future is gone.
+    pub(crate) fn expect_end(&mut self, ticket: Ticket, turn: Turn) {
+        self.push(ticket, Waiter::End(turn));
+    }
+
+    /// Notes that nobody waits for this ticket.
+    pub(crate) fn expect_nothing(&mut self, ticket: Ticket) {
+        self.push(ticket, Waiter::Nobody);
+    }
+
+    fn push(&mut self, ticket: Ticket, waiter: Waiter) {
+        if self.waiters.is_empty() {
+            self.first = ticket.number();
+        }
+        self.waiters.push_back(waiter);
+    }
+
+    fn waiter(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
+        let index = usize::try_from(ticket.number().checked_sub(self.first)?).ok()?;
+        self.waiters.get_mut(index)
+    }
+
+    /// The answer of this ticket, if it has come; else the waker is kept.
+    pub(crate) fn poll(&mut self, ticket: Ticket, cx: &Context<'_>) -> Poll<Settled> {
+        let Some(waiter) = self.waiter(ticket) else {
+            // Fetched already: a future that is polled after its end.
+            return Poll::Pending;
+        };
+        match std::mem::replace(waiter, Waiter::Nobody) {
+            Waiter::Answered(settled) => {
+                self.forget_answered();
+                Poll::Ready(*settled)
+            }
+            Waiter::Call(waker) => {
+                let waker = match waker {
+                    Some(waker) if waker.will_wake(cx.waker()) => waker,
+                    _ => cx.waker().clone(),
+                };
+                *waiter = Waiter::Call(Some(waker));
+                Poll::Pending
+            }
+            other => {
+                *waiter = other;
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Nobody waits for this ticket any more.
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
+        self.session.abandon(ticket);
+        if let Some(waiter) = self.waiter(ticket) {
+            *waiter = Waiter::Nobody;
+        }
+        self.forget_answered();
+    }
+
+    /// Drops waiters at the front whose tickets are settled and fetched.
+    fn forget_answered(&mut self) {
+        let outstanding = self.session.outstanding();
+        while self.waiters.len() > outstanding
+            && matches!(self.waiters.front(), Some(Waiter::Nobody))
+        {
+            self.waiters.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Hands out everything the session has to tell. `own` is the ticket of the driving task, which need not be called.
+    pub(crate) fn distribute(&mut self, own: Option<Ticket>, calls: &mut Calls) {
+        while let Some(event) = self.session.next_event() {
+            match event {
+                Event::Settled { ticket, outcome, status } => {
+                    self.settle(ticket, (outcome, status), own, calls);
+                }
+                Event::Notice(notice) => tracing::debug!(target: "txpostgres::notice", "{notice}"),
+                Event::Closed(error) => {
+                    self.closed = Some(error);
+                    calls.extend(self.watcher.take());
+                    self.turnstile.wake_all(calls);
+                }
+                _ => {}
+            }
+        }
+        self.forget_answered();
+    }
+
+    fn settle(&mut self, ticket: Ticket, settled: Settled, own: Option<Ticket>, calls: &mut Calls) {
+        let Some(waiter) = self.waiter(ticket) else {
+            return;
+        };
+        match std::mem::replace(waiter, Waiter::Nobody) {
+            Waiter::Call(waker) => {
+                *waiter = Waiter::Answered(Box::new(settled));
+                if own != Some(ticket) {
+                    calls.extend(waker);
+                }
+            }
+            Waiter::End(turn) => match settled {
+                (Ok(_), TransactionStatus::Idle) => self.turnstile.leave(turn, calls),
+                // Nobody can tell what state the transaction is in: nobody may use it.
+                _ => self.session.close(),
+            },
+            Waiter::Answered(_) | Waiter::Nobody => {}
+        }
+    }
+
+    /// The watcher is this task.
+    pub(crate) fn set_watcher(&mut self, waker: &Waker) {
+        if !self.watcher.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.watcher = Some(waker.clone());
+        }
+    }
+
+    /// Whether the session has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// What to tell those who call now that the session is over.
+    pub(crate) fn why_closed(&self) -> Error {
+        match &self.closed {
+            Some(Some(reason)) => {
+                Error::new(ErrorKind::ConnectionDead, format!("the connection is dead: {reason}"))
+                    .with_hint("connect again")
+            }
+            _ => Error::new(ErrorKind::Closed, "the connection is closed"),
+        }
+    }
+
+    /// The user closes the session: whoever waits is told, and the last words can be sent.
+    pub(crate) fn close(&mut self, calls: &mut Calls) {
+        self.flush_promised = false;
+        self.session.close();
+        self.distribute(None, calls);
+        calls.extend(self.watcher.take());
+        self.turnstile.wake_all(calls);
+    }
+}

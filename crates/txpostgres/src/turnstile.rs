@@ -1,0 +1,191 @@
+//! Who may submit now: everybody, or the one interaction that has the connection for itself.
+//!
+//! A plain call passes whenever no interaction is inside; it holds nothing afterwards, since the server answers in order.
+//! Interactions go in one at a time, first come first served. Nobody is held up by a call that was let in and does not
+//! come: only an interaction that is inside keeps others out.
+
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
+
+use crate::switchboard::Calls;
+
+/// A number that an arrival keeps until it is inside, and an interaction until it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn(u64);
+
+/// The interaction that has the connection for itself.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    turn: Turn,
+    /// BEGIN has been sent.
+    pub(crate) begun: bool,
+    /// The server said that no transaction is open any more.
+    pub(crate) over: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Turnstile {
+    inside: Option<Inside>,
+    queue: VecDeque<Place>,
+    turns: u64,
+}
+
+#[derive(Debug)]
+struct Place {
+    turn: Turn,
+    interaction: bool,
+    /// An interaction lets calls that came before it go first, once.
+    courteous: bool,
+    waker: Waker,
+}
+
+impl Turnstile {
+    /// Whether a plain call may submit at once. Else it queues in `place`.
+    pub(crate) fn pass(&mut self, place: &mut Option<Turn>, cx: &Context<'_>) -> bool {
+        if self.inside.is_none() {
+            if let Some(turn) = place.take() {
+                self.queue.retain(|place| place.turn != turn);
+            }
+            return true;
+        }
+        self.queue_up(place, false, cx);
+        false
+    }
+
+    /// Whether an interaction may go in. Else it queues in `place`.
+    pub(crate) fn enter(&mut self, place: &mut Option<Turn>, cx: &Context<'_>) -> Option<Turn> {
+        if self.inside.is_some() {
+            self.queue_up(place, true, cx);
+            return None;
+        }
+        let before = |other: &&Place| place.is_none_or(|turn| other.turn < turn);
+        if self.queue.iter().filter(before).any(|other| other.interaction) {
+            self.queue_up(place, true, cx);
+            return None;
+        }
+        let calls_before = self.queue.iter().filter(before).any(|other| !other.interaction);
+        if calls_before {
+            let turn = self.queue_up(place, true, cx);
+            if let Some(own) = self.queue.iter_mut().find(|place| place.turn == turn) {
+                if !own.courteous {
+                    own.courteous = true;
+                    cx.waker().wake_by_ref();
+                    return None;
+                }
+            }
+        }
+        let turn = place.take().unwrap_or_else(|| self.next_turn());
+        self.queue.retain(|place| place.turn != turn);
+        self.inside = Some(Inside { turn, begun: false, over: false });
+        Some(turn)
+    }
+
+    /// The interaction of this turn, if it is inside.
+    pub(crate) fn inside(&mut self, turn: Turn) -> Option<&mut Inside> {
+        self.inside.as_mut().filter(|inside| inside.turn == turn)
+    }
+
+    /// The interaction leaves; those who wait are called, up to the next interaction.
+    pub(crate) fn leave(&mut self, turn: Turn, calls: &mut Calls) {
+        if self.inside(turn).is_some() {
+            self.inside = None;
+            self.call_next(calls);
+        }
+    }
+
+    /// Somebody who queued goes away.
+    pub(crate) fn give_up(&mut self, turn: Turn, calls: &mut Calls) {
+        self.queue.retain(|place| place.turn != turn);
+        if self.inside.is_none() {
+            self.call_next(calls);
+        }
+    }
+
+    /// The connection is gone: everybody is to see that.
+    pub(crate) fn wake_all(&mut self, calls: &mut Calls) {
+        self.inside = None;
+        calls.extend(self.queue.drain(..).map(|place| place.waker));
+    }
+
+    fn call_next(&self, calls: &mut Calls) {
+        for place in &self.queue {
+            calls.push(place.waker.clone());
+            if place.interaction {
+                break;
+            }
+        }
+    }
+
+    fn queue_up(&mut self, place: &mut Option<Turn>, interaction: bool, cx: &Context<'_>) -> Turn {
+        let turn = *place.get_or_insert_with(|| self.next_turn());
+        let waker = cx.waker().clone();
+        match self.queue.iter_mut().find(|place| place.turn == turn) {
+            Some(known) => known.waker = waker,
+            None => self.queue.push_back(Place { turn, interaction, courteous: false, waker }),
+        }
+        turn
+    }
+
+    fn next_turn(&mut self) -> Turn {
+        self.turns += 1;
+        Turn(self.turns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interactions_go_in_one_at_a_time_and_in_order() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut turnstile = Turnstile::default();
+        let mut calls = Calls::new();
+        let (mut first, mut second, mut third, mut call) = (None, None, None, None);
+        let inside = turnstile.enter(&mut first, &cx).unwrap();
+        assert!(turnstile.enter(&mut second, &cx).is_none());
+        assert!(turnstile.enter(&mut third, &cx).is_none());
+        assert!(!turnstile.pass(&mut call, &cx));
+        turnstile.leave(inside, &mut calls);
+        assert_eq!(calls.len(), 1, "only the next interaction is called");
+        assert!(turnstile.enter(&mut third, &cx).is_none());
+        let inside = turnstile.enter(&mut second, &cx).unwrap();
+        assert!(turnstile.inside(inside).is_some());
+        turnstile.leave(inside, &mut calls);
+        let inside = turnstile.enter(&mut third, &cx).unwrap();
+        turnstile.leave(inside, &mut calls);
+        assert!(turnstile.pass(&mut call, &cx));
+        assert!(turnstile.queue.is_empty());
+    }
+
+    #[test]
+    fn calls_that_came_first_go_first() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut turnstile = Turnstile::default();
+        let mut calls = Calls::new();
+        let (mut first, mut second, mut call) = (None, None, None);
+        let inside = turnstile.enter(&mut first, &cx).unwrap();
+        assert!(!turnstile.pass(&mut call, &cx));
+        assert!(turnstile.enter(&mut second, &cx).is_none());
+        turnstile.leave(inside, &mut calls);
+        assert_eq!(calls.len(), 2);
+        assert!(turnstile.enter(&mut second, &cx).is_none(), "lets the call go first");
+        assert!(turnstile.enter(&mut second, &cx).is_some(), "but only once");
+    }
+
+    #[test]
+    fn who_gives_up_holds_up_nobody() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut turnstile = Turnstile::default();
+        let mut calls = Calls::new();
+        let (mut first, mut second, mut third) = (None, None, None);
+        let inside = turnstile.enter(&mut first, &cx).unwrap();
+        assert!(turnstile.enter(&mut second, &cx).is_none());
+        assert!(turnstile.enter(&mut third, &cx).is_none());
+        turnstile.leave(inside, &mut calls);
+        calls.clear();
+        turnstile.give_up(second.unwrap(), &mut calls);
+        assert_eq!(calls.len(), 1);
+        assert!(turnstile.enter(&mut third, &cx).is_some());
+    }
+}

@@ -1,0 +1,69 @@
+//! Looks after a connection when nobody else does.
+//!
+//! While no call waits, what the server says by itself (a notice, its end) is read here. While several wait, it patrols:
+//! a task that was woken to drive and does not poll its call (it awaits something else first) must not hold up the others.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use crate::link::Link;
+use crate::switchboard::Switchboard;
+
+/// How long a task that was woken may take to drive before the watcher does, in place of it: 10 ms. Only while more than one
+/// request is outstanding.
+const PATROL: Duration = Duration::from_millis(10);
+
+/// Runs until the session is over or nobody holds the link any more.
+pub(crate) async fn watch(board: Arc<Switchboard>, link: Weak<Link>) {
+    let mut nap: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(move |cx| {
+        let patrols = {
+            let mut desk = board.desk();
+            if desk.session.is_closed() {
+                return Poll::Ready(());
+            }
+            desk.set_watcher(cx.waker());
+            desk.patrol
+        };
+        if board.has_rung() {
+            match link.upgrade() {
+                Some(link) => link.drive(None, true),
+                None => return Poll::Ready(()),
+            }
+        }
+        if !patrols {
+            nap = None;
+            return Poll::Pending;
+        }
+        loop {
+            let sleeping = nap.get_or_insert_with(|| Box::pin(sleep(PATROL)));
+            if sleeping.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            nap = None;
+            let promised = {
+                let mut desk = board.desk();
+                let promised = std::mem::take(&mut desk.flush_promised);
+                if desk.session.outstanding() < 2 {
+                    desk.patrol = false;
+                }
+                promised
+            };
+            if promised || board.has_rung() {
+                match link.upgrade() {
+                    Some(link) => link.drive(None, true),
+                    None => return Poll::Ready(()),
+                }
+            }
+            if !board.desk().patrol {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
