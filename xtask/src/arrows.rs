@@ -25,13 +25,8 @@ const SOCKETS: [&str; 9] = [
     "UdpSocket",
     "sleep",
 ];
-const CLOCKS: [&str; 5] = [
-    "Instant::now",
-    "SystemTime::now",
-    "std::thread",
-    "thread::spawn",
-    "thread::scope",
-];
+const CLOCKS: [&str; 5] =
+    ["Instant::now", "SystemTime::now", "std::thread", "thread::spawn", "thread::scope"];
 
 pub(crate) const RULES: [Rule; 6] = [
     Rule {
@@ -137,20 +132,14 @@ pub(crate) fn wrong_dependencies(package: &Package) -> Vec<String> {
 
 /// What is wrong with a source file of a package; `path` is for the reader, and tells whether it is one of tests.
 pub(crate) fn wrong_words(package: &str, path: &str, source: &str) -> Vec<String> {
-    let is_test = path
-        .split('/')
-        .any(|part| part == "tests" || part == "benches")
+    let is_test = path.split('/').any(|part| part == "tests" || part == "benches")
         || path.ends_with("/tests.rs");
     let mut wrong = Vec::new();
     for line in code::lines(source) {
         let exempt = is_test || line.for_tests;
         for rule in rules_of(package) {
             let more: &[&str] = if exempt { &[] } else { rule.words_of_tests };
-            let found = rule
-                .words
-                .iter()
-                .chain(more)
-                .find(|words| mentions(&line.code, words));
+            let found = rule.words.iter().chain(more).find(|words| mentions(&line.code, words));
             if let Some(words) = found {
                 wrong.push(format!(
                     "{path}:{}: {package} must not know {words}{}",
@@ -180,15 +169,8 @@ mod tests {
     use super::*;
 
     fn depends(name: &str, on: &str, for_tests: bool) -> Vec<String> {
-        let dependencies = vec![Dependency {
-            name: on.to_owned(),
-            for_tests,
-        }];
-        wrong_dependencies(&Package {
-            name: name.to_owned(),
-            is_published: true,
-            dependencies,
-        })
+        let dependencies = vec![Dependency { name: on.to_owned(), for_tests }];
+        wrong_dependencies(&Package { name: name.to_owned(), is_published: true, dependencies })
     }
 
     #[test]
@@ -203,10 +185,7 @@ mod tests {
             ("txpostgres-python", "tokio"),
             ("txpostgres", "pyo3"),
         ] {
-            assert_eq!(
-                depends(name, on, false),
-                [format!("{name} must not depend on {on}")]
-            );
+            assert_eq!(depends(name, on, false), [format!("{name} must not depend on {on}")]);
         }
         for (name, on) in [
             ("txpostgres-policy", "txpostgres-session"),
@@ -230,16 +209,10 @@ mod tests {
             "//! Unlike tokio, no std::net here.\nlet now = Instant::now();\nlet s = \"sleep\";\n";
         let wanted =
             "src/a.rs:2: txpostgres-session must not know Instant::now (the time is an argument)";
-        assert_eq!(
-            wrong_words("txpostgres-session", "src/a.rs", source),
-            [wanted]
-        );
+        assert_eq!(wrong_words("txpostgres-session", "src/a.rs", source), [wanted]);
         assert!(wrong_words("txpostgres", "src/a.rs", source).is_empty());
         let source = "use std::net::IpAddr;";
-        assert_eq!(
-            wrong_words("txpostgres-policy", "src/a.rs", source).len(),
-            1
-        );
+        assert_eq!(wrong_words("txpostgres-policy", "src/a.rs", source).len(), 1);
         assert!(wrong_words("txpostgres-policy", "src/a.rs", "use core::net::IpAddr;").is_empty());
     }
 
@@ -247,10 +220,7 @@ mod tests {
     fn tests_may_look_at_the_clock_but_have_no_sockets() {
         let source = "#[cfg(test)]\nmod tests {\n    let a = Instant::now();\n    let b = TcpStream::connect(c);\n}\n";
         let wrong = wrong_words("txpostgres-session", "src/a.rs", source);
-        assert_eq!(
-            wrong,
-            ["src/a.rs:4: txpostgres-session must not know TcpStream"]
-        );
+        assert_eq!(wrong, ["src/a.rs:4: txpostgres-session must not know TcpStream"]);
         assert_eq!(
             wrong_words("txpostgres-session", "crates/session/tests/a.rs", source),
             wrong_in_tests()

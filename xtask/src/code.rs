@@ -37,11 +37,7 @@ pub(crate) fn lines(source: &str) -> Vec<Line> {
                 item = None;
             }
         }
-        lines.push(Line {
-            number: index + 1,
-            code: code.to_owned(),
-            for_tests,
-        });
+        lines.push(Line { number: index + 1, code: code.to_owned(), for_tests });
     }
     lines
 }
@@ -51,9 +47,7 @@ pub(crate) fn mentions(code: &str, words: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(words).any(|(at, _)| {
         let before = code.get(..at).and_then(|text| text.chars().next_back());
-        let after = code
-            .get(at + words.len()..)
-            .and_then(|text| text.chars().next());
+        let after = code.get(at + words.len()..).and_then(|text| text.chars().next());
         !before.is_some_and(is_word) && !after.is_some_and(is_word)
     })
 }
@@ -115,21 +109,13 @@ fn block_comment(text: &str) -> usize {
 /// The length of a raw string with its prefix, if this is one.
 fn raw_string(text: &str) -> Option<usize> {
     let prefix = ["r", "br", "cr"].into_iter().find(|prefix| {
-        text.strip_prefix(prefix)
-            .is_some_and(|rest| rest.trim_start_matches('#').starts_with('"'))
+        text.strip_prefix(prefix).is_some_and(|rest| rest.trim_start_matches('#').starts_with('"'))
     })?;
-    let hashes = text
-        .get(prefix.len()..)?
-        .chars()
-        .take_while(|c| *c == '#')
-        .count();
+    let hashes = text.get(prefix.len()..)?.chars().take_while(|c| *c == '#').count();
     let opening = prefix.len() + hashes + 1;
     let closing = format!("\"{}", "#".repeat(hashes));
     let body = text.get(opening..)?;
-    Some(
-        body.find(&closing)
-            .map_or(text.len(), |at| opening + at + closing.len()),
-    )
+    Some(body.find(&closing).map_or(text.len(), |at| opening + at + closing.len()))
 }
 
 /// The length of a string or character with escapes, from its opening to its closing mark.
@@ -181,12 +167,7 @@ mod tests {
         let source =
             "a\n#[cfg(test)]\nuse b;\nc\n#[cfg(test)]\nmod tests {\n    fn d() {}\n    e\n}\nf";
         let for_tests: Vec<_> = lines(source).iter().map(|line| line.for_tests).collect();
-        assert_eq!(
-            for_tests,
-            [
-                false, true, true, false, true, true, true, true, true, false
-            ]
-        );
+        assert_eq!(for_tests, [false, true, true, false, true, true, true, true, true, false]);
     }
 
     #[test]

@@ -16,27 +16,15 @@ pub(crate) fn demo(dsn: Option<&str>) -> Result<(), String> {
     let began = Instant::now();
     let cluster = match dsn {
         Some(_) => None,
-        None => Some(
-            Cluster::builder()
-                .start()
-                .map_err(|error| error.to_string())?,
-        ),
+        None => Some(Cluster::builder().start().map_err(|error| error.to_string())?),
     };
     let own = cluster.as_ref().map(|cluster| cluster.dsn());
     if let Some(cluster) = &cluster {
         let took = seconds(began.elapsed());
-        println!(
-            "A throw-away PostgreSQL {} is up after {took}.\n",
-            cluster.major()
-        );
+        println!("A throw-away PostgreSQL {} is up after {took}.\n", cluster.major());
     }
     let dsn = dsn.or(own.as_deref()).unwrap_or_default();
-    succeed(&mut cargo(
-        ["run", "--quiet"]
-            .into_iter()
-            .chain(TOUR)
-            .chain(["--", dsn]),
-    ))?;
+    succeed(&mut cargo(["run", "--quiet"].into_iter().chain(TOUR).chain(["--", dsn])))?;
     if cluster.is_some() {
         drop(cluster);
         println!("\nThe server is gone again, with everything in it.");

@@ -29,11 +29,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
 
 fn written(command: &Command) -> String {
     let mut words = vec!["cargo".to_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }
 

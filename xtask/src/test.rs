@@ -23,51 +23,27 @@ pub(crate) fn test(arguments: &[&str]) -> Result<(), String> {
     let mut parts = Vec::new();
     let mut part = |name: &'static str, result: Result<(), String>| {
         parts.push(name);
-        failures.extend(
-            result
-                .err()
-                .map(|reason| format!("test: {name} failed: {reason}")),
-        );
+        failures.extend(result.err().map(|reason| format!("test: {name} failed: {reason}")));
     };
     if arguments.is_empty() {
         part("tidy", tidy::tidy());
         let documented = ["test", "--doc", "--workspace", "--all-features"];
-        part(
-            "documentation",
-            succeed(cargo(documented).env(SERVER_VARIABLE, &variable)),
-        );
+        part("documentation", succeed(cargo(documented).env(SERVER_VARIABLE, &variable)));
     }
-    let runner: &[&str] = if has_nextest() {
-        &["nextest", "run"]
-    } else {
-        &["test", "--all-targets"]
-    };
-    let everything = runner
-        .iter()
-        .chain(&["--workspace", "--all-features"])
-        .chain(arguments);
-    part(
-        "tests",
-        succeed(cargo(everything.copied()).env(SERVER_VARIABLE, &variable)),
-    );
+    let runner: &[&str] =
+        if has_nextest() { &["nextest", "run"] } else { &["test", "--all-targets"] };
+    let everything = runner.iter().chain(&["--workspace", "--all-features"]).chain(arguments);
+    part("tests", succeed(cargo(everything.copied()).env(SERVER_VARIABLE, &variable)));
     let took = seconds(began.elapsed());
     if failures.is_empty() {
         println!("test: {} passed in {took}", parts.join(", "));
         return Ok(());
     }
-    failures.push(format!(
-        "test: {} of {} parts failed in {took}",
-        failures.len(),
-        parts.len()
-    ));
+    failures.push(format!("test: {} of {} parts failed in {took}", failures.len(), parts.len()));
     Err(failures.join("\n"))
 }
 
 fn has_nextest() -> bool {
     let mut asking = cargo(["nextest", "--version"]);
-    asking
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    asking.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }

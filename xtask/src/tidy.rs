@@ -17,11 +17,7 @@ pub(crate) fn tidy() -> Result<(), String> {
         for path in sources(&folder)? {
             let source = fs::read_to_string(&path)
                 .map_err(|error| format!("{}: {error}", path.display()))?;
-            let shown = path
-                .strip_prefix(root())
-                .unwrap_or(&path)
-                .to_string_lossy()
-                .into_owned();
+            let shown = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().into_owned();
             wrong.extend(wrong_words(&package.name, &shown, &source));
             count += 1;
         }
@@ -39,18 +35,10 @@ fn packages() -> Result<Vec<(Package, PathBuf)>, String> {
     let metadata: Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("cargo metadata: {error}"))?;
     let list = |value: &Value, name| {
-        value
-            .get(name)
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
+        value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
     };
     let text = |value: &Value, name| {
-        value
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let packages: Vec<_> = list(&metadata, "packages")
         .iter()
@@ -67,10 +55,7 @@ fn packages() -> Result<Vec<(Package, PathBuf)>, String> {
                 dependencies: dependencies.iter().map(dependency).collect(),
             };
             let manifest = PathBuf::from(text(package, "manifest_path"));
-            (
-                found,
-                manifest.parent().map(Path::to_owned).unwrap_or_default(),
-            )
+            (found, manifest.parent().map(Path::to_owned).unwrap_or_default())
         })
         .collect();
     if packages.is_empty() {
@@ -107,21 +92,12 @@ mod tests {
     #[test]
     fn the_workspace_is_read() {
         let packages = packages().unwrap();
-        let (session, folder) = packages
-            .iter()
-            .find(|(package, _)| package.name == "txpostgres-session")
-            .unwrap();
+        let (session, folder) =
+            packages.iter().find(|(package, _)| package.name == "txpostgres-session").unwrap();
         assert!(session.is_published);
-        assert!(
-            sources(folder)
-                .unwrap()
-                .iter()
-                .any(|path| path.ends_with("src/lib.rs"))
-        );
-        let (kit, _) = packages
-            .iter()
-            .find(|(package, _)| package.name == "txpostgres-testkit")
-            .unwrap();
+        assert!(sources(folder).unwrap().iter().any(|path| path.ends_with("src/lib.rs")));
+        let (kit, _) =
+            packages.iter().find(|(package, _)| package.name == "txpostgres-testkit").unwrap();
         assert!(!kit.is_published);
     }
 

@@ -37,11 +37,7 @@ impl Account {
     /// Whoever we are.
     pub(crate) fn ourselves() -> Self {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        Self {
-            uid: uid.as_raw(),
-            gid: gid.as_raw(),
-            switched: false,
-        }
+        Self { uid: uid.as_raw(), gid: gid.as_raw(), switched: false }
     }
 
     /// A command that will run as this account, with nothing of our own `PG*` variables to lead it astray.

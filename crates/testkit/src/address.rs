@@ -135,18 +135,7 @@ impl Address {
             }
         }
         command
-            .args([
-                "-X",
-                "-A",
-                "-t",
-                "-w",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-c",
-                sql,
-                "-d",
-                conninfo,
-            ])
+            .args(["-X", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-c", sql, "-d", conninfo])
             .output()
             .doing(|| format!("cannot run {}", program.display()))
     }
@@ -155,10 +144,7 @@ impl Address {
     pub fn database(&self) -> Result<Database, SetupError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_micros();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let name = format!("test_{}_{now:x}_{count}", std::process::id());
         Database::create(self.clone(), name)
     }
@@ -216,18 +202,12 @@ mod tests {
     fn a_connection_string_quotes_what_needs_it() {
         let wanted = r"host='/tmp/a b' port=5433 user=postgres password='it\'s' dbname=postgres";
         assert_eq!(address().unix_dsn(), wanted);
-        assert_eq!(
-            address().dsn_of("h", "u", "d"),
-            "host=h port=5433 user=u dbname=d"
-        );
+        assert_eq!(address().dsn_of("h", "u", "d"), "host=h port=5433 user=u dbname=d");
     }
 
     #[test]
     fn an_address_survives_being_written_down() {
-        let address = Address {
-            password: None,
-            ..address()
-        };
+        let address = Address { password: None, ..address() };
         assert_eq!(Address::from_text(&address.to_text()), Some(address));
         assert_eq!(Address::from_text("port=1"), None);
     }

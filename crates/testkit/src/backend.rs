@@ -199,15 +199,7 @@ pub fn report_of(tag: u8, fields: &[(u8, &str)]) -> Vec<u8> {
 }
 
 fn report(tag: u8, severity: &str, sqlstate: &str, text: &str) -> Vec<u8> {
-    report_of(
-        tag,
-        &[
-            (b'S', severity),
-            (b'V', severity),
-            (b'C', sqlstate),
-            (b'M', text),
-        ],
-    )
+    report_of(tag, &[(b'S', severity), (b'V', severity), (b'C', sqlstate), (b'M', text)])
 }
 
 /// `NotificationResponse`.
@@ -273,14 +265,8 @@ mod tests {
         assert_eq!(ready(b'I'), b"Z\0\0\0\x05I");
         assert_eq!(auth_ok(), b"R\0\0\0\x08\0\0\0\0");
         assert_eq!(command_complete("SELECT 1"), b"C\0\0\0\x0dSELECT 1\0");
-        assert_eq!(
-            data_row(&[None, Some(b"x")]),
-            b"D\0\0\0\x0f\0\x02\xff\xff\xff\xff\0\0\0\x01x"
-        );
-        assert_eq!(
-            error("42P01", "no"),
-            b"E\0\0\0\x1eSERROR\0VERROR\0C42P01\0Mno\0\0"
-        );
+        assert_eq!(data_row(&[None, Some(b"x")]), b"D\0\0\0\x0f\0\x02\xff\xff\xff\xff\0\0\0\x01x");
+        assert_eq!(error("42P01", "no"), b"E\0\0\0\x1eSERROR\0VERROR\0C42P01\0Mno\0\0");
         assert_eq!(auth_sasl(&["A", "B"]), b"R\0\0\0\x0d\0\0\0\x0aA\0B\0\0");
     }
 }

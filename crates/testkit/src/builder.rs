@@ -117,13 +117,8 @@ impl Builder {
 /// `postgresql.conf` lines; a later one overrides an earlier one.
 pub(crate) fn settings_text(port: u16, socket_dir: &str, asked: &[(String, String)]) -> String {
     let port = port.to_string();
-    let ours = [
-        ("port", port.as_str()),
-        ("unix_socket_directories", socket_dir),
-    ];
-    let asked = asked
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let ours = [("port", port.as_str()), ("unix_socket_directories", socket_dir)];
+    let asked = asked.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut text = String::new();
     for (name, value) in SETTINGS.into_iter().chain(ours).chain(asked) {
         writeln!(text, "{name} = '{}'", value.replace('\'', "''")).ok();
@@ -147,9 +142,7 @@ mod tests {
 
     #[test]
     fn lines_asked_for_replace_the_default_but_not_the_kits_own() {
-        let text = Builder::default()
-            .hba("host all all 127.0.0.1/32 reject")
-            .hba_text();
+        let text = Builder::default().hba("host all all 127.0.0.1/32 reject").hba_text();
         let wanted = "local all testkit trust\nlocal replication testkit trust\nhost all all 127.0.0.1/32 reject\n";
         assert_eq!(text, wanted);
         assert!(

@@ -68,10 +68,8 @@ impl Cluster {
     }
 
     pub(crate) fn start(asked: &Builder) -> Result<Self, SetupError> {
-        Self::start_watched(asked, |base, account| {
-            Ok((Watchdog::of_private(base, account)?, ()))
-        })
-        .map(|(cluster, ())| cluster)
+        Self::start_watched(asked, |base, account| Ok((Watchdog::of_private(base, account)?, ())))
+            .map(|(cluster, ())| cluster)
     }
 
     /// Starts a cluster that lasts as long as any process has a share in it.
@@ -140,38 +138,21 @@ impl Cluster {
             let tls = tls.map(|(name, value)| (name.to_owned(), value));
             settings.splice(0..0, tls);
         }
-        places::write(
-            &data.join("pg_hba.conf"),
-            &asked.hba_text(),
-            0o600,
-            Some(self.account),
-        )?;
+        places::write(&data.join("pg_hba.conf"), &asked.hba_text(), 0o600, Some(self.account))?;
         let main = "include 'testkit.conf'\n";
-        places::write(
-            &data.join("postgresql.conf"),
-            main,
-            0o600,
-            Some(self.account),
-        )
+        places::write(&data.join("postgresql.conf"), main, 0o600, Some(self.account))
     }
 
     fn write_settings(&self) -> Result<(), SetupError> {
         let socket_dir = self.socket_dir().to_string_lossy().into_owned();
         let text = settings_text(self.port(), &socket_dir, &self.settings());
-        places::write(
-            &self.data_dir().join("testkit.conf"),
-            &text,
-            0o600,
-            Some(self.account),
-        )
+        places::write(&self.data_dir().join("testkit.conf"), &text, 0o600, Some(self.account))
     }
 
     fn launch_on_free_port(&mut self) -> Result<(), SetupError> {
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-            self.address.port = port
-                .doing(|| "no free port on 127.0.0.1".to_owned())?
-                .port();
+            self.address.port = port.doing(|| "no free port on 127.0.0.1".to_owned())?.port();
             self.write_settings()?;
             match self.launch() {
                 // Somebody took it in between.
@@ -188,9 +169,8 @@ impl Cluster {
     fn launch(&self) -> Result<(), SetupError> {
         let log = self.log_path();
         let open = || File::options().create(true).append(true).open(&log);
-        let (out, err) = open()
-            .and_then(|out| Ok((out, open()?)))
-            .doing(|| "cannot open the log".to_owned())?;
+        let (out, err) =
+            open().and_then(|out| Ok((out, open()?))).doing(|| "cannot open the log".to_owned())?;
         let child = self
             .account
             .command(self.bin_dir().join("postgres"), self.socket_dir())
@@ -232,10 +212,7 @@ impl Cluster {
     fn log_end(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(25)..)
-            .unwrap_or_default()
-            .join("\n")
+        lines.get(lines.len().saturating_sub(25)..).unwrap_or_default().join("\n")
     }
 
     /// Whether the server's first process exists.
@@ -299,9 +276,7 @@ impl Cluster {
 
     /// Replaces the lines of `pg_hba.conf`, but for the kit's own way in; in force after [`reload`](Self::reload).
     pub fn set_hba(&self, lines: &[&str]) -> Result<(), SetupError> {
-        let asked = lines
-            .iter()
-            .fold(Self::builder(), |asked, line| asked.hba(*line));
+        let asked = lines.iter().fold(Self::builder(), |asked, line| asked.hba(*line));
         let path = self.data_dir().join("pg_hba.conf");
         places::write(&path, &asked.hba_text(), 0o600, Some(self.account))
     }
@@ -314,9 +289,7 @@ impl Cluster {
         let patience = Instant::now() + Duration::from_secs(10);
         while loaded()? == before {
             if Instant::now() > patience {
-                return Err(SetupError::new(
-                    "the test server did not reload its configuration",
-                ));
+                return Err(SetupError::new("the test server did not reload its configuration"));
             }
             thread::sleep(POLL);
         }
@@ -333,21 +306,13 @@ impl Cluster {
     /// Kills one backend with `SIGKILL`; the server then restarts all of them. Refused unless it is a backend of this
     /// server.
     pub fn kill_backend(&self, pid: i32) -> Result<(), SetupError> {
-        let ours = || {
-            SetupError::new(format!(
-                "process {pid} is not a backend of this test server"
-            ))
-        };
-        let target = (pid > 1)
-            .then(|| Pid::from_raw(pid))
-            .flatten()
-            .ok_or_else(ours)?;
+        let ours =
+            || SetupError::new(format!("process {pid} is not a backend of this test server"));
+        let target = (pid > 1).then(|| Pid::from_raw(pid)).flatten().ok_or_else(ours)?;
         let is_ours = if cfg!(target_os = "linux") {
             self.processes().contains(&target)
         } else {
-            self.sql(&format!(
-                "select count(*) from pg_stat_activity where pid = {pid}"
-            ))? == "1"
+            self.sql(&format!("select count(*) from pg_stat_activity where pid = {pid}"))? == "1"
         };
         if !is_ours || Some(target) == self.postmaster() {
             return Err(ours());
@@ -421,16 +386,13 @@ impl Cluster {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let ours = entries
             .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data));
-        ours.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-            .collect()
+        ours.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
     }
 }
 
 /// What a server says when its predecessor is not quite gone.
 fn is_passing(log: &str) -> bool {
-    ["Address already in use", "is still in use", "lock file"]
-        .iter()
-        .any(|text| log.contains(text))
+    ["Address already in use", "is still in use", "lock file"].iter().any(|text| log.contains(text))
 }
 
 impl Drop for Cluster {

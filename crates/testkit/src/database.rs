@@ -28,15 +28,13 @@ impl Database {
 
     /// A connection string for TCP, as the superuser.
     pub fn dsn(&self) -> String {
-        self.address
-            .dsn_of(self.address.host(), self.address.user(), &self.name)
+        self.address.dsn_of(self.address.host(), self.address.user(), &self.name)
     }
 
     /// A connection string for the Unix socket, as the superuser.
     pub fn unix_dsn(&self) -> String {
         let folder = self.address.socket_dir().to_string_lossy();
-        self.address
-            .dsn_of(&folder, self.address.user(), &self.name)
+        self.address.dsn_of(&folder, self.address.user(), &self.name)
     }
 
     /// Runs statements here; see [`Address::sql`].
@@ -48,11 +46,6 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // The server may be gone, and the database goes with it.
-        self.address
-            .sql(&format!(
-                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-                self.name
-            ))
-            .ok();
+        self.address.sql(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).ok();
     }
 }

@@ -42,15 +42,7 @@ impl Errand {
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut errand = Self { stream };
         let mut startup = 0x0003_0000_u32.to_be_bytes().to_vec();
-        for text in [
-            "user",
-            user,
-            "database",
-            database,
-            "application_name",
-            "testkit",
-            "",
-        ] {
+        for text in ["user", user, "database", database, "application_name", "testkit", ""] {
             startup.extend_from_slice(text.as_bytes());
             startup.push(0);
         }
@@ -93,10 +85,7 @@ impl Errand {
                         )
                         .into_owned()
                     };
-                    let error = Refusal::Server {
-                        sqlstate: field(b'C'),
-                        message: field(b'M'),
-                    };
+                    let error = Refusal::Server { sqlstate: field(b'C'), message: field(b'M') };
                     if matches!(field(b'V').as_str(), "FATAL" | "PANIC") {
                         return Err(error);
                     }
@@ -136,9 +125,5 @@ fn counted(body: &[u8]) -> Vec<u8> {
 }
 
 fn nonsense() -> Refusal {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the server sent a row that does not add up",
-    )
-    .into()
+    io::Error::new(io::ErrorKind::InvalidData, "the server sent a row that does not add up").into()
 }

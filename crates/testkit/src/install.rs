@@ -67,12 +67,8 @@ impl Install {
             }
         }
         let fits = |found: &Self| wanted.is_none_or(|major| major == found.major);
-        let here = || {
-            candidates()
-                .iter()
-                .filter_map(|path| Self::at(path, account).ok())
-                .find(fits)
-        };
+        let here =
+            || candidates().iter().filter_map(|path| Self::at(path, account).ok()).find(fits);
         if let Some(found) = here() {
             return Ok(found);
         }
@@ -107,9 +103,7 @@ impl Install {
                 )));
             }
         }
-        let output = Command::new(folder.join("postgres"))
-            .arg("--version")
-            .output();
+        let output = Command::new(folder.join("postgres")).arg("--version").output();
         let output = output.doing(|| format!("cannot run postgres in {}", folder.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().nth(2).unwrap_or_default();
@@ -121,29 +115,19 @@ impl Install {
                 said.lines().next().unwrap_or_default()
             ))
         })?;
-        Ok(Self {
-            bin_dir: folder.to_owned(),
-            version: version.to_owned(),
-            major,
-        })
+        Ok(Self { bin_dir: folder.to_owned(), version: version.to_owned(), major })
     }
 }
 
 /// `18.6`, `19beta1`, `19devel`: what precedes anything but a digit.
 fn major_of(version: &str) -> Option<u32> {
-    version
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn candidates() -> Vec<PathBuf> {
     let mut found = Vec::new();
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-        found.push(PathBuf::from(
-            String::from_utf8_lossy(&output.stdout).trim(),
-        ));
+        found.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
     if let Some(path) = env::var_os("PATH") {
         found.extend(env::split_paths(&path));

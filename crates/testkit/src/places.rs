@@ -21,20 +21,13 @@ const FOLDER_VARIABLE: &str = "TXPOSTGRES_TESTKIT_DIR";
 /// Cargo's target folder: cargo leaves a `CACHEDIR.TAG` in it, and test binaries lie below it.
 fn target() -> PathBuf {
     let executable = std::env::current_exe().unwrap_or_default();
-    let tagged = executable
-        .ancestors()
-        .skip(1)
-        .find(|folder| folder.join("CACHEDIR.TAG").exists());
+    let tagged = executable.ancestors().skip(1).find(|folder| folder.join("CACHEDIR.TAG").exists());
     let named = || std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     // Documentation tests run from a temporary folder.
     tagged
         .map(Path::to_owned)
         .or_else(|| named().filter(|path| path.is_absolute()))
-        .unwrap_or_else(|| {
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../..")
-                .join("target")
-        })
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join("target"))
 }
 
 /// `target/testkit`: templates, what was fetched, and which server is shared.
@@ -42,8 +35,7 @@ pub(crate) fn kit() -> Result<PathBuf, SetupError> {
     let named = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
     let path = named.unwrap_or_else(|| target().join("testkit"));
     fs::create_dir_all(&path).doing(|| format!("cannot create {}", path.display()))?;
-    path.canonicalize()
-        .doing(|| format!("cannot find {}", path.display()))
+    path.canonicalize().doing(|| format!("cannot find {}", path.display()))
 }
 
 /// Where fetched programs go: the kit's folder, or a temporary one that lasts when the server's user cannot get there.
@@ -63,8 +55,7 @@ pub(crate) fn programs(account: Account) -> Result<PathBuf, SetupError> {
             created.doing(|| format!("cannot create {}", path.display()))?;
         }
     }
-    path.canonicalize()
-        .doing(|| format!("cannot find {}", path.display()))
+    path.canonicalize().doing(|| format!("cannot find {}", path.display()))
 }
 
 /// A new private folder for one server, short enough for a socket in it, owned by the server's account.

@@ -28,24 +28,24 @@ impl Stream {
         // Zero would mean no limit.
         let patience = Some(patience.max(Duration::from_millis(1)));
         match self {
-            Self::Tcp(stream) => stream
-                .set_read_timeout(patience)
-                .and_then(|()| stream.read(buffer)),
-            Self::Unix(stream) => stream
-                .set_read_timeout(patience)
-                .and_then(|()| stream.read(buffer)),
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(patience).and_then(|()| stream.read(buffer))
+            }
+            Self::Unix(stream) => {
+                stream.set_read_timeout(patience).and_then(|()| stream.read(buffer))
+            }
         }
     }
 
     fn write(&mut self, bytes: &[u8], patience: Duration) -> io::Result<()> {
         let patience = Some(patience.max(Duration::from_millis(1)));
         match self {
-            Self::Tcp(stream) => stream
-                .set_write_timeout(patience)
-                .and_then(|()| stream.write_all(bytes)),
-            Self::Unix(stream) => stream
-                .set_write_timeout(patience)
-                .and_then(|()| stream.write_all(bytes)),
+            Self::Tcp(stream) => {
+                stream.set_write_timeout(patience).and_then(|()| stream.write_all(bytes))
+            }
+            Self::Unix(stream) => {
+                stream.set_write_timeout(patience).and_then(|()| stream.write_all(bytes))
+            }
         }
     }
 
@@ -74,12 +74,7 @@ pub(crate) struct Player {
 
 impl Player {
     pub(crate) fn new(stream: Stream, bound: Duration, finishing: Arc<AtomicBool>) -> Self {
-        Self {
-            stream,
-            received: Vec::new(),
-            deadline: Instant::now() + bound,
-            finishing,
-        }
+        Self { stream, received: Vec::new(), deadline: Instant::now() + bound, finishing }
     }
 
     /// Plays to the end and hangs up; what came, and where that is not what the script wants.
@@ -125,11 +120,7 @@ impl Player {
             Step::ExpectRequest(wanted) => {
                 let (code, _) = self.take_untagged()?;
                 if code != *wanted {
-                    return Err(format!(
-                        "expected {}, received {}",
-                        name(*wanted),
-                        name(code)
-                    ));
+                    return Err(format!("expected {}, received {}", name(*wanted), name(code)));
                 }
             }
             Step::ExpectMessage(tag) => self.expect_message(*tag)?,
@@ -154,9 +145,7 @@ impl Player {
                 return Ok(true);
             }
             Step::Reset => {
-                self.stream
-                    .reset_on_drop()
-                    .map_err(|error| error.to_string())?;
+                self.stream.reset_on_drop().map_err(|error| error.to_string())?;
                 return Ok(true);
             }
         }
@@ -169,10 +158,7 @@ impl Player {
                 (SSL_REQUEST | GSS_REQUEST, _) => self.send(b"N")?,
                 (code, _) if code >> 16 == 3 => return Ok(()),
                 (code, _) => {
-                    return Err(format!(
-                        "expected a startup message, received {}",
-                        name(code)
-                    ));
+                    return Err(format!("expected a startup message, received {}", name(code)));
                 }
             }
         }
@@ -181,23 +167,19 @@ impl Player {
     fn expect_message(&mut self, tag: u8) -> Result<(), String> {
         let wanted = format!("message {}", char::from(tag).escape_default());
         let head = self.take(5, &wanted)?;
-        let Some(([got, ..], length)) = head
-            .split_first_chunk::<1>()
-            .map(|(tag, length)| (*tag, length))
+        let Some(([got, ..], length)) =
+            head.split_first_chunk::<1>().map(|(tag, length)| (*tag, length))
         else {
             return Err("no head".to_owned());
         };
-        let length = length
-            .iter()
-            .fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
+        let length = length.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
         if got != tag {
             return Err(format!(
                 "expected {wanted}, received message {}",
                 char::from(got).escape_default()
             ));
         }
-        self.take(length.saturating_sub(4), &format!("the rest of {wanted}"))
-            .map(drop)
+        self.take(length.saturating_sub(4), &format!("the rest of {wanted}")).map(drop)
     }
 
     fn expect_end(&mut self) -> Result<(), String> {
@@ -224,9 +206,9 @@ impl Player {
             self.left()?;
             match self.stream.read(&mut buffer, POLL) {
                 Ok(0) => return Ok(()),
-                Ok(count) => self
-                    .received
-                    .extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                Ok(count) => {
+                    self.received.extend_from_slice(buffer.get(..count).unwrap_or_default())
+                }
                 Err(error) if is_timeout(&error) => {}
                 Err(_) => return Ok(()),
             }
@@ -236,16 +218,11 @@ impl Player {
 
     /// A length, a code, and what follows: what clients say before tags are in use.
     fn take_untagged(&mut self) -> Result<(u32, Vec<u8>), String> {
-        let number = |bytes: Vec<u8>| {
-            bytes
-                .iter()
-                .fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte))
-        };
+        let number =
+            |bytes: Vec<u8>| bytes.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
         let length = number(self.take(4, "the length of a startup packet")?);
         if !(8..=10_000).contains(&length) {
-            return Err(format!(
-                "expected a startup packet, received one of {length} bytes"
-            ));
+            return Err(format!("expected a startup packet, received one of {length} bytes"));
         }
         let code = number(self.take(4, "the code of a startup packet")?);
         let rest = usize::try_from(length).unwrap_or(8) - 8;
@@ -260,10 +237,7 @@ impl Player {
                 .left()
                 .map_err(|_| format!("expected {wanted}, and it did not come in time"))?;
             let room = buffer.len().min(count - bytes.len());
-            match self
-                .stream
-                .read(buffer.get_mut(..room).unwrap_or_default(), left)
-            {
+            match self.stream.read(buffer.get_mut(..room).unwrap_or_default(), left) {
                 Ok(0) => return Err(format!("expected {wanted}, but the client hung up")),
                 Ok(got) => {
                     let got = buffer.get(..got).unwrap_or_default();
@@ -279,9 +253,7 @@ impl Player {
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         let left = self.left()?;
-        self.stream
-            .write(bytes, left)
-            .map_err(|error| format!("cannot send: {error}"))
+        self.stream.write(bytes, left).map_err(|error| format!("cannot send: {error}"))
     }
 
     fn hang_up(&mut self) {
@@ -289,18 +261,13 @@ impl Player {
         // With bytes unread a close becomes a reset.
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = self.stream.read(&mut buffer, Duration::from_millis(1)) {
-            self.received
-                .extend_from_slice(buffer.get(..count).unwrap_or_default());
+            self.received.extend_from_slice(buffer.get(..count).unwrap_or_default());
         }
     }
 
     fn left(&self) -> Result<Duration, String> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            Err("the script's time is up".to_owned())
-        } else {
-            Ok(left)
-        }
+        if left.is_zero() { Err("the script's time is up".to_owned()) } else { Ok(left) }
     }
 }
 
@@ -316,10 +283,6 @@ fn name(code: u32) -> String {
         SSL_REQUEST => "an SSLRequest".to_owned(),
         GSS_REQUEST => "a GSSENCRequest".to_owned(),
         CANCEL_REQUEST => "a CancelRequest".to_owned(),
-        _ => format!(
-            "a startup packet of version {}.{}",
-            code >> 16,
-            code & 0xffff
-        ),
+        _ => format!("a startup packet of version {}.{}", code >> 16, code & 0xffff),
     }
 }

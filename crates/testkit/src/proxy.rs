@@ -68,18 +68,14 @@ struct Link {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
-            .field("upstream", &self.upstream)
-            .finish_non_exhaustive()
+        f.debug_struct("State").field("upstream", &self.upstream).finish_non_exhaustive()
     }
 }
 
 impl Flow {
     /// How many of so many bytes may go now; they count as gone.
     fn take(&mut self, wanted: usize) -> usize {
-        let room = wanted
-            .min(self.piece.unwrap_or(wanted))
-            .min(self.allowance.unwrap_or(wanted));
+        let room = wanted.min(self.piece.unwrap_or(wanted)).min(self.allowance.unwrap_or(wanted));
         self.allowance = self.allowance.map(|left| left - room);
         self.passed += room;
         room
@@ -133,11 +129,7 @@ impl Proxy {
     pub fn to(upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State {
-            upstream,
-            gauge: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let state = Arc::new(State { upstream, gauge: Mutex::default(), changed: Condvar::new() });
         serve(listener, &state)?;
         Ok(Self { address, state })
     }
@@ -180,12 +172,8 @@ impl Proxy {
     /// Breaks all connections (RST) towards both sides. New ones may come.
     pub fn reset(&self) {
         self.end(|link| {
-            SockRef::from(&link.client)
-                .set_linger(Some(Duration::ZERO))
-                .ok();
-            SockRef::from(&link.server)
-                .set_linger(Some(Duration::ZERO))
-                .ok();
+            SockRef::from(&link.client).set_linger(Some(Duration::ZERO)).ok();
+            SockRef::from(&link.server).set_linger(Some(Duration::ZERO)).ok();
         });
     }
 
@@ -269,22 +257,20 @@ impl Drop for Proxy {
 
 fn serve(listener: TcpListener, state: &Arc<State>) -> io::Result<()> {
     let state = Arc::clone(state);
-    thread::Builder::new()
-        .name("testkit proxy".to_owned())
-        .spawn(move || {
-            for client in listener.incoming() {
-                if state.gauge().refusing {
-                    // The port before the connection that woke us.
-                    drop(listener);
-                    return;
-                }
-                if let Ok(client) = client {
-                    // A server that refuses makes the proxy hang up.
-                    let state = Arc::clone(&state);
-                    thread::spawn(move || connect(client, &state));
-                }
+    thread::Builder::new().name("testkit proxy".to_owned()).spawn(move || {
+        for client in listener.incoming() {
+            if state.gauge().refusing {
+                // The port before the connection that woke us.
+                drop(listener);
+                return;
             }
-        })?;
+            if let Ok(client) = client {
+                // A server that refuses makes the proxy hang up.
+                let state = Arc::clone(&state);
+                thread::spawn(move || connect(client, &state));
+            }
+        }
+    })?;
     Ok(())
 }
 
@@ -297,11 +283,7 @@ fn connect(client: TcpStream, state: &Arc<State>) {
         stream.set_read_timeout(Some(POLL)).ok();
         stream.set_write_timeout(Some(POLL)).ok();
     }
-    let link = Arc::new(Link {
-        client,
-        server,
-        over: AtomicBool::new(false),
-    });
+    let link = Arc::new(Link { client, server, over: AtomicBool::new(false) });
     {
         let mut gauge = state.gauge();
         if gauge.closed {
@@ -329,12 +311,7 @@ fn pump(link: &Link, state: &State, direction: Direction) {
                 return;
             }
             Ok(count) => {
-                if !pass_on(
-                    link,
-                    state,
-                    direction,
-                    buffer.get(..count).unwrap_or_default(),
-                ) {
+                if !pass_on(link, state, direction, buffer.get(..count).unwrap_or_default()) {
                     return;
                 }
             }

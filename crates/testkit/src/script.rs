@@ -57,10 +57,7 @@ impl Default for Script {
 impl Script {
     /// A peer that hangs up at once.
     pub fn new() -> Self {
-        Self {
-            steps: Vec::new(),
-            bound: BOUND,
-        }
+        Self { steps: Vec::new(), bound: BOUND }
     }
 
     /// Bounds the whole of it; ten seconds if not said.
@@ -104,9 +101,7 @@ impl Script {
     /// The client sends one message for each of these tags: `expect_messages(b"PBDES")`.
     #[must_use]
     pub fn expect_messages(self, tags: impl AsRef<[u8]>) -> Self {
-        tags.as_ref()
-            .iter()
-            .fold(self, |script, tag| script.expect_message(*tag))
+        tags.as_ref().iter().fold(self, |script, tag| script.expect_message(*tag))
     }
 
     /// The client hangs up, having sent nothing more.

@@ -92,27 +92,15 @@ impl ScriptedServer {
         let finishing = Arc::new(AtomicBool::new(false));
         let (sender, results) = channel();
         let count = scripts.len();
-        let bound = scripts
-            .iter()
-            .map(|script| script.bound)
-            .max()
-            .unwrap_or(BOUND);
+        let bound = scripts.iter().map(|script| script.bound).max().unwrap_or(BOUND);
         let stop = Arc::clone(&finishing);
         thread::spawn(move || play_each(scripts, accept, &sender, &stop));
-        Self {
-            address,
-            folder,
-            finishing,
-            results,
-            count,
-            bound,
-        }
+        Self { address, folder, finishing, results, count, bound }
     }
 
     /// Where it listens for TCP, if it does; port 0 of no address otherwise.
     pub fn address(&self) -> SocketAddr {
-        self.address
-            .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+        self.address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
     /// The port: the one of the Unix socket's name is 5432.
@@ -127,14 +115,9 @@ impl ScriptedServer {
 
     /// A connection string for it: user and database `postgres`, no encryption asked for.
     pub fn dsn(&self) -> String {
-        let host = self
-            .folder
-            .as_ref()
-            .map_or("127.0.0.1".to_owned(), |path| path.display().to_string());
-        format!(
-            "host={host} port={} user=postgres dbname=postgres sslmode=disable",
-            self.port()
-        )
+        let host =
+            self.folder.as_ref().map_or("127.0.0.1".to_owned(), |path| path.display().to_string());
+        format!("host={host} port={} user=postgres dbname=postgres sslmode=disable", self.port())
     }
 
     /// Waits until every script has been played, and gives what each connection received. Silence is cut short by this;
@@ -160,9 +143,7 @@ impl ScriptedServer {
         if complaints.is_empty() {
             Ok(received)
         } else {
-            Err(Mismatch {
-                text: complaints.join("\n"),
-            })
+            Err(Mismatch { text: complaints.join("\n") })
         }
     }
 }
@@ -196,15 +177,7 @@ fn play_each(
         };
         let Some(stream) = stream else {
             let complaint = Some("which was never made".to_owned());
-            results
-                .send((
-                    index,
-                    Played {
-                        complaint,
-                        ..Played::default()
-                    },
-                ))
-                .ok();
+            results.send((index, Played { complaint, ..Played::default() })).ok();
             continue;
         };
         let (results, finishing) = (results.clone(), Arc::clone(finishing));
@@ -212,15 +185,7 @@ fn play_each(
             // Hung up before it is reported.
             let (received, complaint) =
                 Player::new(stream, script.bound, finishing).play(&script.steps);
-            results
-                .send((
-                    index,
-                    Played {
-                        received,
-                        complaint,
-                    },
-                ))
-                .ok();
+            results.send((index, Played { received, complaint })).ok();
         });
     }
 }

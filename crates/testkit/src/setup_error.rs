@@ -13,10 +13,7 @@ pub struct SetupError {
 
 impl SetupError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            log: String::new(),
-        }
+        Self { message: message.into(), log: String::new() }
     }
 
     pub(crate) fn with_log(mut self, log: String) -> Self {

@@ -44,10 +44,7 @@ impl Deref for Shared {
 /// # Panics
 ///
 /// When there is no server to be had, with one line that says what to install.
-#[expect(
-    clippy::panic,
-    reason = "a test that needs a server cannot go on without"
-)]
+#[expect(clippy::panic, reason = "a test that needs a server cannot go on without")]
 pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<Result<Shared, SetupError>> = OnceLock::new();
     match SHARED.get_or_init(Shared::join) {
@@ -65,19 +62,12 @@ impl Shared {
                     "{SERVER_VARIABLE} is not what cargo xtask test sets: {text:?}"
                 ))
             })?;
-            return Ok(Self {
-                address,
-                _joined: None,
-            });
+            return Ok(Self { address, _joined: None });
         }
         let install = Install::find()?;
         let kit = places::kit()?;
         let mut hasher = DefaultHasher::new();
-        (
-            install.bin_dir(),
-            install.version(),
-            rustix::process::geteuid().as_raw(),
-        )
+        (install.bin_dir(), install.version(), rustix::process::geteuid().as_raw())
             .hash(&mut hasher);
         let name = format!("shared-{:016x}", hasher.finish());
         let note = kit.join(&name);
@@ -88,21 +78,11 @@ impl Shared {
         if let Some(shared) = Self::join_noted(&note) {
             return Ok(shared);
         }
-        let asked = Cluster::builder()
-            .install(install)
-            .setting("max_connections", "200");
+        let asked = Cluster::builder().install(install).setting("max_connections", "200");
         let (address, joined) = Cluster::start_shared(&asked)?;
-        places::write(
-            &address.base.join("address"),
-            &address.to_text(),
-            0o644,
-            None,
-        )?;
+        places::write(&address.base.join("address"), &address.to_text(), 0o644, None)?;
         places::write(&note, &address.base.to_string_lossy(), 0o644, None)?;
-        Ok(Self {
-            address,
-            _joined: Some(joined),
-        })
+        Ok(Self { address, _joined: Some(joined) })
     }
 
     /// Joins the server that a note tells of, if it is there and well.
@@ -113,10 +93,7 @@ impl Shared {
         // Only now: see `watchdog::join`.
         let address = Address::from_text(&fs::read_to_string(base.join("address")).ok()?)?;
         Errand::open(&address.socket(), ADMIN, "postgres").ok()?;
-        Some(Self {
-            address,
-            _joined: Some(joined),
-        })
+        Some(Self { address, _joined: Some(joined) })
     }
 
     /// What to put into [`SERVER_VARIABLE`] for processes that are to use this server without taking a share.

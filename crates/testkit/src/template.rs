@@ -51,21 +51,8 @@ fn name(install: &Install, account: Account) -> PathBuf {
 fn initdb(install: &Install, account: Account, data: &Path) -> Result<(), SetupError> {
     let home = data.parent().unwrap_or(data);
     let program = install.bin_dir().join("initdb");
-    let options = [
-        "-U",
-        "postgres",
-        "-A",
-        "trust",
-        "--no-sync",
-        "-E",
-        "UTF8",
-        "--locale=C",
-    ];
-    run(account
-        .command(program, home)
-        .args(options)
-        .arg("-D")
-        .arg(data))?;
+    let options = ["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"];
+    run(account.command(program, home).args(options).arg("-D").arg(data))?;
     // A server on its own terminal, so that the kit's role needs no connection to be made.
     let program = install.bin_dir().join("postgres");
     let mut single = account
@@ -82,12 +69,6 @@ fn initdb(install: &Install, account: Account, data: &Path) -> Result<(), SetupE
         writeln!(stdin, "CREATE ROLE {ADMIN} SUPERUSER LOGIN")
             .doing(|| "postgres --single does not listen".to_owned())?;
     }
-    let status = single
-        .wait()
-        .doing(|| "cannot wait for postgres --single".to_owned())?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(SetupError::new("postgres --single failed"))
-    }
+    let status = single.wait().doing(|| "cannot wait for postgres --single".to_owned())?;
+    if status.success() { Ok(()) } else { Err(SetupError::new("postgres --single failed")) }
 }

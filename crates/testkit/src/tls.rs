@@ -113,24 +113,9 @@ impl TlsCertificates {
     }
 
     pub(crate) fn write_server(&self, folder: &Path, account: Account) -> Result<(), SetupError> {
-        places::write(
-            &folder.join("root.crt"),
-            &self.authority,
-            0o644,
-            Some(account),
-        )?;
-        places::write(
-            &folder.join("server.crt"),
-            &self.server,
-            0o644,
-            Some(account),
-        )?;
-        places::write(
-            &folder.join("server.key"),
-            &self.server_key,
-            0o600,
-            Some(account),
-        )
+        places::write(&folder.join("root.crt"), &self.authority, 0o644, Some(account))?;
+        places::write(&folder.join("server.crt"), &self.server, 0o644, Some(account))?;
+        places::write(&folder.join("server.key"), &self.server_key, 0o600, Some(account))
     }
 
     fn signed(
@@ -160,9 +145,7 @@ fn named(common_name: &str, names: &[&str]) -> Result<CertificateParams, SetupEr
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).doing(doing)?;
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     Ok(params)
 }
 
@@ -172,11 +155,7 @@ fn authority(name: &str) -> Result<Pair, SetupError> {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = KeyPair::generate().doing(doing)?;
     let certificate = params.self_signed(&key).doing(doing)?;
-    Ok(Pair {
-        name: name.to_owned(),
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(Pair { name: name.to_owned(), certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// A certificate for a server or a client, signed by itself if there is no authority.
@@ -188,10 +167,8 @@ fn leaf(
 ) -> Result<Pair, SetupError> {
     let mut params = named(common_name, names)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     change(&mut params);
     let key = KeyPair::generate().doing(doing)?;
     let certificate = match authority {

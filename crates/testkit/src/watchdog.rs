@@ -40,10 +40,7 @@ impl Watchdog {
 
     /// Watches over a cluster that is needed as long as any process has [joined](join).
     pub(crate) fn of_shared(base: &Path, account: Account) -> Result<(Self, Joined), SetupError> {
-        run(account
-            .command("mkfifo", base)
-            .args(["-m", "600"])
-            .arg(base.join("alive")))?;
+        run(account.command("mkfifo", base).args(["-m", "600"]).arg(base.join("alive")))?;
         let mut shell = spawn(base, account, Stdio::null())?;
         let patience = Instant::now() + Duration::from_secs(5);
         loop {
@@ -53,9 +50,7 @@ impl Watchdog {
             }
             if Instant::now() > patience {
                 shell.kill().ok();
-                return Err(SetupError::new(
-                    "the watchdog of the shared server did not start",
-                ));
+                return Err(SetupError::new("the watchdog of the shared server did not start"));
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -78,11 +73,8 @@ pub(crate) struct Joined {
 /// takes it away before it looks for newcomers a last time, so one of the two always sees the other.
 pub(crate) fn join(base: &Path) -> Option<Joined> {
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).ok()?;
-    let mut pipe = OpenOptions::new()
-        .write(true)
-        .custom_flags(nonblocking)
-        .open(base.join("alive"))
-        .ok()?;
+    let mut pipe =
+        OpenOptions::new().write(true).custom_flags(nonblocking).open(base.join("alive")).ok()?;
     pipe.write_all(b".").ok()?;
     Some(Joined { _pipe: pipe })
 }

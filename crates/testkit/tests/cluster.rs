@@ -37,16 +37,10 @@ fn it_starts_quickly_listens_on_both_and_leaves_nothing() {
     let took = began.elapsed();
     eprintln!("started in {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(
-        cluster.sql("select 1, 'a', null; select 2").unwrap(),
-        "1|a|\n2"
-    );
+    assert_eq!(cluster.sql("select 1, 'a', null; select 2").unwrap(), "1|a|\n2");
     assert_eq!(cluster.sql("show fsync").unwrap(), "off");
     let version = cluster.sql("show server_version_num").unwrap();
-    assert!(
-        version.starts_with(&cluster.major().to_string()),
-        "{version}"
-    );
+    assert!(version.starts_with(&cluster.major().to_string()), "{version}");
     UnixStream::connect(cluster.socket()).unwrap();
     TcpStream::connect((cluster.host(), cluster.port())).unwrap();
     assert!(cluster.log().contains("ready to accept connections"));
@@ -60,10 +54,7 @@ fn it_starts_quickly_listens_on_both_and_leaves_nothing() {
 
 #[test]
 fn settings_and_reload() {
-    let cluster = Cluster::builder()
-        .setting("work_mem", "3MB")
-        .start()
-        .unwrap();
+    let cluster = Cluster::builder().setting("work_mem", "3MB").start().unwrap();
     assert_eq!(cluster.sql("show work_mem").unwrap(), "3MB");
     cluster.set("work_mem", "5MB").unwrap();
     cluster.reload().unwrap();
@@ -72,10 +63,7 @@ fn settings_and_reload() {
 
 #[test]
 fn a_setting_that_does_not_exist_is_told_from_the_log() {
-    let error = Cluster::builder()
-        .setting("no_such_setting", "1")
-        .start()
-        .unwrap_err();
+    let error = Cluster::builder().setting("no_such_setting", "1").start().unwrap_err();
     assert_eq!(error.message(), "the test server ended while starting");
     assert!(error.to_string().contains("no_such_setting"), "{error}");
 }
@@ -85,29 +73,15 @@ fn authentication_and_hba() {
     for method in ["scram-sha-256", "md5", "password"] {
         let cluster = Cluster::builder().auth(method).start().unwrap();
         let output = cluster.psql(&cluster.dsn(), "select 7").unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            "7\n",
-            "{method}: {output:?}"
-        );
-        let output = cluster
-            .psql(&cluster.dsn().replace("secret", "wrong"), "select 7")
-            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "7\n", "{method}: {output:?}");
+        let output = cluster.psql(&cluster.dsn().replace("secret", "wrong"), "select 7").unwrap();
         let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            complaint.contains("password authentication failed"),
-            "{method}: {complaint}"
-        );
+        assert!(complaint.contains("password authentication failed"), "{method}: {complaint}");
     }
-    let cluster = Cluster::builder()
-        .hba("host all all 127.0.0.1/32 reject")
-        .start()
-        .unwrap();
+    let cluster = Cluster::builder().hba("host all all 127.0.0.1/32 reject").start().unwrap();
     let refused = |dsn: &str| !cluster.psql(dsn, "select 1").unwrap().status.success();
     assert!(refused(&cluster.dsn()) && refused(&cluster.unix_dsn()));
-    cluster
-        .set_hba(&["host all all 127.0.0.1/32 trust"])
-        .unwrap();
+    cluster.set_hba(&["host all all 127.0.0.1/32 trust"]).unwrap();
     cluster.reload().unwrap();
     assert!(!refused(&cluster.dsn()) && refused(&cluster.unix_dsn()));
 }
@@ -157,10 +131,7 @@ fn only_backends_of_this_cluster_are_killed() {
     });
     let us = i32::try_from(std::process::id()).unwrap();
     let error = cluster.kill_backend(us).unwrap_err();
-    assert_eq!(
-        error.message(),
-        format!("process {us} is not a backend of this test server")
-    );
+    assert_eq!(error.message(), format!("process {us} is not a backend of this test server"));
     cluster.kill_backend(1).unwrap_err();
     cluster.kill_backend(-1).unwrap_err();
 }

@@ -33,9 +33,7 @@ fn echo() -> (TcpListener, Proxy) {
 
 fn client(proxy: &Proxy) -> TcpStream {
     let mut client = TcpStream::connect(proxy.address()).unwrap();
-    client
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     say(&mut client, b"hello");
     client
 }
@@ -71,10 +69,7 @@ fn cut_is_an_end_and_reset_is_an_error() {
     assert_eq!(one.read(&mut [0]).unwrap(), 0);
     let mut two = client(&proxy);
     proxy.reset();
-    assert_eq!(
-        two.read(&mut [0]).unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(two.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!((proxy.connections(), proxy.accepted()), (0, 2));
     client(&proxy);
 }
@@ -97,18 +92,11 @@ fn a_stall_holds_back_one_way_until_it_flows() {
     let passed = proxy.passed(Direction::ToServer);
     proxy.stall(Direction::ToClient);
     client.write_all(b"x").unwrap();
-    client
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .unwrap();
-    assert_eq!(
-        client.read(&mut [0]).unwrap_err().kind(),
-        ErrorKind::WouldBlock
-    );
+    client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
     assert_eq!(proxy.passed(Direction::ToServer), passed + 1);
     proxy.flow(Direction::ToClient);
-    client
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     client.read_exact(&mut [0]).unwrap();
 }
 

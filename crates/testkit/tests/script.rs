@@ -48,10 +48,7 @@ fn a_whole_dialog() {
     client.write_all(b"X\0\0\0\x04").unwrap();
     drop(client);
     let received = server.finish().unwrap();
-    assert_eq!(
-        received,
-        [[SSL_REQUEST, STARTUP, query, b"X\0\0\0\x04"].concat()]
-    );
+    assert_eq!(received, [[SSL_REQUEST, STARTUP, query, b"X\0\0\0\x04"].concat()]);
 }
 
 #[test]
@@ -67,24 +64,15 @@ fn the_same_over_a_unix_socket() {
 
 #[test]
 fn a_departure_is_told_with_its_place() {
-    let server = Script::new()
-        .expect_startup()
-        .expect_message(b'Q')
-        .play()
-        .unwrap();
+    let server = Script::new().expect_startup().expect_message(b'Q').play().unwrap();
     let mut client = TcpStream::connect(server.address()).unwrap();
-    client
-        .write_all(&[STARTUP, b"X\0\0\0\x04"].concat())
-        .unwrap();
+    client.write_all(&[STARTUP, b"X\0\0\0\x04"].concat()).unwrap();
     let wanted = "connection 1, step 2: expected message Q, received message X; all that came: \
                   b\"\\x00\\x00\\x00\\x11\\x00\\x03\\x00\\x00user\\x00me\\x00\\x00X\\x00\\x00\\x00\\x04\"";
     assert_eq!(server.finish().unwrap_err().to_string(), wanted);
 
     let server = Script::new().expect(b"abc").play().unwrap();
-    TcpStream::connect(server.address())
-        .unwrap()
-        .write_all(b"ab")
-        .unwrap();
+    TcpStream::connect(server.address()).unwrap().write_all(b"ab").unwrap();
     let error = server.finish().unwrap_err().to_string();
     assert!(
         error.starts_with("connection 1, step 1: expected b\"abc\", but the client hung up"),
@@ -92,39 +80,24 @@ fn a_departure_is_told_with_its_place() {
     );
 
     let server = Script::new().play().unwrap();
-    assert_eq!(
-        server.finish().unwrap_err().to_string(),
-        "connection 1, which was never made"
-    );
+    assert_eq!(server.finish().unwrap_err().to_string(), "connection 1, which was never made");
 }
 
 #[test]
 fn a_script_is_bounded() {
-    let server = Script::new()
-        .expect(b"abc")
-        .within(Duration::from_millis(50))
-        .play()
-        .unwrap();
+    let server = Script::new().expect(b"abc").within(Duration::from_millis(50)).play().unwrap();
     let _client = TcpStream::connect(server.address()).unwrap();
     let began = Instant::now();
     let error = server.finish().unwrap_err().to_string();
-    assert!(
-        error.contains("expected b\"abc\", and it did not come in time"),
-        "{error}"
-    );
+    assert!(error.contains("expected b\"abc\", and it did not come in time"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
 #[test]
 fn silence_ends_with_the_test() {
-    let server = Script::new()
-        .silence(Duration::from_secs(9))
-        .play()
-        .unwrap();
+    let server = Script::new().silence(Duration::from_secs(9)).play().unwrap();
     let mut client = TcpStream::connect(server.address()).unwrap();
-    client
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     client.write_all(b"anybody?").unwrap();
     let error = client.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -135,10 +108,8 @@ fn silence_ends_with_the_test() {
 
 #[test]
 fn slow_bytes_come_one_by_one_and_a_reset_is_one() {
-    let script = Script::new()
-        .send_slowly(b"abc", 1, Duration::from_millis(15))
-        .expect(b"!")
-        .reset();
+    let script =
+        Script::new().send_slowly(b"abc", 1, Duration::from_millis(15)).expect(b"!").reset();
     let server = script.play().unwrap();
     let mut client = TcpStream::connect(server.address()).unwrap();
     let mut buffer = [0; 8];
@@ -153,10 +124,7 @@ fn slow_bytes_come_one_by_one_and_a_reset_is_one() {
 
 #[test]
 fn a_cancel_comes_on_a_connection_of_its_own() {
-    let query = Script::new()
-        .welcome()
-        .expect_message(b'Q')
-        .silence(Duration::from_secs(5));
+    let query = Script::new().welcome().expect_message(b'Q').silence(Duration::from_secs(5));
     let cancel = Script::new().expect_cancel_request();
     let server = ScriptedServer::tcp(vec![query, cancel]).unwrap();
     let mut client = TcpStream::connect(server.address()).unwrap();

@@ -22,15 +22,9 @@ fn every_database_is_ones_own_and_goes_away() {
     assert_ne!(one.name(), two.name());
     one.sql("create table t (id int)").unwrap();
     two.sql("create table t (id int)").unwrap();
-    let output = one
-        .server()
-        .psql(&one.dsn(), "select current_database()")
-        .unwrap();
+    let output = one.server().psql(&one.dsn(), "select current_database()").unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), one.name());
-    let count = format!(
-        "select count(*) from pg_database where datname = '{}'",
-        one.name()
-    );
+    let count = format!("select count(*) from pg_database where datname = '{}'", one.name());
     assert_eq!(shared().sql(&count).unwrap(), "1");
     drop(one);
     assert_eq!(shared().sql(&count).unwrap(), "0");
@@ -48,9 +42,8 @@ fn another_process(kit: &Path) -> (Child, String) {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let told = lines
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.split_once("joined ")?.1.to_owned()));
+    let told =
+        lines.map_while(Result::ok).find_map(|line| Some(line.split_once("joined ")?.1.to_owned()));
     (child, told.unwrap())
 }
 
@@ -58,19 +51,12 @@ fn another_process(kit: &Path) -> (Child, String) {
 fn processes_share_one_server_and_the_last_one_takes_it_along() {
     let kit = std::env::temp_dir().join(format!("txpg-kit-{}", std::process::id()));
     let children: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| another_process(&kit)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| another_process(&kit))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let mut folders: Vec<_> = children.iter().map(|(_, folder)| folder.clone()).collect();
     folders.dedup();
-    let [folder] = folders.as_slice() else {
-        panic!("{folders:?}")
-    };
+    let [folder] = folders.as_slice() else { panic!("{folders:?}") };
     let folder = Path::new(folder);
     for (number, (mut child, _)) in children.into_iter().enumerate() {
         assert!(folder.exists());
