@@ -19,9 +19,7 @@ impl Arguments {
             }
             _ => vec![word],
         });
-        Arguments {
-            words: words.collect(),
-        }
+        Arguments { words: words.collect() }
     }
 
     /// The first word, if it is not an option.

@@ -48,9 +48,7 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), Failure> {
         Some("syscalls") => counted(arguments, "system calls of a query", strace::count_all),
         Some(ALONE) => alone(arguments),
         Some("fake-server") => {
-            let socket = arguments
-                .option("--socket")?
-                .ok_or("--socket PATH is missing")?;
+            let socket = arguments.option("--socket")?.ok_or("--socket PATH is missing")?;
             let until_stdin_closes = arguments.flag("--until-stdin-closes");
             arguments.finish()?;
             fake_server::serve(Path::new(&socket), until_stdin_closes)
@@ -125,9 +123,7 @@ fn counted(mut arguments: Arguments, what: &str, count: Counting) -> Result<(), 
 }
 
 fn alone(mut arguments: Arguments) -> Result<(), Failure> {
-    let contender = arguments
-        .option("--contender")?
-        .ok_or("--contender NAME is missing")?;
+    let contender = arguments.option("--contender")?.ok_or("--contender NAME is missing")?;
     let contender: Contender = contender.parse()?;
     let runtime = arguments.option("--runtime")?;
     let runtime = runtime.map_or(Ok(Runtime::Current), |word| word.parse())?;
@@ -157,11 +153,9 @@ impl Server {
         match (fake, dsn) {
             (true, None) => Ok(Server::Fake(FakeServer::start()?)),
             (false, Some(dsn)) => Ok(Server::Real(Target::from_dsn(&dsn)?)),
-            _ => Err(
-                "which server? Either --dsn 'host=/socket/directory user=postgres' \
+            _ => Err("which server? Either --dsn 'host=/socket/directory user=postgres' \
                       for a running PostgreSQL, or --fake for answers from memory"
-                    .into(),
-            ),
+                .into()),
         }
     }
 

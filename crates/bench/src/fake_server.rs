@@ -101,11 +101,7 @@ impl FakeServer {
         if let Some(output) = process.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
         }
-        let server = FakeServer {
-            process,
-            directory,
-            target: Target::from_socket(&socket)?,
-        };
+        let server = FakeServer { process, directory, target: Target::from_socket(&socket)? };
         if !line.starts_with(LISTENING) {
             return Err("the fake server did not start".into());
         }

@@ -76,14 +76,8 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(split_message(&bytes[..cut]), None);
         }
-        assert_eq!(
-            split_message(b"D\0\0\0\x07abcZ"),
-            Some((b'D', &b"abc"[..], &b"Z"[..]))
-        );
-        assert_eq!(
-            split_untagged(&message(0, &[b"x"])),
-            Some((&b"x"[..], &b""[..]))
-        );
+        assert_eq!(split_message(b"D\0\0\0\x07abcZ"), Some((b'D', &b"abc"[..], &b"Z"[..])));
+        assert_eq!(split_untagged(&message(0, &[b"x"])), Some((&b"x"[..], &b""[..])));
         assert_eq!(split_message(b"D\0\0\0\x03"), None);
     }
 

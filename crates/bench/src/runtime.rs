@@ -50,9 +50,7 @@ impl FromStr for Runtime {
     type Err = Failure;
 
     fn from_str(word: &str) -> Result<Runtime, Failure> {
-        let found = Runtime::ALL
-            .into_iter()
-            .find(|runtime| runtime.name() == word);
+        let found = Runtime::ALL.into_iter().find(|runtime| runtime.name() == word);
         found.ok_or_else(|| {
             format!("{word} is not a runtime; there are current, multi, multi-block-on").into()
         })

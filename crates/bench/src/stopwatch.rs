@@ -28,11 +28,7 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     pub(crate) fn start() -> Result<Stopwatch, Failure> {
         let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-        Ok(Stopwatch {
-            cpu: cpu(&usage),
-            sleeps: sleeps(&usage),
-            wall: Instant::now(),
-        })
+        Ok(Stopwatch { cpu: cpu(&usage), sleeps: sleeps(&usage), wall: Instant::now() })
     }
 
     pub(crate) fn stop(&self) -> Result<Cost, Failure> {

@@ -9,9 +9,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(heading: &[&str]) -> Table {
-        Table {
-            rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()],
-        }
+        Table { rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
@@ -27,11 +25,7 @@ impl Table {
                 cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
             })
             .collect();
-        let (open, between, close) = if markdown {
-            ("| ", " | ", " |")
-        } else {
-            ("", "  ", "")
-        };
+        let (open, between, close) = if markdown { ("| ", " | ", " |") } else { ("", "  ", "") };
         let mut text = String::new();
         for (number, row) in self.rows.iter().enumerate() {
             let cells: Vec<String> = row
@@ -39,11 +33,7 @@ impl Table {
                 .zip(&widths)
                 .enumerate()
                 .map(|(column, (cell, &width))| {
-                    if column == 0 {
-                        format!("{cell:<width$}")
-                    } else {
-                        format!("{cell:>width$}")
-                    }
+                    if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
                 })
                 .collect();
             let _ = writeln!(text, "{open}{}{close}", cells.join(between).trim_end());
@@ -90,10 +80,7 @@ mod tests {
         let mut table = Table::new(&["", "q/s"]);
         table.row(vec!["raw".into(), thousands(54_900.4)]);
         assert_eq!(table.print(false), "        q/s\nraw  54,900\n");
-        assert_eq!(
-            table.print(true),
-            "|     |    q/s |\n| --- | -----: |\n| raw | 54,900 |\n"
-        );
+        assert_eq!(table.print(true), "|     |    q/s |\n| --- | -----: |\n| raw | 54,900 |\n");
     }
 
     #[test]

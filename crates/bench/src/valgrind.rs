@@ -74,11 +74,7 @@ fn count(
     run(&["--tool=callgrind", &out])?;
     let instructions = callgrind_total(&std::fs::read_to_string(&file)?);
     std::fs::remove_file(&file)?;
-    let log = run(&[
-        "--tool=memcheck",
-        "--leak-check=no",
-        "--undef-value-errors=no",
-    ])?;
+    let log = run(&["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"])?;
     Ok(Count {
         instructions: instructions.ok_or("callgrind wrote no total")?,
         allocations: heap_total(&log).ok_or("memcheck wrote no total")?,
@@ -110,22 +106,16 @@ pub(crate) fn alone(
     if output.status.success() {
         Ok(log)
     } else {
-        Err(format!(
-            "{} below {name}: {}\n{log}",
-            contender.name(),
-            output.status
-        )
-        .into())
+        Err(format!("{} below {name}: {}\n{log}", contender.name(), output.status).into())
     }
 }
 
 /// The total of a file that callgrind wrote. `totals:` counts what `summary:` does, and is there
 /// for several threads too.
 fn callgrind_total(file: &str) -> Option<f64> {
-    let line = file.lines().find_map(|line| {
-        line.strip_prefix("totals: ")
-            .or(line.strip_prefix("summary: "))
-    });
+    let line = file
+        .lines()
+        .find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
     line?.split_whitespace().next()?.parse().ok()
 }
 
@@ -142,10 +132,7 @@ mod tests {
 
     #[test]
     fn the_totals_are_found() {
-        assert_eq!(
-            callgrind_total("events: Ir\nsummary: 12345\n"),
-            Some(12345.0)
-        );
+        assert_eq!(callgrind_total("events: Ir\nsummary: 12345\n"), Some(12345.0));
         assert_eq!(callgrind_total("fn=(1)\n3 4\n\ntotals: 99\n"), Some(99.0));
         assert_eq!(callgrind_total("events: Ir\n"), None);
         let log = "==1==   total heap usage: 1,234 allocs, 1,200 frees, 5 bytes allocated\n";

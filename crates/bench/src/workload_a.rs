@@ -25,19 +25,14 @@ impl Plan {
                 costs.push(runtime.run(contender.ask(target.clone(), warm_up, queries))?);
             }
         }
-        let figures: Vec<Figures> = costs
-            .iter()
-            .map(|costs| Figures::new(costs, f64::from(self.queries)))
-            .collect();
+        let figures: Vec<Figures> =
+            costs.iter().map(|costs| Figures::new(costs, f64::from(self.queries))).collect();
         Ok(self.table(&figures))
     }
 
     fn table(&self, figures: &[Figures]) -> Table {
         let of = |wanted| {
-            let at = self
-                .contenders
-                .iter()
-                .position(|&contender| contender == wanted)?;
+            let at = self.contenders.iter().position(|&contender| contender == wanted)?;
             figures.get(at)
         };
         let (raw, peer) = (of(Contender::Raw), of(Contender::TokioPostgres));
@@ -83,17 +78,11 @@ struct Figures {
 
 impl Figures {
     fn new(costs: &[Cost], queries: f64) -> Figures {
-        let walls = costs
-            .iter()
-            .map(|cost| cost.wall.as_secs_f64() * 1e6 / queries);
+        let walls = costs.iter().map(|cost| cost.wall.as_secs_f64() * 1e6 / queries);
         let wall = median(walls.clone());
         Figures {
             wall,
-            cpu: median(
-                costs
-                    .iter()
-                    .map(|cost| cost.cpu.as_secs_f64() * 1e6 / queries),
-            ),
+            cpu: median(costs.iter().map(|cost| cost.cpu.as_secs_f64() * 1e6 / queries)),
             sleeps: median(costs.iter().map(|cost| cost.sleeps as f64 / queries)),
             spread: (walls.clone().fold(0.0, f64::max) - walls.fold(f64::MAX, f64::min)) / wall,
         }

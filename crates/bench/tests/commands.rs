@@ -11,15 +11,9 @@ fn bench(line: &str) -> std::io::Result<Output> {
 fn workload_a_runs_on_every_runtime_against_the_fake_server() {
     let output = bench("a --fake --rounds 2 --queries 200 --markdown").unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        output.status.success(),
-        "{printed}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    for contender in ["raw", "tokio-postgres"] {
-        let rows = printed
-            .lines()
-            .filter(|line| line.starts_with(&format!("| {contender} ")));
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    for contender in ["raw", "ours", "tokio-postgres"] {
+        let rows = printed.lines().filter(|line| line.starts_with(&format!("| {contender} ")));
         assert_eq!(rows.count(), 3, "{printed}");
     }
 }
@@ -36,9 +30,6 @@ fn mistakes_on_the_command_line_are_told() {
     ] {
         let output = bench(line).unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            !output.status.success() && said.contains(told),
-            "{line}: {said}"
-        );
+        assert!(!output.status.success() && said.contains(told), "{line}: {said}");
     }
 }

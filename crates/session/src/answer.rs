@@ -27,10 +27,17 @@ impl CommandTag {
     /// Keeps the text; what is too long or not ASCII, which PostgreSQL never sends, is cut there.
     pub(crate) fn new(text: &[u8]) -> Self {
         let mut this = Self::default();
-        for (place, &byte) in this.text.iter_mut().zip(text).take_while(|(_, b)| b.is_ascii()) {
-            *place = byte;
-            this.len += 1;
+        let kept = text.get(..limits::COMMAND_TAG_BYTES).unwrap_or(text);
+        let kept = if kept.is_ascii() {
+            kept
+        } else {
+            kept.split(|byte| !byte.is_ascii()).next().unwrap_or_default()
+        };
+        if let Some(place) = this.text.get_mut(..kept.len()) {
+            place.copy_from_slice(kept);
         }
+        // At most `COMMAND_TAG_BYTES`.
+        this.len = u8::try_from(kept.len()).unwrap_or(0);
         this
     }
 
@@ -90,27 +97,60 @@ impl ResultSet {
 /// What the server said to one request.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    /// The result of the statement; of the last one, if the request held several.
-    pub(crate) result: ResultSet,
+    /// The result of the statement that is being answered, or was answered last.
+    result: ResultSet,
     /// Those before it.
-    pub(crate) earlier: Vec<ResultSet>,
-    /// How many results there were: 0 for a mere preparation.
-    pub(crate) results: usize,
+    earlier: Vec<ResultSet>,
+    /// How many results are complete.
+    results: usize,
     /// The types of the parameters of a statement that was prepared.
     pub(crate) parameters: Option<Vec<Type>>,
-    /// The columns of the rows.
-    pub(crate) columns: Option<Arc<[Column]>>,
     /// The transaction status afterwards.
     pub(crate) status: TransactionStatus,
 }
 
 impl Answer {
-    pub(crate) fn push(&mut self, result: ResultSet) {
-        if self.results > 0 {
+    /// Makes it as new, for another request.
+    pub(crate) fn reset(&mut self) {
+        if self.results > 1 || self.parameters.is_some() {
+            *self = Self::default();
+        } else {
+            self.result.rows = Rows::default();
+            self.results = 0;
+        }
+    }
+
+    /// The rows of the statement that is being answered.
+    pub(crate) fn rows(&mut self) -> &mut Rows {
+        &mut self.current().rows
+    }
+
+    /// The statement that is being answered is complete.
+    pub(crate) fn finish(&mut self, tag: CommandTag) {
+        self.current().tag = tag;
+        self.results += 1;
+    }
+
+    fn current(&mut self) -> &mut ResultSet {
+        if self.results > self.earlier.len() {
             self.earlier.push(std::mem::take(&mut self.result));
         }
-        self.result = result;
-        self.results += 1;
+        &mut self.result
+    }
+
+    /// The columns of the rows, if the server described any.
+    pub(crate) fn columns(&self) -> Option<Arc<[Column]>> {
+        self.result.rows.shared_columns()
+    }
+
+    /// Takes out the rows of the only statement, or of the last one.
+    pub fn take_rows(&mut self) -> Rows {
+        std::mem::take(&mut self.result.rows)
+    }
+
+    /// How many rows the only statement, or the last one, returned or changed; 0 if its tag does not say.
+    pub fn row_count(&self) -> u64 {
+        self.result.row_count()
     }
 
     /// The result of the only statement, or of the last one.
@@ -119,11 +159,12 @@ impl Answer {
     }
 
     /// The results of all statements, in order.
-    pub fn into_results(self) -> Vec<ResultSet> {
-        let mut all = self.earlier;
+    pub fn take_results(&mut self) -> Vec<ResultSet> {
+        let mut all = std::mem::take(&mut self.earlier);
         if self.results > 0 {
-            all.push(self.result);
+            all.push(std::mem::take(&mut self.result));
         }
+        self.results = 0;
         all
     }
 

@@ -54,18 +54,20 @@ impl<'a> Draft<'a> {
         let at = self.out.len();
         self.out.put_u32(0);
         write(self)?;
-        let length = self.out.len() - at - if inclusive { 0 } else { 4 };
-        if length > limits::REQUEST_BYTES {
+        self.write_length(at, inclusive, what)
+    }
+
+    /// Writes the length of what begins at `at` with its length word.
+    fn write_length(&mut self, at: usize, inclusive: bool, what: &str) -> Result<()> {
+        let length = self.out.len().saturating_sub(at + if inclusive { 0 } else { 4 });
+        let word = u32::try_from(length).ok().filter(|_| length <= limits::REQUEST_BYTES);
+        let (Some(word), Some(place)) = (word, self.out.get_mut(at..at + 4)) else {
             return Err(request_error(format!(
                 "{what} has {length} bytes; PostgreSQL takes {} at most",
                 limits::REQUEST_BYTES
             )));
-        }
-        // The limit is below 2^31.
-        let length = u32::try_from(length).unwrap_or(u32::MAX);
-        if let Some(word) = self.out.get_mut(at..at + 4) {
-            word.copy_from_slice(&length.to_be_bytes());
-        }
+        };
+        place.copy_from_slice(&word.to_be_bytes());
         Ok(())
     }
 
@@ -149,10 +151,10 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// `Bind` to the unnamed portal: every parameter and every column in binary.
+    /// `Bind` to the unnamed portal: every parameter and every column in binary. `head` is [`bind_head`]'s.
     pub(crate) fn bind(
         &mut self,
-        statement: &str,
+        head: &[u8],
         types: &[Type],
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<()> {
@@ -166,20 +168,13 @@ impl<'a> Draft<'a> {
                 ),
             ));
         }
-        let count = parameter_count(parameters.len())?;
-        self.message(b'B', "the parameters together", |draft| {
-            draft.out.put_u8(0);
-            draft.text(statement, "the name of a statement")?;
-            draft.out.put_u16(1);
-            draft.out.put_u16(1);
-            draft.out.put_u16(count);
-            for (index, (parameter, ty)) in parameters.iter().zip(types).enumerate() {
-                draft.parameter(index, *parameter, ty)?;
-            }
-            draft.out.put_u16(1);
-            draft.out.put_u16(1);
-            Ok(())
-        })
+        let at = self.out.len() + 1;
+        self.out.put_slice(head);
+        for (index, (parameter, ty)) in parameters.iter().zip(types).enumerate() {
+            self.parameter(index, *parameter, ty)?;
+        }
+        self.out.put_slice(ALL_BINARY);
+        self.write_length(at, true, "the parameters together")
     }
 
     fn parameter(&mut self, index: usize, value: &(dyn ToSql + Sync), ty: &Type) -> Result<()> {
@@ -246,6 +241,15 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// One format code, for all there are: binary.
+const ALL_BINARY: &[u8] = b"\0\x01\0\x01";
+
+/// The beginning of a `Bind` to the unnamed portal, up to the first parameter: the same each time, but for its length word.
+pub(crate) fn bind_head(statement: &str, parameters: usize) -> Result<Vec<u8>> {
+    let count = parameter_count(parameters)?;
+    Ok([b"B\0\0\0\0\0", statement.as_bytes(), b"\0", ALL_BINARY, &count.to_be_bytes()].concat())
+}
+
 fn parameter_count(count: usize) -> Result<u16> {
     u16::try_from(count).map_err(|_| {
         Error::new(
@@ -298,7 +302,8 @@ mod tests {
     #[test]
     fn what_fails_leaves_nothing() {
         // postgres-protocol 0.6.12 leaves 25 bytes of half a Bind, and 5 of a Query with a NUL.
-        let (result, out) = after(|d| d.bind("s", &[Type::INT4, Type::TEXT], &[&1_i32, &Failing]));
+        let (result, out) =
+            after(|d| d.bind(&bind_head("s", 2)?, &[Type::INT4, Type::TEXT], &[&1_i32, &Failing]));
         assert_eq!(result.unwrap_err().to_string(), "parameter $2 (text) cannot be sent: no");
         assert_eq!(out, &b"before"[..]);
         let (result, out) = after(|d| d.query("a\0b"));
@@ -317,7 +322,7 @@ mod tests {
     #[test]
     fn writes_what_the_manual_says() {
         let (result, out) = after(|d| {
-            d.bind("s", &[Type::INT4, Type::TEXT], &[&258_i32, &None::<&str>])?;
+            d.bind(&bind_head("s", 2)?, &[Type::INT4, Type::TEXT], &[&258_i32, &None::<&str>])?;
             d.execute();
             d.sync();
             Ok(())
@@ -333,16 +338,20 @@ mod tests {
     #[test]
     fn counts_parameters() {
         let one: &(dyn ToSql + Sync) = &1_i32;
-        let (result, out) = after(|d| d.bind("", &vec![Type::INT4; 65_535], &vec![one; 65_535]));
+        let (result, out) = after(|d| {
+            d.bind(&bind_head("", 65_535)?, &vec![Type::INT4; 65_535], &vec![one; 65_535])
+        });
         result.unwrap();
         assert!(out.len() > 65_535 * 8);
-        let (result, out) = after(|d| d.bind("", &vec![Type::INT4; 65_536], &vec![one; 65_536]));
+        let (result, out) = after(|d| {
+            d.bind(&bind_head("", 65_536)?, &vec![Type::INT4; 65_536], &vec![one; 65_536])
+        });
         assert_eq!(
             result.unwrap_err().to_string(),
             "65536 parameters were given; a statement takes 65535 at most"
         );
         assert_eq!(out, &b"before"[..]);
-        let (result, _) = after(|d| d.bind("", &[Type::INT4], &[]));
+        let (result, _) = after(|d| d.bind(&bind_head("", 1)?, &[Type::INT4], &[]));
         assert_eq!(
             result.unwrap_err().to_string(),
             "the statement takes 1 parameters, and 0 were given"
@@ -351,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_type_that_does_not_fit_is_named() {
-        let (result, _) = after(|d| d.bind("", &[Type::INT4], &[&"text"]));
+        let (result, _) = after(|d| d.bind(&bind_head("", 1)?, &[Type::INT4], &[&"text"]));
         let text = result.unwrap_err().to_string();
         assert!(text.starts_with("parameter $1 (int4) cannot be sent: cannot convert"), "{text}");
     }

@@ -22,7 +22,7 @@ pub enum Event {
         /// Which request.
         ticket: Ticket,
         /// Its answer.
-        outcome: Result<Answer>,
+        outcome: Result<Box<Answer>>,
         /// The transaction status at its ReadyForQuery; the last one known if there was none.
         status: TransactionStatus,
     },

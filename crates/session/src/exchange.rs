@@ -38,9 +38,7 @@
 //! Whatever is not in the table is a violation of the protocol. Notices, notifications, parameter changes and fatal errors
 //! may come at any time and never get here.
 
-use std::sync::Arc;
-
-use crate::answer::{Answer, CommandTag, ResultSet};
+use crate::answer::{Answer, CommandTag};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::request::Ticket;
 use crate::row::{read_columns, type_of};
@@ -49,10 +47,9 @@ use crate::server_error::ServerError;
 use crate::transaction_status::TransactionStatus;
 use crate::wire::{Message, Reader, violation};
 
-/// A message of the client that is answered by itself.
+/// A message of the client that is answered by itself; `Close` comes before and `Sync` after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    Close,
     Parse,
     Bind,
     Statement,
@@ -60,51 +57,43 @@ pub(crate) enum Step {
     Begin,
     Execute,
     Script,
-    Sync,
 }
 
-/// Steps of the longest script: closes, a BEGIN in three steps, the request itself.
-const STEPS: usize = CLOSES + 3 + 4 + 1;
-
 /// Statements closed along with one request, at most.
-pub(crate) const CLOSES: usize = 8;
+pub(crate) const CLOSES: u8 = 8;
 
-/// The steps of a request, in order.
+/// The steps of a request, in order: statements to close, a BEGIN, the request itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Steps {
-    steps: [Step; STEPS],
-    len: usize,
-    at: usize,
+    closes: u8,
+    begin: &'static [Step],
+    request: &'static [Step],
 }
 
 impl Steps {
-    pub(crate) fn new() -> Self {
-        Self { steps: [Step::Sync; STEPS], len: 0, at: 0 }
-    }
-
-    pub(crate) fn push(&mut self, steps: &[Step]) {
-        for &step in steps {
-            // A script longer than `STEPS` cannot be written; its missing steps would end in a violation.
-            if let Some(place) = self.steps.get_mut(self.len) {
-                *place = step;
-                self.len += 1;
-            }
-        }
+    pub(crate) fn new(closes: u8, begins: bool, request: &'static [Step]) -> Self {
+        const BEGIN: &[Step] = &[Step::Parse, Step::Bind, Step::Begin];
+        Self { closes, begin: if begins { BEGIN } else { &[] }, request }
     }
 
     fn next(&mut self) -> Owed {
-        let step = self.steps.get(self.at).filter(|_| self.at < self.len);
-        self.at += 1;
+        if self.closes > 0 {
+            self.closes -= 1;
+            return Owed::Close;
+        }
+        let of = if self.begin.is_empty() { &mut self.request } else { &mut self.begin };
+        let Some((step, rest)) = of.split_first() else {
+            return Owed::Ready;
+        };
+        *of = rest;
         match step {
-            Some(Step::Close) => Owed::Close,
-            Some(Step::Parse) => Owed::Parse,
-            Some(Step::Bind) => Owed::Bind,
-            Some(Step::Statement) => Owed::Parameters,
-            Some(Step::Portal) => Owed::Columns,
-            Some(Step::Begin) => Owed::Begin,
-            Some(Step::Execute) => Owed::Rows,
-            Some(Step::Script) => Owed::Script,
-            Some(Step::Sync) | None => Owed::Ready,
+            Step::Parse => Owed::Parse,
+            Step::Bind => Owed::Bind,
+            Step::Statement => Owed::Parameters,
+            Step::Portal => Owed::Columns,
+            Step::Begin => Owed::Begin,
+            Step::Execute => Owed::Rows,
+            Step::Script => Owed::Script,
         }
     }
 }
@@ -137,8 +126,48 @@ enum Next {
 }
 
 impl Owed {
-    /// The one transition table.
+    /// Where a message leads: the transition table, looked up.
     fn after(self, tag: u8) -> Option<Next> {
+        static TABLE: [[Option<Next>; 128]; Owed::COUNT] = Owed::table();
+        TABLE.get(self as usize)?.get(usize::from(tag)).copied().flatten()
+    }
+
+    const COUNT: usize = Self::Failed as usize + 1;
+
+    // Evaluated at compile time: an index out of bounds would not compile.
+    #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+    const fn table() -> [[Option<Next>; 128]; Self::COUNT] {
+        const ALL: [Owed; Owed::COUNT] = [
+            Owed::Close,
+            Owed::Parse,
+            Owed::Bind,
+            Owed::Parameters,
+            Owed::Columns,
+            Owed::Begin,
+            Owed::Rows,
+            Owed::CopyIn,
+            Owed::CopyOut,
+            Owed::Script,
+            Owed::ScriptRows,
+            Owed::ScriptCopyOut,
+            Owed::Ready,
+            Owed::Failed,
+        ];
+        let mut table = [[None; 128]; Self::COUNT];
+        let mut n = 0;
+        while n < ALL.len() {
+            let mut tag = 0;
+            while tag < 128 {
+                table[ALL[n] as usize][tag] = ALL[n].next(tag as u8);
+                tag += 1;
+            }
+            n += 1;
+        }
+        table
+    }
+
+    /// The one transition table.
+    const fn next(self, tag: u8) -> Option<Next> {
         Some(match (self, tag) {
             (Self::Close, b'3')
             | (Self::Parse, b'1')
@@ -186,26 +215,21 @@ pub(crate) struct Exchange {
     decisive: u64,
     /// Nobody waits for the answer any more: it is read and thrown away.
     abandoned: bool,
-    /// The rows of the statement that is being answered.
-    rows: Rows,
-    answer: Answer,
+    /// In a box: it changes hands several times on its way to the caller.
+    answer: Box<Answer>,
     failure: Option<Error>,
 }
 
 impl Exchange {
-    /// `rows` has the columns, when they are known beforehand.
-    pub(crate) fn new(ticket: Ticket, mut steps: Steps, decisive: u64, rows: Rows) -> Self {
+    /// `answer` has the columns of its rows, when they are known beforehand.
+    pub(crate) fn new(
+        ticket: Ticket,
+        mut steps: Steps,
+        decisive: u64,
+        answer: Box<Answer>,
+    ) -> Self {
         let owed = steps.next();
-        Self {
-            ticket,
-            steps,
-            owed,
-            decisive,
-            abandoned: false,
-            rows,
-            answer: Answer::default(),
-            failure: None,
-        }
+        Self { ticket, steps, owed, decisive, abandoned: false, answer, failure: None }
     }
 
     pub(crate) fn decisive(&self) -> u64 {
@@ -214,8 +238,7 @@ impl Exchange {
 
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
-        self.rows = Rows::default();
-        self.answer = Answer::default();
+        *self.answer = Answer::default();
     }
 
     /// Whether rows are owed now.
@@ -225,26 +248,34 @@ impl Exchange {
 
     /// Takes the rows at the beginning of `input` and gives back what follows them.
     pub(crate) fn take_rows<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
-        if self.abandoned { skip_rows(input) } else { self.rows.take_run(input) }
+        if self.abandoned { skip_rows(input) } else { self.answer.rows().take_run(input) }
     }
 
     /// Takes one row together with its buffer.
     pub(crate) fn take_row_buffer(&mut self, bytes: Vec<u8>) -> Result<()> {
-        if self.abandoned { Ok(()) } else { self.rows.take_buffer(bytes) }
+        if self.abandoned { Ok(()) } else { self.answer.rows().take_buffer(bytes) }
     }
 
     /// Takes any message but rows.
+    #[inline]
     pub(crate) fn receive(&mut self, message: Message<'_>) -> Result<Progress> {
         let Message { tag, body } = message;
         let Some(next) = self.owed.after(tag) else {
-            return Err(violation(format!(
-                "the server sent {:?} where {:?} is owed",
-                char::from(tag),
-                self.owed
-            )));
+            return Err(self.unexpected(tag));
         };
-        let status = self.read(tag, body)?;
         let sync_again = self.owed != Owed::Script;
+        let status = match tag {
+            // ParseComplete, BindComplete, CloseComplete, NoData.
+            b'1' | b'2' | b'3' | b'n' => {
+                Reader::new(body, "confirmation").end()?;
+                TransactionStatus::Idle
+            }
+            b'Z' => read_ready(body)?,
+            _ => {
+                self.read(tag, body)?;
+                TransactionStatus::Idle
+            }
+        };
         self.owed = match next {
             Next::Step => self.steps.next(),
             Next::To(owed) => owed,
@@ -253,13 +284,14 @@ impl Exchange {
         Ok(if tag == b'G' { Progress::RefuseCopy { sync_again } } else { Progress::Owed })
     }
 
+    #[cold]
+    fn unexpected(&self, tag: u8) -> Error {
+        violation(format!("the server sent {:?} where {:?} is owed", char::from(tag), self.owed))
+    }
+
     /// Reads what a message brings; where it leads is not decided here.
-    fn read(&mut self, tag: u8, body: &[u8]) -> Result<TransactionStatus> {
+    fn read(&mut self, tag: u8, body: &[u8]) -> Result<()> {
         match tag {
-            b'1' => Reader::new(body, "ParseComplete").end()?,
-            b'2' => Reader::new(body, "BindComplete").end()?,
-            b'3' => Reader::new(body, "CloseComplete").end()?,
-            b'n' => Reader::new(body, "NoData").end()?,
             b'I' => {
                 Reader::new(body, "EmptyQueryResponse").end()?;
                 self.finish_result(CommandTag::default());
@@ -278,16 +310,16 @@ impl Exchange {
                 if self.answer.parameters.is_some() {
                     columns = columns.into_iter().map(crate::row::Column::in_binary).collect();
                 }
-                let columns: Arc<[_]> = columns.into();
-                self.rows = Rows::new(Some(Arc::clone(&columns)));
-                self.answer.columns = Some(columns);
+                if !self.abandoned {
+                    *self.answer.rows() = Rows::new(Some(columns.into()));
+                }
             }
             b'C' => {
                 let mut reader = Reader::new(body, "CommandComplete");
-                let tag = reader.text()?;
+                let tag = reader.bytes()?;
                 reader.end()?;
                 if self.owed != Owed::Begin {
-                    self.finish_result(CommandTag::new(tag.as_bytes()));
+                    self.finish_result(CommandTag::new(tag));
                 }
             }
             b'G' | b'H' => self.fail(
@@ -298,23 +330,15 @@ impl Exchange {
                 .with_delivery(Delivery::Answered),
             ),
             b'E' => self.fail(Error::from_server(ServerError::parse(body))),
-            b'Z' => {
-                let mut reader = Reader::new(body, "ReadyForQuery");
-                let status = TransactionStatus::from_byte(reader.u8()?)
-                    .ok_or_else(|| violation("the server sent an unknown transaction status"))?;
-                reader.end()?;
-                return Ok(status);
-            }
             // CopyData and CopyDone of a COPY that is refused already.
             _ => {}
         }
-        Ok(TransactionStatus::Idle)
+        Ok(())
     }
 
     fn finish_result(&mut self, tag: CommandTag) {
-        let rows = std::mem::take(&mut self.rows);
         if !self.abandoned {
-            self.answer.push(ResultSet { rows, tag });
+            self.answer.finish(tag);
         }
     }
 
@@ -324,10 +348,11 @@ impl Exchange {
     }
 
     /// The answer, now that the server is ready for the next request.
-    pub(crate) fn settle(self, status: TransactionStatus) -> Result<Answer> {
+    pub(crate) fn settle(mut self, status: TransactionStatus) -> Result<Box<Answer>> {
+        self.answer.status = status;
         match self.failure {
             Some(error) => Err(error),
-            None => Ok(Answer { status, ..self.answer }),
+            None => Ok(self.answer),
         }
     }
 
@@ -335,4 +360,13 @@ impl Exchange {
     pub(crate) fn into_failure(self) -> Option<Error> {
         self.failure
     }
+}
+
+/// The transaction status of a ReadyForQuery.
+pub(crate) fn read_ready(body: &[u8]) -> Result<TransactionStatus> {
+    let &[status] = body else {
+        return Err(violation("the server sent a ReadyForQuery that is not one byte long"));
+    };
+    TransactionStatus::from_byte(status)
+        .ok_or_else(|| violation("the server sent an unknown transaction status"))
 }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::answer::Answer;
 use crate::exchange::{Exchange, Steps};
 use crate::request::Ticket;
-use crate::rows::Rows;
 
 /// The front is the one that the server is answering.
 #[derive(Debug, Default)]
@@ -18,10 +18,10 @@ impl Pipeline {
         self.exchanges.len()
     }
 
-    pub(crate) fn push(&mut self, steps: Steps, decisive: u64, rows: Rows) -> Ticket {
+    pub(crate) fn push(&mut self, steps: Steps, decisive: u64, answer: Box<Answer>) -> Ticket {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
-        self.exchanges.push_back(Exchange::new(ticket, steps, decisive, rows));
+        self.exchanges.push_back(Exchange::new(ticket, steps, decisive, answer));
         ticket
     }
 

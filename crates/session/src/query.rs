@@ -49,7 +49,7 @@ pub enum Turn {
     /// Submit again: the answer was only a step.
     Again,
     /// This is the answer.
-    Done(Result<Answer>),
+    Done(Result<Box<Answer>>),
 }
 
 impl Query {
@@ -127,16 +127,16 @@ impl Query {
         &mut self,
         session: &mut Session,
         sql: &str,
-        outcome: Result<Answer>,
+        outcome: Result<Box<Answer>>,
         status: TransactionStatus,
     ) -> Turn {
         match (std::mem::take(&mut self.stage), outcome) {
-            (Stage::Preparing { name }, Ok(answer)) => {
+            (Stage::Preparing { name }, Ok(mut answer)) => {
                 let statement = Arc::new(Statement::new(
                     name,
                     sql.into(),
-                    answer.parameters.unwrap_or_default(),
-                    answer.columns,
+                    answer.parameters.take().unwrap_or_default(),
+                    answer.columns(),
                 ));
                 session.statements().insert(Arc::clone(&statement));
                 self.stage = Stage::Described { statement };
@@ -144,7 +144,7 @@ impl Query {
             }
             (Stage::Fresh { name }, Ok(answer)) => {
                 if !name.is_empty() {
-                    let columns = answer.columns.clone();
+                    let columns = answer.columns();
                     let statement = Statement::new(name, sql.into(), Vec::new(), columns);
                     session.statements().insert(Arc::new(statement));
                 }

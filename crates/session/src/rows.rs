@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::error::Result;
 use crate::limits;
 use crate::row::{Column, Row};
@@ -14,7 +16,7 @@ pub(crate) struct Batch {
     /// `DataRow` messages as they came.
     bytes: Vec<u8>,
     /// For each value of each row the offset of its length word in `bytes`.
-    values: Vec<u32>,
+    values: SmallVec<[u32; 6]>,
     rows: usize,
 }
 
@@ -37,13 +39,19 @@ pub(crate) const OWN_BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Clone, Default)]
 pub struct Rows {
     columns: Option<Arc<[Column]>>,
-    batches: Vec<Batch>,
+    /// Most answers fit into one batch.
+    first: Batch,
+    more: Vec<Batch>,
     len: usize,
 }
 
 impl Rows {
     pub(crate) fn new(columns: Option<Arc<[Column]>>) -> Self {
-        Self { columns, batches: Vec::new(), len: 0 }
+        Self { columns, ..Self::default() }
+    }
+
+    pub(crate) fn shared_columns(&self) -> Option<Arc<[Column]>> {
+        self.columns.clone()
     }
 
     /// How many rows there are.
@@ -64,7 +72,7 @@ impl Rows {
     /// The row of this number, the first being 0.
     pub fn get(&self, number: usize) -> Option<Row<'_>> {
         let mut before = 0;
-        for batch in &self.batches {
+        for batch in std::iter::once(&self.first).chain(&self.more) {
             if number < before + batch.rows {
                 return self.row(batch, number - before, number);
             }
@@ -100,12 +108,11 @@ impl Rows {
     /// Takes the `DataRow` messages at the beginning of `input`, as many as are complete; gives back what follows them.
     pub(crate) fn take_run<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
         let columns = self.column_count()?;
-        if self.batches.last().is_none_or(|batch| batch.bytes.len() >= BATCH_BYTES) {
-            self.batches.push(Batch::default());
+        let last = self.more.last().unwrap_or(&self.first);
+        if last.bytes.len() >= BATCH_BYTES {
+            self.more.push(Batch::default());
         }
-        let Some(batch) = self.batches.last_mut() else {
-            return Ok(input);
-        };
+        let batch = self.more.last_mut().unwrap_or(&mut self.first);
         let before = batch.rows;
         let mut rest = input;
         let mut offset = batch.bytes.len();
@@ -117,8 +124,12 @@ impl Rows {
             offset += HEADER + message.body.len();
             rest = after;
         }
-        let run = input.len() - rest.len();
-        batch.bytes.extend_from_slice(input.get(..run).unwrap_or(&[]));
+        let run = input.get(..input.len() - rest.len()).unwrap_or(&[]);
+        if batch.bytes.is_empty() {
+            batch.bytes = run.to_vec();
+        } else {
+            batch.bytes.extend_from_slice(run);
+        }
         self.len += batch.rows - before;
         Ok(rest)
     }
@@ -132,7 +143,11 @@ impl Rows {
         }
         self.len += batch.rows;
         batch.bytes = bytes;
-        self.batches.push(batch);
+        if self.len == batch.rows {
+            self.first = batch;
+        } else {
+            self.more.push(batch);
+        }
         Ok(())
     }
 }
@@ -158,7 +173,9 @@ impl Batch {
                 "the server sent a row of {count} values for {columns} columns"
             )));
         }
-        self.values.reserve(count);
+        if self.values.is_empty() {
+            self.values.reserve_exact(count);
+        }
         let mut at = 2;
         for _ in 0..count {
             let length = reader.i32()?;
@@ -214,7 +231,10 @@ impl<'a> Iterator for Iter<'a> {
 
     fn next(&mut self) -> Option<Row<'a>> {
         loop {
-            let batch = self.rows.batches.get(self.batch)?;
+            let batch = match self.batch.checked_sub(1) {
+                None => &self.rows.first,
+                Some(later) => self.rows.more.get(later)?,
+            };
             if self.within < batch.rows {
                 let row = self.rows.row(batch, self.within, self.number);
                 self.within += 1;

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut, BytesMut};
 
+use crate::answer::Answer;
 use crate::auth::{Channel, DerivedKey};
 use crate::cancel::CancelKey;
-use crate::encode::Draft;
+use crate::encode::{Draft, bind_head};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::exchange::{CLOSES, Exchange, Progress, Step, Steps};
+use crate::exchange::{CLOSES, Exchange, Progress, Step, Steps, read_ready};
 use crate::limits;
 use crate::notification::Notification;
 use crate::outbox::Outbox;
@@ -50,6 +51,7 @@ pub struct Session {
     cancel_key: Option<CancelKey>,
     notices: VecDeque<ServerError>,
     has_begun: bool,
+    spare: Option<Box<Answer>>,
 }
 
 impl Session {
@@ -73,6 +75,7 @@ impl Session {
             cancel_key: None,
             notices: VecDeque::new(),
             has_begun: false,
+            spare: None,
         };
         match this.startup().map(|startup| startup.stage) {
             Some(Stage::Encryption) => {
@@ -123,62 +126,66 @@ impl Session {
                 return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
             }
         }
-        let base = self.outbox.end();
-        let mut steps = Steps::new();
-        let mut rows = Rows::default();
-        let mut closes = 0;
-        let mut draft = Draft::new(self.outbox.pending());
-        if let Request::Script { sql } = request {
-            if begin.is_some() {
-                return Err(Error::new(
-                    ErrorKind::Request,
-                    "a script cannot open a transaction in the same flight",
-                ));
-            }
-            draft.query(sql)?;
-            steps.push(&[Step::Script]);
-            let decisive = base + draft.len() as u64;
-            draft.keep();
-            return Ok(self.pipeline.push(steps, decisive, rows));
+        if let (Some(_), Request::Script { .. }) = (begin, request) {
+            return Err(Error::new(
+                ErrorKind::Request,
+                "a script cannot open a transaction in the same flight",
+            ));
         }
-        for name in self.statements.names_to_close(CLOSES) {
-            draft.close_statement(name)?;
-            steps.push(&[Step::Close]);
-            closes += 1;
+        let base = self.outbox.end();
+        let mut closes = 0;
+        let mut columns = None;
+        let mut draft = Draft::new(self.outbox.pending());
+        if !matches!(request, Request::Script { .. }) {
+            for name in self.statements.names_to_close(CLOSES) {
+                draft.close_statement(name)?;
+                closes += 1;
+            }
         }
         if let Some(begin) = begin {
             draft.parse("", begin, &[])?;
-            draft.bind("", &[], &[])?;
+            draft.bind(&bind_head("", 0)?, &[], &[])?;
             draft.execute();
-            steps.push(&[Step::Parse, Step::Bind, Step::Begin]);
         }
-        match request {
+        let steps: &'static [Step] = match request {
+            Request::Script { sql } => {
+                draft.query(sql)?;
+                &[Step::Script]
+            }
             Request::Prepare { name, sql } => {
                 draft.parse(name, sql, &[])?;
                 draft.describe(b'S', name)?;
-                steps.push(&[Step::Parse, Step::Statement]);
+                &[Step::Parse, Step::Statement]
             }
             Request::Run { statement, parameters } => {
-                draft.bind(statement.name(), statement.parameters(), parameters)?;
+                draft.bind(statement.bind_head(), statement.parameters(), parameters)?;
                 draft.execute();
-                steps.push(&[Step::Bind, Step::Execute]);
-                rows = Rows::new(statement.shared_columns());
+                columns = statement.shared_columns();
+                &[Step::Bind, Step::Execute]
             }
             Request::PrepareAndRun { name, sql, types, parameters } => {
                 draft.parse(name, sql, types)?;
-                draft.bind(name, types, parameters)?;
+                draft.bind(&bind_head(name, types.len())?, types, parameters)?;
                 draft.describe(b'P', "")?;
                 draft.execute();
-                steps.push(&[Step::Parse, Step::Bind, Step::Portal, Step::Execute]);
+                &[Step::Parse, Step::Bind, Step::Portal, Step::Execute]
             }
-            Request::Script { .. } => {}
-        }
+        };
         let decisive = base + draft.len() as u64;
-        draft.sync();
-        steps.push(&[Step::Sync]);
+        if !matches!(request, Request::Script { .. }) {
+            draft.sync();
+        }
         draft.keep();
         self.statements.closed(closes);
-        Ok(self.pipeline.push(steps, decisive, rows))
+        let mut answer = self.spare.take().unwrap_or_default();
+        *answer.rows() = Rows::new(columns);
+        Ok(self.pipeline.push(Steps::new(closes, begin.is_some(), steps), decisive, answer))
+    }
+
+    /// Takes back an answer that has been read, to be used for another one.
+    pub fn recycle(&mut self, mut answer: Box<Answer>) {
+        answer.reset();
+        self.spare = Some(answer);
     }
 
     /// Nobody waits for this answer any more: it is read and thrown away, and settles all the same.
@@ -414,23 +421,11 @@ impl Session {
             let bytes = self.partial.finish();
             self.take_whole(bytes)?;
         }
-        while let Some(&tag) = input.first() {
-            if tag == b'D' && matches!(self.phase, Phase::Open) {
-                let rows = self.pipeline.front().filter(|exchange| exchange.takes_rows());
-                let Some(exchange) = rows else {
-                    return Err(violation("the server sent a row that nobody asked for"));
-                };
-                let rest = exchange.take_rows(input)?;
-                if rest.len() < input.len() {
-                    input = rest;
-                    continue;
-                }
+        while let Some((message, rest)) = split_message(input, self.trust())? {
+            input = if message.tag == b'D' { self.rows(input)? } else { rest };
+            if message.tag != b'D' {
+                self.dispatch(message)?;
             }
-            let Some((message, rest)) = split_message(input, self.trust())? else {
-                break;
-            };
-            self.dispatch(message)?;
-            input = rest;
         }
         if !input.is_empty() {
             self.partial.fill(&mut input, self.trust())?;
@@ -440,45 +435,45 @@ impl Session {
 
     /// Takes one message in a buffer of its own.
     fn take_whole(&mut self, bytes: Vec<u8>) -> Result<()> {
-        let is_row = bytes.first() == Some(&b'D') && matches!(self.phase, Phase::Open);
-        if is_row {
-            let Some(exchange) = self.pipeline.front().filter(|exchange| exchange.takes_rows())
-            else {
-                return Err(violation("the server sent a row that nobody asked for"));
-            };
-            return if bytes.len() >= OWN_BUFFER_BYTES {
-                exchange.take_row_buffer(bytes)
-            } else {
-                exchange.take_rows(&bytes).map(drop)
+        if bytes.first() != Some(&b'D') {
+            return match split_message(&bytes, self.trust())? {
+                Some((message, _)) => self.dispatch(message),
+                None => Ok(()),
             };
         }
-        match split_message(&bytes, self.trust())? {
-            Some((message, _)) => self.dispatch(message),
-            None => Ok(()),
+        if bytes.len() < OWN_BUFFER_BYTES {
+            return self.rows(&bytes).map(drop);
         }
+        self.row_taker()?.take_row_buffer(bytes)
+    }
+
+    /// Takes the rows at the beginning of `input`, of which one at least is complete; gives back what follows them.
+    fn rows<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
+        self.row_taker()?.take_rows(input)
+    }
+
+    fn row_taker(&mut self) -> Result<&mut Exchange> {
+        self.pipeline
+            .front()
+            .filter(|exchange| exchange.takes_rows())
+            .ok_or_else(|| violation("the server sent a row that nobody asked for"))
     }
 
     fn dispatch(&mut self, message: Message<'_>) -> Result<()> {
         let Message { tag, body } = message;
-        match tag {
-            b'N' => {
-                self.notice(ServerError::parse(body));
-                return Ok(());
-            }
-            b'S' => return self.parameter_status(body),
-            _ => {}
-        }
-        if let Phase::Starting(startup) = &mut self.phase {
-            if tag == b'Z' && startup.stage == Stage::Settling {
+        match (tag, &mut self.phase) {
+            (b'N', _) => self.notice(ServerError::parse(body)),
+            (b'S', _) => return self.parameter_status(body),
+            (b'Z', Phase::Starting(startup)) if startup.stage == Stage::Settling => {
                 return self.open(body);
             }
-            let channel = self.tls.as_ref().map_or(Channel::Plain, |tls| tls.channel());
-            let reply = startup.receive(message, &channel)?;
-            return self.reply(reply);
-        }
-        match tag {
-            b'A' => self.events.push_back(Event::Notification(Notification::read(body)?)),
-            b'E' if is_fatal(body) => {
+            (_, Phase::Starting(startup)) => {
+                let channel = self.tls.as_ref().map_or(Channel::Plain, |tls| tls.channel());
+                let reply = startup.receive(message, &channel)?;
+                return self.reply(reply);
+            }
+            (b'A', _) => self.events.push_back(Event::Notification(Notification::read(body)?)),
+            (b'E', _) if is_fatal(body) => {
                 return Err(Error::new(ErrorKind::Lost, "the server ended the session")
                     .with_server(ServerError::parse(body)));
             }
@@ -525,10 +520,7 @@ impl Session {
     }
 
     fn open(&mut self, body: &[u8]) -> Result<()> {
-        let mut reader = Reader::new(body, "ReadyForQuery");
-        self.status = TransactionStatus::from_byte(reader.u8()?)
-            .ok_or_else(|| violation("the server sent an unknown transaction status"))?;
-        reader.end()?;
+        self.status = read_ready(body)?;
         self.phase = Phase::Open;
         self.events.push_back(Event::Opened);
         Ok(())

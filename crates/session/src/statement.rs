@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lru::LruCache;
 use postgres_types::Type;
 
+use crate::encode::bind_head;
 use crate::limits;
 use crate::row::Column;
 
@@ -16,6 +17,7 @@ pub struct Statement {
     sql: Arc<str>,
     parameters: Vec<Type>,
     columns: Option<Arc<[Column]>>,
+    bind_head: Vec<u8>,
 }
 
 impl Statement {
@@ -25,7 +27,14 @@ impl Statement {
         parameters: Vec<Type>,
         columns: Option<Arc<[Column]>>,
     ) -> Self {
-        Self { name, sql, parameters, columns }
+        // The server has counted them in 16 bits.
+        let bind_head = bind_head(&name, parameters.len()).unwrap_or_default();
+        Self { name, sql, parameters, columns, bind_head }
+    }
+
+    /// How each `Bind` of it begins.
+    pub(crate) fn bind_head(&self) -> &[u8] {
+        &self.bind_head
     }
 
     /// Its name on the server; empty when it is sent anew with each call.
@@ -60,6 +69,8 @@ impl Statement {
 #[derive(Debug)]
 pub(crate) struct StatementCache {
     known: LruCache<Arc<str>, Arc<Statement>>,
+    /// The one that was used last, found without hashing.
+    last: Option<Arc<Statement>>,
     keeps_names: bool,
     names_given: u64,
     to_close: Vec<String>,
@@ -72,6 +83,7 @@ impl StatementCache {
             .unwrap_or(NonZeroUsize::MIN);
         Self {
             known: LruCache::new(room),
+            last: None,
             keeps_names: capacity > 0,
             names_given: 0,
             to_close: Vec::new(),
@@ -79,7 +91,11 @@ impl StatementCache {
     }
 
     pub(crate) fn get(&mut self, sql: &str) -> Option<Arc<Statement>> {
-        self.known.get(sql).cloned()
+        if let Some(last) = self.last.as_ref().filter(|last| *last.sql == *sql) {
+            return Some(Arc::clone(last));
+        }
+        self.last = self.known.get(sql).cloned();
+        self.last.clone()
     }
 
     /// A name for a statement that is worth keeping on the server, else the empty one.
@@ -96,6 +112,7 @@ impl StatementCache {
         if !is_worth_keeping(&statement.sql) {
             return;
         }
+        self.last = None;
         if let Some((_, forgotten)) = self.known.push(Arc::clone(&statement.sql), statement) {
             self.discard(&forgotten.name);
         }
@@ -103,6 +120,7 @@ impl StatementCache {
 
     /// Forgets this statement; the server no longer has it, or has another idea of it.
     pub(crate) fn forget(&mut self, sql: &str) {
+        self.last = None;
         if let Some(forgotten) = self.known.pop(sql) {
             self.discard(&forgotten.name);
         }
@@ -110,6 +128,7 @@ impl StatementCache {
 
     /// Forgets all of them.
     pub(crate) fn forget_all(&mut self) {
+        self.last = None;
         while let Some((_, forgotten)) = self.known.pop_lru() {
             self.discard(&forgotten.name);
         }
@@ -124,13 +143,15 @@ impl StatementCache {
     }
 
     /// Up to `limit` names to close with the next request.
-    pub(crate) fn names_to_close(&self, limit: usize) -> impl ExactSizeIterator<Item = &str> {
-        self.to_close.iter().take(limit).map(String::as_str)
+    pub(crate) fn names_to_close(&self, limit: u8) -> impl ExactSizeIterator<Item = &str> {
+        self.to_close.iter().take(limit.into()).map(String::as_str)
     }
 
     /// The first `count` of them have been told to the server.
-    pub(crate) fn closed(&mut self, count: usize) {
-        self.to_close.drain(..count.min(self.to_close.len()));
+    pub(crate) fn closed(&mut self, count: u8) {
+        if count > 0 {
+            self.to_close.drain(..usize::from(count).min(self.to_close.len()));
+        }
     }
 }
 

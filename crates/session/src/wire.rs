@@ -25,46 +25,60 @@ pub(crate) enum Trust {
     Server,
 }
 
-/// The length of the body behind this header, if the two may be what they say.
-pub(crate) fn body_length(tag: u8, length: u32, trust: Trust) -> Result<usize> {
-    let length = length as usize;
-    let limit = match (trust, tag) {
-        (Trust::Stranger, b'R') => limits::AUTHENTICATION_BYTES,
-        (Trust::Stranger, b'E' | b'N' | b'v' | b'S' | b'K' | b'Z') => limits::SHORT_MESSAGE_BYTES,
-        (Trust::Stranger, _) => {
-            return Err(not_postgresql(tag));
-        }
-        (Trust::Server, b'D' | b'T' | b't' | b'E' | b'N' | b'A' | b'd' | b'V') => {
-            limits::MESSAGE_BYTES
-        }
-        (
-            Trust::Server,
-            b'1' | b'2' | b'3' | b'C' | b'G' | b'H' | b'I' | b'K' | b'R' | b'S' | b'W' | b'Z'
-            | b'c' | b'n' | b's' | b'v',
-        ) => limits::SHORT_MESSAGE_BYTES,
-        (Trust::Server, _) => {
-            return Err(violation(format!(
-                "the server sent a message of the unknown kind {:?}",
-                char::from(tag)
-            )));
-        }
-    };
-    if length < 4 || length > limit {
-        return Err(match trust {
-            Trust::Stranger => not_postgresql(tag),
-            Trust::Server => violation(format!(
-                "the server announced a message of kind {:?} with {length} bytes; 4 to {limit} are possible",
-                char::from(tag)
-            )),
-        });
+/// The longest message of each kind, its length word included; 0 for kinds that may not come.
+type Longest = [usize; 256];
+
+const fn longest(long: &[u8], long_limit: usize, short: &[u8]) -> Longest {
+    let mut table = [0; 256];
+    let mut n = 0;
+    while n < long.len() {
+        table[long[n] as usize] = long_limit;
+        n += 1;
     }
-    Ok(length - 4)
+    n = 0;
+    while n < short.len() {
+        table[short[n] as usize] = limits::SHORT_MESSAGE_BYTES;
+        n += 1;
+    }
+    table
 }
 
-fn not_postgresql(tag: u8) -> Error {
+static OF_STRANGERS: Longest = longest(b"R", limits::AUTHENTICATION_BYTES, b"ENvSKZ");
+static OF_THE_SERVER: Longest = longest(b"DTtENAdV", limits::MESSAGE_BYTES, b"123CGHIKRSWZcnsv");
+
+/// The length of the body behind this header, if the two may be what they say.
+#[inline]
+pub(crate) fn body_length(tag: u8, length: u32, trust: Trust) -> Result<usize> {
+    let table = match trust {
+        Trust::Stranger => &OF_STRANGERS,
+        Trust::Server => &OF_THE_SERVER,
+    };
+    let limit = table.get(usize::from(tag)).copied().unwrap_or(0);
+    let length = length as usize;
+    if length < 4 || length > limit {
+        Err(impossible(tag, length, limit, trust))
+    } else {
+        Ok(length - 4)
+    }
+}
+
+#[cold]
+fn impossible(tag: u8, length: usize, limit: usize, trust: Trust) -> Error {
+    let tag = char::from(tag);
+    match trust {
+        Trust::Stranger => not_postgresql(tag),
+        Trust::Server if limit == 0 => {
+            violation(format!("the server sent a message of the unknown kind {tag:?}"))
+        }
+        Trust::Server => violation(format!(
+            "the server announced a message of kind {tag:?} with {length} bytes; 4 to {limit} are possible"
+        )),
+    }
+}
+
+fn not_postgresql(tag: char) -> Error {
     violation(format!(
-        "what answers there is not a PostgreSQL server: its answer begins with {:?}",
-        char::from(tag)
+        "what answers there is not a PostgreSQL server: its answer begins with {tag:?}"
     ))
     .with_hint("check host and port")
 }
@@ -149,10 +163,6 @@ impl<'a> Reader<'a> {
         Ok(*array)
     }
 
-    pub(crate) fn u8(&mut self) -> Result<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
     pub(crate) fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_be_bytes)
     }
@@ -171,10 +181,15 @@ impl<'a> Reader<'a> {
 
     /// A text ended by NUL. What is not UTF-8 gets replacement characters: names and messages are for reading.
     pub(crate) fn text(&mut self) -> Result<Cow<'a, str>> {
+        self.bytes().map(String::from_utf8_lossy)
+    }
+
+    /// Bytes ended by NUL.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
         let end = self.rest.iter().position(|&b| b == 0).ok_or_else(|| self.short())?;
         let (text, rest) = self.rest.split_at(end);
         self.rest = rest.get(1..).unwrap_or(&[]);
-        Ok(String::from_utf8_lossy(text))
+        Ok(text)
     }
 
     /// Passes over `count` bytes.

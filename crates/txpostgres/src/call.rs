@@ -2,11 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 
 use txpostgres_session::{
-    Answer, Error, ErrorKind, Query, Request, Result, Rows, Ticket, Turn as Step,
+    Answer, Error, ErrorKind, Query, Request, Result, Rows, Ticket, TransactionStatus, Turn as Step,
 };
 
 use crate::interaction::Transaction;
@@ -38,14 +38,26 @@ impl Caller {
 /// A statement and where it is.
 ///
 /// ```text
-///   Queued ──submitted──▶ Waiting ──answered──▶ (the answer, or Queued again for the next step)
-///   Refused ────────────────────────────────▶ (the error)
+///   Queued ──submitted──▶ Waiting ──answered──▶ Ended, or Queued again for the next step
+///      └──────────────────refused─────────────▶ Ended
 /// ```
 pub(crate) struct Call<'a, P> {
+    /// On whose behalf; or why on nobody's.
+    caller: Result<Caller, Option<Error>>,
     sql: &'a str,
     params: P,
     question: Question,
     place: Place,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    /// Not submitted; perhaps in the turnstile's queue.
+    Queued { turn: Option<Turn> },
+    /// Submitted. `flusher`: this call has promised to send what gathers until it is polled next.
+    Waiting { ticket: Ticket, flusher: bool },
+    /// Over.
+    Ended,
 }
 
 /// How the text is asked.
@@ -56,130 +68,154 @@ enum Question {
     Script,
 }
 
-enum Place {
-    /// Not called on a connection that could take it.
-    Refused(Option<Error>),
-    /// Not submitted; perhaps in the turnstile's queue.
-    Queued { caller: Caller, turn: Option<Turn> },
-    /// Submitted. `flusher`: this call has promised to send what gathers until it is polled next.
-    Waiting { caller: Caller, ticket: Ticket, flusher: bool },
-}
-
 impl<'a, P: Params> Call<'a, P> {
     pub(crate) fn new(caller: Result<Caller>, sql: &'a str, params: P) -> Self {
-        let place = match caller {
-            Ok(caller) => Place::Queued { caller, turn: None },
-            Err(error) => Place::Refused(Some(error)),
-        };
-        Self { sql, params, question: Question::Statement(Query::new()), place }
+        Self {
+            caller: caller.map_err(Some),
+            sql,
+            params,
+            question: Question::Statement(Query::new()),
+            place: Place::Queued { turn: None },
+        }
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer>> {
+    /// `take` takes from the answer what the caller is to have.
+    pub(crate) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Answer) -> T,
+    ) -> Poll<Result<T>> {
         loop {
-            match &mut self.place {
-                Place::Refused(error) => {
-                    let error = error.take().unwrap_or_else(polled_after_end);
-                    return Poll::Ready(Err(error));
+            let caller = match &mut self.caller {
+                Ok(caller) => &*caller,
+                Err(error) => {
+                    self.place = Place::Ended;
+                    return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_end)));
                 }
-                Place::Queued { caller, turn } => {
-                    let link = Arc::clone(caller.link());
-                    let mut desk = link.board.desk();
-                    let begin = match admit(caller, &mut desk, turn, cx) {
+            };
+            match &mut self.place {
+                Place::Ended => return Poll::Ready(Err(polled_after_end())),
+                Place::Queued { turn } => {
+                    let mut desk = caller.link().board.desk();
+                    let submitted = match admit(caller, &mut desk, turn, cx) {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Ok(begin)) => begin,
-                        Poll::Ready(Err(error)) => {
-                            drop(desk);
-                            return self.end(Err(error));
+                        Poll::Ready(Err(error)) => Err(error),
+                        Poll::Ready(Ok(begin)) => {
+                            self.question.submit(&mut desk, self.sql, &self.params, begin)
                         }
-                    };
-                    let (sql, session) = (self.sql, &mut desk.session);
-                    let submitted = match &mut self.question {
-                        Question::Statement(query) => {
-                            self.params.with(|values| query.submit(session, sql, values, begin))
-                        }
-                        Question::Script => session.submit(Request::Script { sql }),
                     };
                     let ticket = match submitted {
                         Ok(ticket) => ticket,
                         Err(error) => {
                             drop(desk);
-                            return self.end(Err(error));
+                            self.leave();
+                            return Poll::Ready(Err(error));
                         }
                     };
                     if let Caller::Transaction(transaction) = caller {
                         transaction.has_begun(&mut desk);
                     }
                     desk.expect(ticket, cx.waker());
-                    let idle = desk.session.outstanding() == 1;
-                    let flusher = !idle && !desk.flush_promised;
-                    desk.flush_promised = !idle;
-                    let patrol = if flusher { desk.start_patrol() } else { None };
-                    drop(desk);
-                    let caller = caller.clone();
-                    self.place = Place::Waiting { caller, ticket, flusher };
-                    if idle {
-                        link.drive(Some(ticket), true);
-                    } else {
-                        // The connection is busy: what other tasks submit in this turn of the executor goes along.
-                        if flusher {
-                            cx.waker().wake_by_ref();
-                        }
-                        if let Some(watcher) = patrol {
-                            watcher.wake();
-                        }
+                    let (flusher, may_be_answered) = send(caller.link(), desk, ticket, cx);
+                    self.place = Place::Waiting { ticket, flusher };
+                    if !may_be_answered {
                         return Poll::Pending;
                     }
                 }
-                Place::Waiting { caller, ticket, flusher } => {
-                    let link = Arc::clone(caller.link());
+                Place::Waiting { ticket, flusher } => {
+                    let (ticket, link) = (*ticket, caller.link());
                     if std::mem::take(flusher) {
                         link.board.desk().flush_promised = false;
-                        link.drive(Some(*ticket), true);
+                        link.drive(Some(ticket), true);
                     } else if link.board.has_rung() {
-                        link.drive(Some(*ticket), false);
+                        link.drive(Some(ticket), false);
                     }
                     let mut desk = link.board.desk();
-                    let Poll::Ready((outcome, status)) = desk.poll(*ticket, cx) else {
+                    let Poll::Ready((outcome, status)) = desk.poll(ticket, cx) else {
                         return Poll::Pending;
                     };
                     if let Caller::Transaction(transaction) = caller {
                         transaction.has_settled(&mut desk, status);
                     }
-                    let step = match &mut self.question {
-                        Question::Statement(query) => {
-                            query.settled(&mut desk.session, self.sql, outcome, status)
+                    match self.question.settled(&mut desk, self.sql, outcome, status) {
+                        Step::Done(Ok(mut answer)) => {
+                            self.place = Place::Ended;
+                            let taken = take(&mut answer);
+                            desk.session.recycle(answer);
+                            return Poll::Ready(Ok(taken));
                         }
-                        Question::Script => {
-                            Step::Done(outcome.map_err(|error| error.with_statement(self.sql)))
+                        Step::Done(Err(error)) => {
+                            self.place = Place::Ended;
+                            return Poll::Ready(Err(error));
                         }
-                    };
-                    match step {
-                        Step::Done(result) => {
-                            drop(desk);
-                            return self.end(result);
-                        }
-                        Step::Again => {
-                            self.place = Place::Queued { caller: caller.clone(), turn: None };
-                        }
+                        Step::Again => self.place = Place::Queued { turn: None },
                     }
                 }
             }
         }
     }
+}
 
-    fn end(&mut self, result: Result<Answer>) -> Poll<Result<Answer>> {
-        if matches!(self.place, Place::Queued { .. }) {
-            self.leave();
+impl Question {
+    /// Asks; `begin` opens a transaction in the same flight.
+    fn submit(
+        &mut self,
+        desk: &mut Desk,
+        sql: &str,
+        params: &impl Params,
+        begin: Option<&str>,
+    ) -> Result<Ticket> {
+        let session = &mut desk.session;
+        match self {
+            Self::Statement(query) => {
+                params.with(|values| query.submit(session, sql, values, begin))
+            }
+            Self::Script => session.submit(Request::Script { sql }),
         }
-        self.place = Place::Refused(None);
-        Poll::Ready(result)
     }
+
+    fn settled(
+        &mut self,
+        desk: &mut Desk,
+        sql: &str,
+        outcome: Result<Box<Answer>>,
+        status: TransactionStatus,
+    ) -> Step {
+        match self {
+            Self::Statement(query) => query.settled(&mut desk.session, sql, outcome, status),
+            Self::Script => Step::Done(outcome.map_err(|error| error.with_statement(sql))),
+        }
+    }
+}
+
+/// Sends what was just submitted: at once if the connection was idle; else together with what other tasks submit in this
+/// turn of the executor. Says whether this call has promised to do so, and whether the answer may be there already.
+fn send(
+    link: &Link,
+    mut desk: MutexGuard<'_, Desk>,
+    ticket: Ticket,
+    cx: &Context<'_>,
+) -> (bool, bool) {
+    if desk.session.outstanding() == 1 {
+        desk.flush_promised = false;
+        return (false, link.send(desk, Some(ticket)));
+    }
+    if std::mem::replace(&mut desk.flush_promised, true) {
+        return (false, false);
+    }
+    let watcher = desk.start_patrol();
+    drop(desk);
+    cx.waker().wake_by_ref();
+    if let Some(watcher) = watcher {
+        watcher.wake();
+    }
+    (true, false)
 }
 
 impl<P: Params> Call<'_, P> {
     /// Awaits the answer.
-    pub(crate) async fn answer(mut self) -> Result<Answer> {
-        std::future::poll_fn(|cx| self.poll(cx)).await
+    pub(crate) async fn answer<T>(mut self, take: impl Fn(&mut Answer) -> T) -> Result<T> {
+        std::future::poll_fn(|cx| self.poll(cx, &take)).await
     }
 }
 
@@ -195,34 +231,38 @@ impl<'a> Call<'a, ()> {
 impl<P> Call<'_, P> {
     /// Nobody will fetch the answer; the connection goes on without this call.
     fn leave(&mut self) {
-        match &mut self.place {
-            Place::Queued { caller, turn: Some(turn) } => {
+        let place = std::mem::replace(&mut self.place, Place::Ended);
+        let Ok(caller) = &self.caller else {
+            return;
+        };
+        let link = caller.link();
+        match place {
+            Place::Queued { turn: Some(turn) } => {
                 let mut calls = Vec::new();
-                caller.link().board.desk().turnstile.give_up(*turn, &mut calls);
+                link.board.desk().turnstile.give_up(turn, &mut calls);
                 for waker in calls {
                     waker.wake();
                 }
             }
-            Place::Waiting { caller, ticket, flusher } => {
-                let link = caller.link();
+            Place::Waiting { ticket, flusher } => {
                 let mut desk = link.board.desk();
-                desk.leave(*ticket);
+                desk.leave(ticket);
                 if let Question::Statement(query) = &mut self.question {
                     query.abandon(&mut desk.session);
                 }
-                if *flusher {
+                if flusher {
                     desk.flush_promised = false;
-                    drop(desk);
+                }
+                drop(desk);
+                if flusher {
                     link.drive(None, true);
-                } else {
-                    drop(desk);
                 }
                 if link.board.has_rung() {
                     // This call may have been the one that was woken to drive.
                     link.board.ring();
                 }
             }
-            Place::Queued { turn: None, .. } | Place::Refused(_) => {}
+            Place::Queued { turn: None } | Place::Ended => {}
         }
     }
 }
@@ -269,10 +309,7 @@ impl<P: Params> Future for RunQuery<'_, P> {
     type Output = Result<Rows>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut()
-            .0
-            .poll(cx)
-            .map(|result| result.map(|answer| answer.into_result().into_rows()))
+        self.get_mut().0.poll(cx, Answer::take_rows)
     }
 }
 
@@ -290,9 +327,6 @@ impl<P: Params> Future for RunOperation<'_, P> {
     type Output = Result<u64>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut()
-            .0
-            .poll(cx)
-            .map(|result| result.map(|answer| answer.into_result().row_count()))
+        self.get_mut().0.poll(cx, |answer| answer.row_count())
     }
 }

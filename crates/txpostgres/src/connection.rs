@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use txpostgres_session::config::IntoConfig;
 use txpostgres_session::{
-    Error, ErrorKind, KeyCache, Result, ResultSet, ServerError, TransactionStatus,
+    Answer, Error, ErrorKind, KeyCache, Result, ResultSet, ServerError, TransactionStatus,
 };
 
 use crate::call::{Call, Caller, RunOperation, RunQuery};
@@ -232,8 +232,7 @@ impl Connection {
     ///
     /// As [`run_query`](Self::run_query). The first statement that fails ends the script.
     pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
-        let answer = Call::script(self.caller(), sql).answer().await?;
-        Ok(answer.into_results())
+        Call::script(self.caller(), sql).answer(Answer::take_results).await
     }
 
     /// Runs a closure in a transaction: committed when it returns `Ok`, rolled back when it returns `Err`, panics, or is

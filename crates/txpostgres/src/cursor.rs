@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use txpostgres_session::{Error, Result, ResultSet};
+use txpostgres_session::{Answer, Error, Result, ResultSet};
 
 use crate::call::{Call, Caller, RunOperation, RunQuery};
 use crate::interaction::{Transaction, run_nested};
@@ -50,8 +50,7 @@ impl Cursor {
     /// call fails.
     pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
         self.transaction.begin_now().await?;
-        let answer = Call::script(self.caller(), sql).answer().await?;
-        Ok(answer.into_results())
+        Call::script(self.caller(), sql).answer(Answer::take_results).await
     }
 
     /// Runs a closure in a savepoint: when it fails, only what it did is undone, and the transaction goes on.

@@ -148,12 +148,13 @@ impl Transaction {
             Some(begin) => begin,
             None => return Ok(()),
         };
-        let answer = Call::script(Ok(Caller::End(Arc::clone(&self.link))), begin).answer().await;
+        let answer =
+            Call::script(Ok(Caller::End(Arc::clone(&self.link))), begin).answer(|_| ()).await;
         let mut desk = self.link.board.desk();
         self.has_begun(&mut desk);
         let status = desk.session.transaction_status();
         self.has_settled(&mut desk, status);
-        answer.map(drop)
+        answer
     }
 }
 
@@ -311,7 +312,7 @@ where
     let sql = format!("SAVEPOINT {name}");
     let guard = Guard::new(&transaction);
     let savepoint = Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ());
-    if let Err(error) = savepoint.answer().await {
+    if let Err(error) = savepoint.answer(|_| ()).await {
         guard.disarm();
         return Err(error.into());
     }
@@ -319,7 +320,7 @@ where
         Ok(value) => {
             transaction.end();
             let sql = format!("RELEASE SAVEPOINT {name}");
-            Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ()).answer().await?;
+            Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ()).answer(|_| ()).await?;
             guard.disarm();
             Ok(value)
         }
@@ -345,13 +346,14 @@ async fn commit(transaction: &Arc<Transaction>) -> Result<()> {
         }
         State::Open => {}
     }
-    let outcome = Call::script(Ok(Caller::End(Arc::clone(link))), "COMMIT").answer().await;
+    let call = Call::script(Ok(Caller::End(Arc::clone(link))), "COMMIT");
+    let outcome = call.answer(|answer| *answer.tag()).await;
     let is_over = link.board.desk().session.transaction_status() == TransactionStatus::Idle;
     if is_over {
         transaction.leave();
     }
     match outcome {
-        Ok(answer) if answer.tag().as_str() == "ROLLBACK" => Err(Error::new(
+        Ok(tag) if tag.as_str() == "ROLLBACK" => Err(Error::new(
             ErrorKind::CommitRefused,
             "nothing was committed: a statement of the transaction had failed, and COMMIT became ROLLBACK",
         )
@@ -389,7 +391,7 @@ where
         return Err(original);
     }
     let sql = transaction.roll_back_sql();
-    let outcome = Call::script(Ok(Caller::End(Arc::clone(link))), &sql).answer().await;
+    let outcome = Call::script(Ok(Caller::End(Arc::clone(link))), &sql).answer(|_| ()).await;
     guard.disarm();
     match outcome {
         Ok(_) => {

@@ -10,12 +10,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use txpostgres_session::{Error, ErrorKind, Session, Ticket};
 
 use crate::dial::ByteStream;
-use crate::switchboard::{Calls, Switchboard};
+use crate::switchboard::{Calls, Desk, Switchboard};
 
 /// Bytes read at a time: with 8 KiB a large answer takes eight times the system calls.
 const READ_BYTES: usize = 64 * 1024;
@@ -34,6 +34,10 @@ struct Socket {
     bell: Waker,
     received: Box<[u8]>,
     outgoing: BytesMut,
+    /// Bytes of `outgoing` that are sent.
+    gone: usize,
+    /// The session has more to send than `outgoing`.
+    behind: bool,
     /// Bytes sent that the session has not been told of.
     sent: usize,
     calls: Calls,
@@ -47,6 +51,8 @@ impl Link {
             bell: Waker::from(Arc::clone(&board)),
             received: vec![0; READ_BYTES].into_boxed_slice(),
             outgoing: BytesMut::new(),
+            gone: 0,
+            behind: false,
             sent: 0,
             calls: Calls::new(),
         };
@@ -66,25 +72,51 @@ impl Link {
                 socket.gather(&self.board);
             }
             socket.work(&self.board, own);
-            let calls = std::mem::take(&mut socket.calls);
-            drop(socket);
-            let calls = call_all(calls);
+            self.release(socket);
             if !self.board.is_wanted_again() {
-                self.give_back(calls);
                 return;
             }
             flush = true;
         }
     }
 
-    /// The emptied list is used again, so that waking costs no allocation.
-    fn give_back(&self, calls: Calls) {
-        if calls.capacity() > 0 {
-            if let Some(mut socket) = self.try_socket() {
-                if socket.calls.capacity() == 0 {
-                    socket.calls = calls;
-                }
-            }
+    /// Sends at once what was just submitted at this desk. Says whether it may have been answered already.
+    pub(crate) fn send(&self, mut desk: MutexGuard<'_, Desk>, own: Option<Ticket>) -> bool {
+        // Elsewhere the socket is locked before the desk; the other way round it must not be waited for.
+        let Some(mut socket) = self.try_socket() else {
+            drop(desk);
+            self.drive(own, true);
+            return true;
+        };
+        self.board.want_again(false);
+        let socket_is_idle = socket.outgoing.is_empty();
+        socket.behind |= !socket_is_idle;
+        if socket_is_idle {
+            desk.session.take_output(&mut socket.outgoing);
+        }
+        drop(desk);
+        let read = socket.work(&self.board, own);
+        self.release(socket);
+        if self.board.is_wanted_again() {
+            self.drive(own, true);
+            return true;
+        }
+        read
+    }
+
+    /// Lets go of the socket and calls those who have their answers.
+    fn release(&self, mut socket: MutexGuard<'_, Socket>) {
+        if socket.calls.is_empty() {
+            return;
+        }
+        let mut calls = std::mem::take(&mut socket.calls);
+        drop(socket);
+        call_all(&mut calls);
+        // The emptied list is used again, so that waking costs no allocation.
+        if let Some(mut socket) = self.try_socket()
+            && socket.calls.capacity() == 0
+        {
+            socket.calls = calls;
         }
     }
 
@@ -107,7 +139,9 @@ impl Link {
         }
         socket.gather(&self.board);
         socket.work(&self.board, None);
-        call_all(std::mem::take(&mut socket.calls));
+        let mut calls = std::mem::take(&mut socket.calls);
+        drop(guard);
+        call_all(&mut calls);
     }
 
     /// Waits until the socket has taken the last words, says the end of the stream, and waits for the server's.
@@ -123,16 +157,19 @@ impl Drop for Link {
     }
 }
 
-fn call_all(mut calls: Calls) -> Calls {
+fn call_all(calls: &mut Calls) {
     for waker in calls.drain(..) {
         waker.wake();
     }
-    calls
 }
 
 impl Socket {
     /// Takes what the session has to send, unless somebody has promised to send it together with what comes next.
     fn gather(&mut self, board: &Switchboard) {
+        self.behind = !self.outgoing.is_empty();
+        if self.behind {
+            return;
+        }
         let mut desk = board.desk();
         if !desk.flush_promised {
             desk.session.take_output(&mut self.outgoing);
@@ -140,11 +177,17 @@ impl Socket {
     }
 
     /// Writes until nothing is left or there is no room, reads until there is nothing.
-    fn work(&mut self, board: &Switchboard, own: Option<Ticket>) {
+    /// Says whether answers may have been handed out.
+    fn work(&mut self, board: &Switchboard, own: Option<Ticket>) -> bool {
+        let mut tried = false;
         loop {
             self.write(board, own);
-            if !board.has_rung() || !self.read(board, own) {
-                return;
+            if !board.has_rung() {
+                return tried || self.stream.is_none();
+            }
+            tried = true;
+            if !self.read(board, own) {
+                return tried;
             }
         }
     }
@@ -155,12 +198,15 @@ impl Socket {
                 return;
             };
             let mut cx = Context::from_waker(&self.bell);
-            let error = match Pin::new(stream).poll_write(&mut cx, &self.outgoing) {
+            let left = self.outgoing.get(self.gone..).unwrap_or_default();
+            let error = match Pin::new(stream).poll_write(&mut cx, left) {
                 // The socket is full: it will ring when there is room. Reading goes on meanwhile.
                 Poll::Pending => return,
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    self.outgoing.advance(count);
-                    self.sent += count;
+                    self.has_gone(count);
+                    if self.behind {
+                        self.gather(board);
+                    }
                     continue;
                 }
                 Poll::Ready(Ok(_)) => io::Error::from(io::ErrorKind::WriteZero),
@@ -169,6 +215,16 @@ impl Socket {
             // What the server said before it hung up is the better reason.
             while self.read(board, own) {}
             self.lose(board, own, &error);
+        }
+    }
+
+    /// Notes what the socket has taken. The buffer is emptied from its end only: to move its beginning would cost it room.
+    fn has_gone(&mut self, count: usize) {
+        self.sent += count;
+        self.gone += count;
+        if self.gone >= self.outgoing.len() {
+            self.outgoing.clear();
+            self.gone = 0;
         }
     }
 
@@ -195,6 +251,8 @@ impl Socket {
                 desk.distribute(own, &mut self.calls);
                 if desk.has_ended() {
                     self.stream = None;
+                } else if !self.outgoing.is_empty() {
+                    self.behind = true;
                 } else if !desk.flush_promised {
                     desk.session.take_output(&mut self.outgoing);
                 }
@@ -219,9 +277,10 @@ impl Socket {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(());
         };
-        while !self.outgoing.is_empty() {
-            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.outgoing)) {
-                Ok(count) if count > 0 => self.outgoing.advance(count),
+        while self.gone < self.outgoing.len() {
+            let left = self.outgoing.get(self.gone..).unwrap_or_default();
+            match ready!(Pin::new(&mut *stream).poll_write(cx, left)) {
+                Ok(count) if count > 0 => self.gone += count,
                 _ => return Poll::Ready(()),
             }
         }

@@ -16,7 +16,7 @@ use txpostgres_session::{
 use crate::turnstile::{Turn, Turnstile};
 
 /// An answer, and the transaction status that came with it.
-pub(crate) type Settled = (Result<Answer>, TransactionStatus);
+pub(crate) type Settled = (Result<Box<Answer>>, TransactionStatus);
 
 /// What tasks share of one connection's session. Its lock is never held across a system call.
 pub(crate) struct Switchboard {
@@ -49,7 +49,7 @@ enum Waiter {
     /// A call; its waker is gone while it is being woken to drive.
     Call(Option<Waker>),
     /// The answer has come and was not fetched yet.
-    Answered(Box<Settled>),
+    Answered(Settled),
     /// The end of an interaction that nobody waits for.
     End(Turn),
     /// Nobody.
@@ -112,8 +112,11 @@ impl Switchboard {
         let target = desk.next_driver();
         let watcher = desk.start_patrol();
         drop(desk);
-        for waker in [target, watcher].into_iter().flatten() {
-            waker.wake();
+        if let Some(target) = target {
+            target.wake();
+        }
+        if let Some(watcher) = watcher {
+            watcher.wake();
         }
     }
 }
@@ -185,8 +188,12 @@ impl Desk {
         };
         match std::mem::replace(waiter, Waiter::Nobody) {
             Waiter::Answered(settled) => {
-                self.forget_answered();
-                Poll::Ready(*settled)
+                if ticket.number() == self.first {
+                    self.waiters.pop_front();
+                    self.first += 1;
+                    self.forget_answered();
+                }
+                Poll::Ready(settled)
             }
             Waiter::Call(waker) => {
                 let waker = match waker {
@@ -214,9 +221,8 @@ impl Desk {
 
     /// Drops waiters at the front whose tickets are settled and fetched.
     fn forget_answered(&mut self) {
-        let outstanding = self.session.outstanding();
-        while self.waiters.len() > outstanding
-            && matches!(self.waiters.front(), Some(Waiter::Nobody))
+        while matches!(self.waiters.front(), Some(Waiter::Nobody))
+            && self.waiters.len() > self.session.outstanding()
         {
             self.waiters.pop_front();
             self.first += 1;
@@ -239,7 +245,6 @@ impl Desk {
                 _ => {}
             }
         }
-        self.forget_answered();
     }
 
     fn settle(&mut self, ticket: Ticket, settled: Settled, own: Option<Ticket>, calls: &mut Calls) {
@@ -248,17 +253,20 @@ impl Desk {
         };
         match std::mem::replace(waiter, Waiter::Nobody) {
             Waiter::Call(waker) => {
-                *waiter = Waiter::Answered(Box::new(settled));
+                *waiter = Waiter::Answered(settled);
                 if own != Some(ticket) {
                     calls.extend(waker);
                 }
             }
-            Waiter::End(turn) => match settled {
-                (Ok(_), TransactionStatus::Idle) => self.turnstile.leave(turn, calls),
-                // Nobody can tell what state the transaction is in: nobody may use it.
-                _ => self.session.close(),
-            },
-            Waiter::Answered(_) | Waiter::Nobody => {}
+            Waiter::End(turn) => {
+                match settled {
+                    (Ok(_), TransactionStatus::Idle) => self.turnstile.leave(turn, calls),
+                    // Nobody can tell what state the transaction is in: nobody may use it.
+                    _ => self.session.close(),
+                }
+                self.forget_answered();
+            }
+            Waiter::Answered(_) | Waiter::Nobody => self.forget_answered(),
         }
     }
 

@@ -37,9 +37,7 @@ impl Contender {
 
     /// Those measured when nobody chose.
     pub(crate) fn default_list() -> Vec<Contender> {
-        let mut list = Contender::ALL.to_vec();
-        list.retain(|contender| *contender != Contender::Ours || ours::FILLED_IN);
-        list
+        Contender::ALL.to_vec()
     }
 
     /// The word on the command line and in the tables.
@@ -78,9 +76,7 @@ impl FromStr for Contender {
     type Err = Failure;
 
     fn from_str(word: &str) -> Result<Contender, Failure> {
-        let found = Contender::ALL
-            .into_iter()
-            .find(|contender| contender.name() == word);
+        let found = Contender::ALL.into_iter().find(|contender| contender.name() == word);
         found.ok_or_else(|| {
             format!("{word} is not a contender; there are raw, ours, tokio-postgres").into()
         })

@@ -34,13 +34,7 @@ impl Client for Raw {
         let startup = message(0, &[&startup, target.database.as_bytes(), b"\0\0"]);
         raw.exchange(&startup).await?;
 
-        let parse = [
-            b"s0\0",
-            STATEMENT.as_bytes(),
-            b"\0\0\x01",
-            &23_i32.to_be_bytes(),
-        ]
-        .concat();
+        let parse = [b"s0\0", STATEMENT.as_bytes(), b"\0\0\x01", &23_i32.to_be_bytes()].concat();
         let prepare = [message(b'P', &[&parse]), message(b'S', &[])].concat();
         raw.exchange(&prepare).await?;
         Ok(raw)
@@ -51,9 +45,7 @@ impl Client for Raw {
             parameter.copy_from_slice(&number.to_be_bytes());
         }
         self.socket.write_all(&self.request).await?;
-        self.answer()
-            .await?
-            .ok_or_else(|| "no row came back".into())
+        self.answer().await?.ok_or_else(|| "no row came back".into())
     }
 }
 
@@ -104,12 +96,7 @@ fn int4(row: &[u8]) -> Option<i32> {
 fn request() -> Vec<u8> {
     let bind = b"\0s0\0\0\x01\0\x01\0\x01\0\0\0\x04\0\0\0\0\0\x01\0\x01";
     let execute = b"\0\0\0\0\0";
-    [
-        message(b'B', &[bind]),
-        message(b'E', &[execute]),
-        message(b'S', &[]),
-    ]
-    .concat()
+    [message(b'B', &[bind]), message(b'E', &[execute]), message(b'S', &[])].concat()
 }
 
 #[cfg(test)]

@@ -59,10 +59,7 @@ impl Statement {
         let text = text.trim_ascii();
         let end = text.iter().position(|byte| !byte.is_ascii_alphabetic());
         Statement {
-            verb: text
-                .get(..end.unwrap_or(text.len()))
-                .unwrap_or_default()
-                .to_ascii_uppercase(),
+            verb: text.get(..end.unwrap_or(text.len())).unwrap_or_default().to_ascii_uppercase(),
             has_parameter: text.windows(2).any(|pair| pair == b"$1"),
         }
     }
@@ -95,11 +92,7 @@ impl Default for Conversation {
         Conversation {
             started: false,
             statements: HashMap::new(),
-            portal: Portal {
-                statement: Vec::new(),
-                value: Some(1),
-                binary: false,
-            },
+            portal: Portal { statement: Vec::new(), value: Some(1), binary: false },
             status: b'I',
             skipping: false,
         }
@@ -158,10 +151,8 @@ impl Conversation {
                 }
                 if version & 0xffff != 0 || !refused.is_empty() {
                     let count = i32::try_from(refused.len()).ok()?.to_be_bytes();
-                    let names: Vec<u8> = refused
-                        .iter()
-                        .flat_map(|n| [n, &b"\0"[..]].concat())
-                        .collect();
+                    let names: Vec<u8> =
+                        refused.iter().flat_map(|n| [n, &b"\0"[..]].concat()).collect();
                     output.extend(message(b'v', &[&[0; 4], &count, &names]));
                 }
                 output.extend(message(b'R', &[&[0; 4]]));
@@ -184,8 +175,7 @@ impl Conversation {
             b'E' => self.execute(output),
             b'P' => {
                 let (name, text) = (body.text()?, body.text()?);
-                self.statements
-                    .insert(name.to_owned(), Statement::new(text));
+                self.statements.insert(name.to_owned(), Statement::new(text));
                 output.extend_from_slice(PARSE_COMPLETE);
             }
             b'D' => {
@@ -251,20 +241,13 @@ impl Conversation {
 
     fn describe(&mut self, kind: u8, name: &[u8], output: &mut Vec<u8>) {
         let of_statement = kind == b'S';
-        let name = if of_statement {
-            name
-        } else {
-            &self.portal.statement
-        };
+        let name = if of_statement { name } else { &self.portal.statement };
         let Some(statement) = self.statements.get(name) else {
             return self.fail("26000", "prepared statement does not exist", output);
         };
         if of_statement {
-            let parameters = if statement.has_parameter {
-                ONE_INT4_PARAMETER
-            } else {
-                NO_PARAMETERS
-            };
+            let parameters =
+                if statement.has_parameter { ONE_INT4_PARAMETER } else { NO_PARAMETERS };
             output.extend_from_slice(parameters);
         }
         if statement.returns_a_row() {
@@ -398,20 +381,13 @@ mod tests {
             message(b'P', &[b"s\0select $1::int4\0\0\0"]),
             message(b'D', &[b"Ss\0"]),
             message(b'S', &[]),
-            message(
-                b'B',
-                &[b"\0s\0\0\x01\0\x01\0\x01\0\0\0\x04\0\0\x01\x02\0\x01\0\x01"],
-            ),
+            message(b'B', &[b"\0s\0\0\x01\0\x01\0\x01\0\0\0\x04\0\0\x01\x02\0\x01\0\x01"]),
             message(b'E', &[b"\0\0\0\0\0"]),
             message(b'S', &[]),
         ]);
         let whole = said(&input, input.len());
         assert_eq!(tags(&whole), "RSSSSSSSSSSSKZ1tTZ2DCZ");
-        assert!(
-            whole
-                .windows(10)
-                .any(|w| w == b"\0\x01\0\0\0\x04\0\0\x01\x02")
-        );
+        assert!(whole.windows(10).any(|w| w == b"\0\x01\0\0\0\x04\0\0\x01\x02"));
         for size in 1..input.len() {
             assert_eq!(said(&input, size), whole);
         }
@@ -419,10 +395,7 @@ mod tests {
 
     #[test]
     fn text_parameters_come_back_as_text_or_binary() {
-        for (format, column) in [
-            (0, &b"\0\0\0\x02-7"[..]),
-            (1, b"\0\0\0\x04\xff\xff\xff\xf9"),
-        ] {
+        for (format, column) in [(0, &b"\0\0\0\x02-7"[..]), (1, b"\0\0\0\x04\xff\xff\xff\xf9")] {
             let input = session(&[
                 message(b'P', &[b"\0select $1::int4\0\0\0"]),
                 message(b'B', &[b"\0\0\0\0\0\x01\0\0\0\x02-7\0\x01\0", &[format]]),
