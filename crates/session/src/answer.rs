@@ -11,7 +11,7 @@ use crate::rows::Rows;
 use crate::transaction_status::TransactionStatus;
 
 /// The end of one statement in the server's words, such as `INSERT 0 3`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct CommandTag {
     text: [u8; limits::COMMAND_TAG_BYTES],
     len: u8,
@@ -25,20 +25,19 @@ impl Default for CommandTag {
 
 impl CommandTag {
     /// Keeps the text; what is too long or not ASCII, which PostgreSQL never sends, is cut there.
-    pub(crate) fn new(text: &[u8]) -> Self {
-        let mut this = Self::default();
+    #[inline]
+    pub(crate) fn set(&mut self, text: &[u8]) {
         let kept = text.get(..limits::COMMAND_TAG_BYTES).unwrap_or(text);
         let kept = if kept.is_ascii() {
             kept
         } else {
             kept.split(|byte| !byte.is_ascii()).next().unwrap_or_default()
         };
-        if let Some(place) = this.text.get_mut(..kept.len()) {
+        if let Some(place) = self.text.get_mut(..kept.len()) {
             place.copy_from_slice(kept);
         }
         // At most `COMMAND_TAG_BYTES`.
-        this.len = u8::try_from(kept.len()).unwrap_or(0);
-        this
+        self.len = u8::try_from(kept.len()).unwrap_or(0);
     }
 
     /// The tag as it came; empty for an empty statement.
@@ -52,6 +51,14 @@ impl CommandTag {
         self.as_str().rsplit(' ').next()?.parse().ok()
     }
 }
+
+impl PartialEq for CommandTag {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for CommandTag {}
 
 impl fmt::Display for CommandTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,11 +119,11 @@ pub struct Answer {
 impl Answer {
     /// Makes it as new, for another request.
     pub(crate) fn reset(&mut self) {
-        if self.results > 1 || self.parameters.is_some() {
-            *self = Self::default();
-        } else {
-            self.result.rows = Rows::default();
+        let is_plain = self.earlier.is_empty() && self.parameters.is_none();
+        if is_plain && self.result.rows.is_empty() {
             self.results = 0;
+        } else {
+            *self = Self::default();
         }
     }
 
@@ -126,11 +133,13 @@ impl Answer {
     }
 
     /// The statement that is being answered is complete.
-    pub(crate) fn finish(&mut self, tag: CommandTag) {
-        self.current().tag = tag;
+    #[inline]
+    pub(crate) fn finish(&mut self, tag: &[u8]) {
+        self.current().tag.set(tag);
         self.results += 1;
     }
 
+    #[inline]
     fn current(&mut self) -> &mut ResultSet {
         if self.results > self.earlier.len() {
             self.earlier.push(std::mem::take(&mut self.result));
@@ -183,6 +192,13 @@ impl Answer {
 mod tests {
     use super::*;
 
+    fn tag(text: &[u8]) -> CommandTag {
+        let mut tag = CommandTag::default();
+        tag.set(b"left over from another answer");
+        tag.set(text);
+        tag
+    }
+
     #[test]
     fn tags_tell_their_rows() {
         for (text, rows) in [
@@ -192,10 +208,10 @@ mod tests {
             ("", None),
             ("UPDATE -1", None),
         ] {
-            let tag = CommandTag::new(text.as_bytes());
+            let tag = tag(text.as_bytes());
             assert_eq!((tag.as_str(), tag.rows()), (text, rows));
         }
-        assert_eq!(CommandTag::new(&[b'x'; 1000]).as_str().len(), 63);
-        assert_eq!(CommandTag::new("SÉLECT".as_bytes()).as_str(), "S");
+        assert_eq!(tag(&[b'x'; 1000]).as_str().len(), 63);
+        assert_eq!(tag("SÉLECT".as_bytes()).as_str(), "S");
     }
 }

@@ -38,7 +38,7 @@
 //! Whatever is not in the table is a violation of the protocol. Notices, notifications, parameter changes and fatal errors
 //! may come at any time and never get here.
 
-use crate::answer::{Answer, CommandTag};
+use crate::answer::Answer;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::request::Ticket;
 use crate::row::{read_columns, type_of};
@@ -267,7 +267,9 @@ impl Exchange {
         let status = match tag {
             // ParseComplete, BindComplete, CloseComplete, NoData.
             b'1' | b'2' | b'3' | b'n' => {
-                Reader::new(body, "confirmation").end()?;
+                if !body.is_empty() {
+                    return Err(self.too_long(tag));
+                }
                 TransactionStatus::Idle
             }
             b'Z' => read_ready(body)?,
@@ -285,6 +287,11 @@ impl Exchange {
     }
 
     #[cold]
+    fn too_long(&self, tag: u8) -> Error {
+        violation(format!("the server sent a {:?} that is not empty", char::from(tag)))
+    }
+
+    #[cold]
     fn unexpected(&self, tag: u8) -> Error {
         violation(format!("the server sent {:?} where {:?} is owed", char::from(tag), self.owed))
     }
@@ -294,7 +301,7 @@ impl Exchange {
         match tag {
             b'I' => {
                 Reader::new(body, "EmptyQueryResponse").end()?;
-                self.finish_result(CommandTag::default());
+                self.finish_result(b"");
             }
             b't' => {
                 let mut reader = Reader::new(body, "ParameterDescription");
@@ -315,11 +322,11 @@ impl Exchange {
                 }
             }
             b'C' => {
-                let mut reader = Reader::new(body, "CommandComplete");
-                let tag = reader.bytes()?;
-                reader.end()?;
+                let Some((0, tag)) = body.split_last() else {
+                    return Err(violation("the server sent a CommandComplete that breaks off"));
+                };
                 if self.owed != Owed::Begin {
-                    self.finish_result(CommandTag::new(tag));
+                    self.finish_result(tag);
                 }
             }
             b'G' | b'H' => self.fail(
@@ -336,7 +343,8 @@ impl Exchange {
         Ok(())
     }
 
-    fn finish_result(&mut self, tag: CommandTag) {
+    #[inline]
+    fn finish_result(&mut self, tag: &[u8]) {
         if !self.abandoned {
             self.answer.finish(tag);
         }

@@ -63,6 +63,7 @@ impl Query {
     /// # Errors
     ///
     /// The parameters cannot be sent, or the session is not open. Nothing was sent.
+    #[inline]
     pub fn submit(
         &mut self,
         session: &mut Session,
@@ -123,6 +124,7 @@ impl Query {
     }
 
     /// Takes the answer to what was submitted, and the transaction status that came with it.
+    #[inline]
     pub fn settled(
         &mut self,
         session: &mut Session,

@@ -317,7 +317,7 @@ mod tests {
         );
         assert_eq!(
             text(row.get::<i32>("n").map(drop)),
-            "column 0 \"n\" (int4) of row 4 does not read as i32: invalid buffer size"
+            "column 0 \"n\" (int4) of row 4 does not read as i32: failed to fill whole buffer"
         );
         assert_eq!(
             text(row.get::<String>(1).map(drop)),

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::Result;
-use crate::limits;
 use crate::row::{Column, Row};
-use crate::wire::{HEADER, Message, Reader, Trust, split_message, violation};
+use crate::wire::{HEADER, Message, Trust, split_message, violation};
 
 /// Rows whose messages lay side by side: their bytes, and where each value begins.
 #[derive(Clone, Default)]
 pub(crate) struct Batch {
     /// `DataRow` messages as they came.
-    bytes: Vec<u8>,
+    bytes: SmallVec<[u8; 48]>,
     /// For each value of each row the offset of its length word in `bytes`.
     values: SmallVec<[u32; 6]>,
     rows: usize,
@@ -50,6 +49,11 @@ impl Rows {
         Self { columns, ..Self::default() }
     }
 
+    /// Says what the columns are going to be.
+    pub(crate) fn describe(&mut self, columns: Option<Arc<[Column]>>) {
+        self.columns = columns;
+    }
+
     pub(crate) fn shared_columns(&self) -> Option<Arc<[Column]>> {
         self.columns.clone()
     }
@@ -70,6 +74,7 @@ impl Rows {
     }
 
     /// The row of this number, the first being 0.
+    #[inline]
     pub fn get(&self, number: usize) -> Option<Row<'_>> {
         let mut before = 0;
         for batch in std::iter::once(&self.first).chain(&self.more) {
@@ -82,6 +87,7 @@ impl Rows {
     }
 
     /// The first row.
+    #[inline]
     pub fn first(&self) -> Option<Row<'_>> {
         self.get(0)
     }
@@ -126,10 +132,10 @@ impl Rows {
         }
         let run = input.get(..input.len() - rest.len()).unwrap_or(&[]);
         if batch.bytes.is_empty() {
-            batch.bytes = run.to_vec();
-        } else {
-            batch.bytes.extend_from_slice(run);
+            // No more than there is: most answers have one run.
+            batch.bytes.reserve_exact(run.len());
         }
+        batch.bytes.extend_from_slice(run);
         self.len += batch.rows - before;
         Ok(rest)
     }
@@ -142,7 +148,7 @@ impl Rows {
             batch.index(body, HEADER, columns)?;
         }
         self.len += batch.rows;
-        batch.bytes = bytes;
+        batch.bytes = SmallVec::from_vec(bytes);
         if self.len == batch.rows {
             self.first = batch;
         } else {
@@ -166,36 +172,42 @@ pub(crate) fn skip_rows(mut input: &[u8]) -> Result<&[u8]> {
 impl Batch {
     /// Checks one row's body and notes where its values are; `base` is the body's place in `bytes`.
     fn index(&mut self, body: &[u8], base: usize, columns: usize) -> Result<()> {
-        let mut reader = Reader::new(body, "DataRow");
-        let count = usize::from(reader.u16()?);
+        let short = || violation("the server sent a DataRow that breaks off");
+        let (count, _) = body.split_first_chunk::<2>().ok_or_else(short)?;
+        let count = usize::from(u16::from_be_bytes(*count));
         if count != columns {
             return Err(violation(format!(
                 "the server sent a row of {count} values for {columns} columns"
             )));
+        }
+        // Bounded by `limits::MESSAGE_BYTES` and the size of a batch.
+        if u32::try_from(base + body.len()).is_err() {
+            return Err(violation("the server sent more than fits into one batch"));
         }
         if self.values.is_empty() {
             self.values.reserve_exact(count);
         }
         let mut at = 2;
         for _ in 0..count {
-            let length = reader.i32()?;
-            // Bounded by `limits::MESSAGE_BYTES` and the size of a batch.
-            let offset = u32::try_from(base + at)
-                .map_err(|_| violation("the server sent more than fits into one batch"))?;
-            self.values.push(offset);
+            let word = body.get(at..).and_then(|rest| rest.first_chunk::<4>()).ok_or_else(short)?;
+            let length = i32::from_be_bytes(*word);
+            // Fits, as was seen above.
+            self.values.push(u32::try_from(base + at).unwrap_or(u32::MAX));
             at += 4;
             match usize::try_from(length) {
-                Ok(length) if length <= limits::MESSAGE_BYTES => {
-                    reader.skip(length)?;
-                    at += length;
-                }
+                Ok(length) => at += length,
                 Err(_) if length == -1 => {}
-                _ => {
+                Err(_) => {
                     return Err(violation(format!("the server sent a value of {length} bytes")));
                 }
             }
         }
-        reader.end()?;
+        if at != body.len() {
+            return Err(violation(format!(
+                "the server sent a DataRow of {} bytes whose values take {at}",
+                body.len()
+            )));
+        }
         self.rows += 1;
         Ok(())
     }

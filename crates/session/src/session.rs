@@ -17,7 +17,7 @@ use crate::outbox::Outbox;
 use crate::phase::Phase;
 use crate::pipeline::Pipeline;
 use crate::request::{Request, Ticket};
-use crate::rows::{OWN_BUFFER_BYTES, Rows};
+use crate::rows::OWN_BUFFER_BYTES;
 use crate::server_error::ServerError;
 use crate::startup::{Encryption, Opening, Reply, Stage, Startup};
 use crate::statement::StatementCache;
@@ -116,6 +116,7 @@ impl Session {
 
     /// As [`submit`](Self::submit), opening a transaction with this statement in the same flight: if that fails, the
     /// request is not run. A [`Request::Script`] cannot be combined so and is an error.
+    #[inline]
     pub fn submit_after(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
         match self.phase {
             Phase::Open => {}
@@ -178,11 +179,12 @@ impl Session {
         draft.keep();
         self.statements.closed(closes);
         let mut answer = self.spare.take().unwrap_or_default();
-        *answer.rows() = Rows::new(columns);
+        answer.rows().describe(columns);
         Ok(self.pipeline.push(Steps::new(closes, begin.is_some(), steps), decisive, answer))
     }
 
     /// Takes back an answer that has been read, to be used for another one.
+    #[inline]
     pub fn recycle(&mut self, mut answer: Box<Answer>) {
         answer.reset();
         self.spare = Some(answer);
@@ -226,6 +228,7 @@ impl Session {
     }
 
     /// Appends to `into` what is to be sent, in this order and once.
+    #[inline]
     pub fn take_output(&mut self, into: &mut BytesMut) {
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -254,6 +257,7 @@ impl Session {
     }
 
     /// Of what was taken, `count` more bytes have been sent.
+    #[inline]
     pub fn sent(&mut self, count: usize) {
         if self.tls.is_some() {
             self.outbox.sent_encrypted(count);
@@ -265,6 +269,7 @@ impl Session {
     // --- Bytes in ---
 
     /// Takes bytes that arrived, cut anywhere.
+    #[inline]
     pub fn receive(&mut self, bytes: &[u8]) {
         if matches!(self.phase, Phase::Closing | Phase::Closed) {
             return;
@@ -421,10 +426,26 @@ impl Session {
             let bytes = self.partial.finish();
             self.take_whole(bytes)?;
         }
-        while let Some((message, rest)) = split_message(input, self.trust())? {
-            input = if message.tag == b'D' { self.rows(input)? } else { rest };
-            if message.tag != b'D' {
-                self.dispatch(message)?;
+        while let Phase::Starting(_) = self.phase {
+            let Some((message, rest)) = split_message(input, Trust::Stranger)? else {
+                break;
+            };
+            self.dispatch(message)?;
+            input = rest;
+        }
+        if !matches!(self.phase, Phase::Starting(_)) {
+            while let Some((message, rest)) = split_message(input, Trust::Server)? {
+                input = match message.tag {
+                    b'D' => self.rows(input)?,
+                    b'N' | b'S' | b'A' | b'E' => {
+                        self.dispatch(message)?;
+                        rest
+                    }
+                    _ => {
+                        self.answer(message)?;
+                        rest
+                    }
+                };
             }
         }
         if !input.is_empty() {
@@ -448,6 +469,7 @@ impl Session {
     }
 
     /// Takes the rows at the beginning of `input`, of which one at least is complete; gives back what follows them.
+    #[inline]
     fn rows<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
         self.row_taker()?.take_rows(input)
     }
@@ -477,16 +499,21 @@ impl Session {
                 return Err(Error::new(ErrorKind::Lost, "the server ended the session")
                     .with_server(ServerError::parse(body)));
             }
-            _ => {
-                let Some(exchange) = self.pipeline.front() else {
-                    return Err(unasked(tag, body));
-                };
-                match exchange.receive(message)? {
-                    Progress::Owed => {}
-                    Progress::RefuseCopy { sync_again } => self.refuse_copy(sync_again)?,
-                    Progress::Settled(status) => self.settle(status),
-                }
-            }
+            _ => return self.answer(message),
+        }
+        Ok(())
+    }
+
+    /// Takes a message that belongs to the answer which is owed next.
+    #[inline]
+    fn answer(&mut self, message: Message<'_>) -> Result<()> {
+        let Some(exchange) = self.pipeline.front() else {
+            return Err(unasked(message));
+        };
+        match exchange.receive(message)? {
+            Progress::Owed => {}
+            Progress::RefuseCopy { sync_again } => self.refuse_copy(sync_again)?,
+            Progress::Settled(status) => self.settle(status),
         }
         Ok(())
     }
@@ -563,6 +590,7 @@ impl Session {
     // --- What is known ---
 
     /// What happened next, if anything did.
+    #[inline]
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -578,6 +606,7 @@ impl Session {
     }
 
     /// Requests whose answers are outstanding.
+    #[inline]
     pub fn outstanding(&self) -> usize {
         self.pipeline.len()
     }
@@ -588,6 +617,7 @@ impl Session {
     }
 
     /// Whether the session is over, or about to be.
+    #[inline]
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Closed)
     }
@@ -598,6 +628,7 @@ impl Session {
     }
 
     /// The transaction status that the server reported last.
+    #[inline]
     pub fn transaction_status(&self) -> TransactionStatus {
         self.status
     }
@@ -622,7 +653,8 @@ fn is_fatal(body: &[u8]) -> bool {
     ServerError::parse(body).is_fatal()
 }
 
-fn unasked(tag: u8, body: &[u8]) -> Error {
+#[cold]
+fn unasked(Message { tag, body }: Message<'_>) -> Error {
     if tag == b'E' {
         return Error::new(ErrorKind::Lost, "the server sent an error that answers nothing")
             .with_server(ServerError::parse(body));

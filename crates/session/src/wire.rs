@@ -192,12 +192,6 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// Passes over `count` bytes.
-    pub(crate) fn skip(&mut self, count: usize) -> Result<()> {
-        self.rest = self.rest.get(count..).ok_or_else(|| self.short())?;
-        Ok(())
-    }
-
     /// All that is left.
     pub(crate) fn remainder(self) -> &'a [u8] {
         self.rest

@@ -78,6 +78,7 @@ impl Switchboard {
     }
 
     /// Locks the desk. A panic of a user's `ToSql` leaves it as it was, so poison says nothing.
+    #[inline]
     pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,13 +135,12 @@ impl Wake for Switchboard {
 impl Desk {
     /// The oldest call that waits, else the watcher. A task that was called and has not come yet is not called again.
     fn next_driver(&mut self) -> Option<Waker> {
-        self.waiters
-            .iter_mut()
-            .find_map(|waiter| match waiter {
-                Waiter::Call(waker) => waker.take(),
-                _ => None,
-            })
-            .or_else(|| self.watcher.clone())
+        for waiter in &mut self.waiters {
+            if let Waiter::Call(waker @ Some(_)) = waiter {
+                return waker.take();
+            }
+        }
+        self.watcher.clone()
     }
 
     /// With more than one party concerned, a task that was woken and does not poll its call would hold up the others:
