@@ -14,7 +14,7 @@ use crate::transaction_status::TransactionStatus;
 pub enum Event {
     /// Login needs a key derived from the password: run it where it may take a while, then call
     /// [`Session::supply_key`](crate::Session::supply_key).
-    DeriveKey(KeyDerivation),
+    DeriveKey(Box<KeyDerivation>),
     /// The first ReadyForQuery: requests may be submitted.
     Opened,
     /// A request has its answer, which is final. Each ticket settles exactly once.

@@ -12,7 +12,8 @@
 //!               Columns      RowDescription       the next step
 //!                            NoData               the next step
 //!   Portal      Columns      (as above)
-//!   Begin       Begin        CommandComplete      the next step
+//!   BEGIN       Parse, Bind  (as above)
+//!               Begin        CommandComplete      the next step
 //!   Execute     Rows         DataRow              Rows
 //!                            CommandComplete      the next step
 //!                            EmptyQueryResponse   the next step
@@ -54,7 +55,6 @@ pub(crate) enum Step {
     Bind,
     Statement,
     Portal,
-    Begin,
     Execute,
     Script,
 }
@@ -66,32 +66,39 @@ pub(crate) const CLOSES: u8 = 8;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Steps {
     closes: u8,
-    begin: &'static [Step],
+    /// How many steps of BEGIN are left, counted from its end.
+    begin: u8,
     request: &'static [Step],
 }
 
 impl Steps {
     pub(crate) fn new(closes: u8, begins: bool, request: &'static [Step]) -> Self {
-        const BEGIN: &[Step] = &[Step::Parse, Step::Bind, Step::Begin];
-        Self { closes, begin: if begins { BEGIN } else { &[] }, request }
+        Self { closes, begin: if begins { 3 } else { 0 }, request }
     }
 
+    #[inline]
     fn next(&mut self) -> Owed {
         if self.closes > 0 {
             self.closes -= 1;
             return Owed::Close;
         }
-        let of = if self.begin.is_empty() { &mut self.request } else { &mut self.begin };
-        let Some((step, rest)) = of.split_first() else {
+        if self.begin > 0 {
+            self.begin -= 1;
+            return match self.begin {
+                2 => Owed::Parse,
+                1 => Owed::Bind,
+                _ => Owed::Begin,
+            };
+        }
+        let Some((step, rest)) = self.request.split_first() else {
             return Owed::Ready;
         };
-        *of = rest;
+        self.request = rest;
         match step {
             Step::Parse => Owed::Parse,
             Step::Bind => Owed::Bind,
             Step::Statement => Owed::Parameters,
             Step::Portal => Owed::Columns,
-            Step::Begin => Owed::Begin,
             Step::Execute => Owed::Rows,
             Step::Script => Owed::Script,
         }
@@ -246,9 +253,18 @@ impl Exchange {
         self.owed.after(b'D').is_some()
     }
 
-    /// Takes the rows at the beginning of `input` and gives back what follows them.
-    pub(crate) fn take_rows<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
-        if self.abandoned { skip_rows(input) } else { self.answer.rows().take_run(input) }
+    /// Takes the rows at the beginning of `input`, of which the first is `message`, and gives back what follows them.
+    pub(crate) fn take_rows<'a>(
+        &mut self,
+        input: &'a [u8],
+        message: Message<'a>,
+        rest: &'a [u8],
+    ) -> Result<&'a [u8]> {
+        if self.abandoned {
+            skip_rows(rest)
+        } else {
+            self.answer.rows().take_run(input, message, rest)
+        }
     }
 
     /// Takes one row together with its buffer.

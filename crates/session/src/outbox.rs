@@ -53,8 +53,8 @@ impl Outbox {
             std::mem::swap(&mut self.pending, into);
         } else {
             into.extend_from_slice(&self.pending);
+            self.pending.clear();
         }
-        self.pending.clear();
     }
 
     /// Hands out up to `limit` bytes of plaintext, to be encrypted; say with [`encrypted`](Self::encrypted) what became of it.

@@ -71,10 +71,15 @@ impl Query {
         parameters: Parameters<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
-        if let Stage::New = self.stage {
-            if let Some(statement) = session.statements().get(sql) {
-                self.stage = Stage::Described { statement };
+        if let Stage::New = self.stage
+            && let Some(statement) = session.statements().lend(sql)
+        {
+            let ticket = Self::run(session, &statement, parameters, begin);
+            session.statements().give_back(statement);
+            if ticket.is_ok() {
+                self.stage = Stage::Running;
             }
+            return ticket.map_err(|error| error.with_statement(sql));
         }
         let (ticket, stage) = match &self.stage {
             Stage::Described { statement } => {
@@ -132,6 +137,9 @@ impl Query {
         outcome: Result<Box<Answer>>,
         status: TransactionStatus,
     ) -> Turn {
+        if matches!(self.stage, Stage::Running) && outcome.is_ok() {
+            return Turn::Done(outcome);
+        }
         match (std::mem::take(&mut self.stage), outcome) {
             (Stage::Preparing { name }, Ok(mut answer)) => {
                 let statement = Arc::new(Statement::new(

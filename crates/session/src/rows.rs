@@ -13,9 +13,9 @@ use crate::wire::{HEADER, Message, Trust, split_message, violation};
 #[derive(Clone, Default)]
 pub(crate) struct Batch {
     /// `DataRow` messages as they came.
-    bytes: SmallVec<[u8; 48]>,
+    bytes: SmallVec<[u8; 32]>,
     /// For each value of each row the offset of its length word in `bytes`.
-    values: SmallVec<[u32; 6]>,
+    values: SmallVec<[u32; 4]>,
     rows: usize,
 }
 
@@ -111,8 +111,14 @@ impl Rows {
         }
     }
 
-    /// Takes the `DataRow` messages at the beginning of `input`, as many as are complete; gives back what follows them.
-    pub(crate) fn take_run<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
+    /// Takes the `DataRow` messages at the beginning of `input`, as many as are complete, and gives back what follows them.
+    /// The first is `message`, behind which is `rest`.
+    pub(crate) fn take_run<'a>(
+        &mut self,
+        input: &'a [u8],
+        mut message: Message<'a>,
+        mut rest: &'a [u8],
+    ) -> Result<&'a [u8]> {
         let columns = self.column_count()?;
         let last = self.more.last().unwrap_or(&self.first);
         if last.bytes.len() >= BATCH_BYTES {
@@ -120,22 +126,25 @@ impl Rows {
         }
         let batch = self.more.last_mut().unwrap_or(&mut self.first);
         let before = batch.rows;
-        let mut rest = input;
         let mut offset = batch.bytes.len();
-        while rest.first() == Some(&b'D') {
-            let Some((message, after)) = split_message(rest, Trust::Server)? else {
-                break;
-            };
+        loop {
             batch.index(message.body, offset + HEADER, columns)?;
             offset += HEADER + message.body.len();
-            rest = after;
+            if rest.first() != Some(&b'D') {
+                break;
+            }
+            match split_message(rest, Trust::Server)? {
+                Some(next) => (message, rest) = next,
+                None => break,
+            }
         }
         let run = input.get(..input.len() - rest.len()).unwrap_or(&[]);
         if batch.bytes.is_empty() {
             // No more than there is: most answers have one run.
-            batch.bytes.reserve_exact(run.len());
+            batch.bytes = SmallVec::from_slice(run);
+        } else {
+            batch.bytes.extend_from_slice(run);
         }
-        batch.bytes.extend_from_slice(run);
         self.len += batch.rows - before;
         Ok(rest)
     }
@@ -184,7 +193,7 @@ impl Batch {
         if u32::try_from(base + body.len()).is_err() {
             return Err(violation("the server sent more than fits into one batch"));
         }
-        if self.values.is_empty() {
+        if self.values.is_empty() && count > self.values.inline_size() {
             self.values.reserve_exact(count);
         }
         let mut at = 2;
@@ -300,15 +309,20 @@ mod tests {
         bytes
     }
 
+    fn take_run<'a>(rows: &mut Rows, input: &'a [u8]) -> Result<&'a [u8]> {
+        let (message, rest) = split_message(input, Trust::Server)?.unwrap();
+        rows.take_run(input, message, rest)
+    }
+
     #[test]
     fn takes_runs_and_buffers() {
         let mut rows = rows(2);
         let mut input = data_row(&[Some(b"a"), None]);
         input.extend(data_row(&[Some(b""), Some(b"bc")]));
         input.extend(b"C\0");
-        assert_eq!(rows.take_run(&input).unwrap(), b"C\0");
+        assert_eq!(take_run(&mut rows, &input).unwrap(), b"C\0");
         rows.take_buffer(data_row(&[None, Some(b"own")])).unwrap();
-        assert_eq!(rows.take_run(&data_row(&[None, None])).unwrap(), b"");
+        assert_eq!(take_run(&mut rows, &data_row(&[None, None])).unwrap(), b"");
         assert_eq!(rows.len(), 4);
         let seen: Vec<(Option<&[u8]>, Option<&[u8]>)> =
             rows.iter().map(|row| (row.get(0).unwrap(), row.get("c1").unwrap())).collect();
@@ -341,7 +355,7 @@ mod tests {
             b"\xff\xff",
         ];
         for body in bodies {
-            let error = rows(1).take_run(&message(body)).unwrap_err();
+            let error = take_run(&mut rows(1), &message(body)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol, "{body:?}");
             assert!(rows(1).take_buffer(message(body)).is_err());
         }
@@ -352,7 +366,7 @@ mod tests {
         let mut rows = rows(0);
         let mut input = message(b"\0\0");
         input.extend(message(b"\0\0"));
-        rows.take_run(&input).unwrap();
+        take_run(&mut rows, &input).unwrap();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows.iter().count(), 2);
     }

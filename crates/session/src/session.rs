@@ -410,7 +410,9 @@ impl Session {
                 draft.authentication(&body)?;
                 draft.keep();
             }
-            Reply::Derive(derivation) => self.events.push_back(Event::DeriveKey(derivation)),
+            Reply::Derive(derivation) => {
+                self.events.push_back(Event::DeriveKey(Box::new(derivation)))
+            }
             Reply::CancelKey(key) => self.cancel_key = key,
         }
         Ok(())
@@ -436,7 +438,7 @@ impl Session {
         if !matches!(self.phase, Phase::Starting(_)) {
             while let Some((message, rest)) = split_message(input, Trust::Server)? {
                 input = match message.tag {
-                    b'D' => self.rows(input)?,
+                    b'D' => self.row_taker()?.take_rows(input, message, rest)?,
                     b'N' | b'S' | b'A' | b'E' => {
                         self.dispatch(message)?;
                         rest
@@ -456,24 +458,21 @@ impl Session {
 
     /// Takes one message in a buffer of its own.
     fn take_whole(&mut self, bytes: Vec<u8>) -> Result<()> {
-        if bytes.first() != Some(&b'D') {
-            return match split_message(&bytes, self.trust())? {
-                Some((message, _)) => self.dispatch(message),
-                None => Ok(()),
-            };
+        let Some((message, rest)) = split_message(&bytes, self.trust())? else {
+            return Ok(());
+        };
+        if message.tag != b'D' || matches!(self.phase, Phase::Starting(_)) {
+            return self.dispatch(message);
         }
-        if bytes.len() < OWN_BUFFER_BYTES {
-            return self.rows(&bytes).map(drop);
+        let exchange = self.row_taker()?;
+        if bytes.len() >= OWN_BUFFER_BYTES {
+            exchange.take_row_buffer(bytes)
+        } else {
+            exchange.take_rows(&bytes, message, rest).map(drop)
         }
-        self.row_taker()?.take_row_buffer(bytes)
     }
 
-    /// Takes the rows at the beginning of `input`, of which one at least is complete; gives back what follows them.
     #[inline]
-    fn rows<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
-        self.row_taker()?.take_rows(input)
-    }
-
     fn row_taker(&mut self) -> Result<&mut Exchange> {
         self.pipeline
             .front()

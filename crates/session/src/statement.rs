@@ -90,12 +90,25 @@ impl StatementCache {
         }
     }
 
-    pub(crate) fn get(&mut self, sql: &str) -> Option<Arc<Statement>> {
-        if let Some(last) = self.last.as_ref().filter(|last| *last.sql == *sql) {
-            return Some(Arc::clone(last));
+    /// Lends out what is known of a statement; give it back by [`give_back`](Self::give_back), so that it is found at once
+    /// when it comes again.
+    #[inline]
+    pub(crate) fn lend(&mut self, sql: &str) -> Option<Arc<Statement>> {
+        match self.last.take() {
+            Some(last) if *last.sql == *sql => Some(last),
+            _ => self.known.get(sql).cloned(),
         }
-        self.last = self.known.get(sql).cloned();
-        self.last.clone()
+    }
+
+    /// Takes back what was lent out.
+    #[inline]
+    pub(crate) fn give_back(&mut self, statement: Arc<Statement>) {
+        self.last = Some(statement);
+    }
+
+    #[cfg(test)]
+    fn get(&mut self, sql: &str) -> Option<Arc<Statement>> {
+        self.lend(sql)
     }
 
     /// A name for a statement that is worth keeping on the server, else the empty one.

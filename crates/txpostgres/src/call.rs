@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::MutexGuard;
 use txpostgres_session::{
     Answer, Error, ErrorKind, Query, Request, Result, Rows, Ticket, TransactionStatus, Turn as Step,
 };

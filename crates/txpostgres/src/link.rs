@@ -7,10 +7,11 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use txpostgres_session::{Error, ErrorKind, Session, Ticket};
 
@@ -64,7 +65,7 @@ impl Link {
         loop {
             // Said before the lock is tried: if it is taken, its holder looks again after letting go.
             self.board.want_again(true);
-            let Some(mut socket) = self.try_socket() else {
+            let Some(mut socket) = self.socket.try_lock() else {
                 return;
             };
             self.board.want_again(false);
@@ -83,7 +84,7 @@ impl Link {
     /// Sends at once what was just submitted at this desk. Says whether it may have been answered already.
     pub(crate) fn send(&self, mut desk: MutexGuard<'_, Desk>, own: Option<Ticket>) -> bool {
         // Elsewhere the socket is locked before the desk; the other way round it must not be waited for.
-        let Some(mut socket) = self.try_socket() else {
+        let Some(mut socket) = self.socket.try_lock() else {
             drop(desk);
             self.drive(own, true);
             return true;
@@ -113,24 +114,16 @@ impl Link {
         drop(socket);
         call_all(&mut calls);
         // The emptied list is used again, so that waking costs no allocation.
-        if let Some(mut socket) = self.try_socket()
+        if let Some(mut socket) = self.socket.try_lock()
             && socket.calls.capacity() == 0
         {
             socket.calls = calls;
         }
     }
 
-    fn try_socket(&self) -> Option<MutexGuard<'_, Socket>> {
-        match self.socket.try_lock() {
-            Ok(socket) => Some(socket),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
     /// Sends the last words and lets go of the socket, now. Calls that are outstanding end with an error.
     pub(crate) fn shut(&self) {
-        let mut guard = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.socket.lock();
         let socket = &mut *guard;
         {
             let mut desk = self.board.desk();
@@ -146,7 +139,7 @@ impl Link {
 
     /// Waits until the socket has taken the last words, says the end of the stream, and waits for the server's.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut socket = self.socket.lock();
         socket.poll_shutdown(cx)
     }
 }

@@ -134,7 +134,7 @@ async fn log_in(session: &mut Session, stream: &mut dyn ByteStream) -> Result<()
         while let Some(event) = session.next_event() {
             match event {
                 Event::Opened => return Ok(()),
-                Event::DeriveKey(derivation) => session.supply_key(derive(derivation).await?),
+                Event::DeriveKey(derivation) => session.supply_key(derive(*derivation).await?),
                 Event::Closed(error) => {
                     return Err(error.unwrap_or_else(|| {
                         Error::new(ErrorKind::Connect, "the connection was closed during the login")

@@ -5,10 +5,11 @@
 //! next is nothing that has to be done, and nothing that can be forgotten when a future is dropped.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use parking_lot::{Mutex, MutexGuard};
 use txpostgres_session::{
     Answer, Error, ErrorKind, Event, Result, Session, Ticket, TransactionStatus,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Desk {
     pub(crate) patrol: bool,
     /// A task has promised to send what has gathered.
     pub(crate) flush_promised: bool,
+    /// The answer that the driving task has just read for itself.
+    own: Option<(Ticket, Settled)>,
     /// Why the session ended.
     closed: Option<Option<Error>>,
 }
@@ -70,6 +73,7 @@ impl Switchboard {
                 watcher: None,
                 patrol: false,
                 flush_promised: false,
+                own: None,
                 closed: None,
             }),
             armed: AtomicBool::new(false),
@@ -77,10 +81,10 @@ impl Switchboard {
         })
     }
 
-    /// Locks the desk. A panic of a user's `ToSql` leaves it as it was, so poison says nothing.
+    /// Locks the desk. A panic of a user's `ToSql` leaves it as it was.
     #[inline]
     pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        self.desk.lock()
     }
 
     /// Whether the socket has to be looked at: it rang, and nobody has read until there was nothing left.
@@ -182,17 +186,16 @@ impl Desk {
 
     /// The answer of this ticket, if it has come; else the waker is kept.
     pub(crate) fn poll(&mut self, ticket: Ticket, cx: &Context<'_>) -> Poll<Settled> {
+        if let Some((_, settled)) = self.own.take_if(|(own, _)| *own == ticket) {
+            return Poll::Ready(settled);
+        }
         let Some(waiter) = self.waiter(ticket) else {
             // Fetched already: a future that is polled after its end.
             return Poll::Pending;
         };
         match std::mem::replace(waiter, Waiter::Nobody) {
             Waiter::Answered(settled) => {
-                if ticket.number() == self.first {
-                    self.waiters.pop_front();
-                    self.first += 1;
-                    self.forget_answered();
-                }
+                self.forget_answered();
                 Poll::Ready(settled)
             }
             Waiter::Call(waker) => {
@@ -248,6 +251,12 @@ impl Desk {
     }
 
     fn settle(&mut self, ticket: Ticket, settled: Settled, own: Option<Ticket>, calls: &mut Calls) {
+        if own == Some(ticket) && ticket.number() == self.first && self.own.is_none() {
+            self.own = Some((ticket, settled));
+            self.waiters.pop_front();
+            self.first += 1;
+            return;
+        }
         let Some(waiter) = self.waiter(ticket) else {
             return;
         };
