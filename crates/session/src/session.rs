@@ -230,11 +230,15 @@ impl Session {
     /// Appends to `into` what is to be sent, in this order and once.
     #[inline]
     pub fn take_output(&mut self, into: &mut BytesMut) {
-        if matches!(self.phase, Phase::Closed) {
-            return;
-        }
-        let Some(tls) = &mut self.tls else {
+        if self.tls.is_some() {
+            self.take_encrypted(into);
+        } else if !matches!(self.phase, Phase::Closed) {
             self.outbox.take_plain(into);
+        }
+    }
+
+    fn take_encrypted(&mut self, into: &mut BytesMut) {
+        let Some(tls) = self.tls.as_mut().filter(|_| !matches!(self.phase, Phase::Closed)) else {
             return;
         };
         // Handshake bytes first: they carry no request.
@@ -293,9 +297,10 @@ impl Session {
             }
             bytes = rest;
         }
-        if self.tls.is_none() {
-            return self.take_plaintext(bytes);
-        }
+        if self.tls.is_some() { self.take_ciphertext(bytes) } else { self.take_plaintext(bytes) }
+    }
+
+    fn take_ciphertext(&mut self, bytes: &[u8]) -> Result<()> {
         let mut plaintext = std::mem::take(&mut self.plaintext);
         let decrypted = match &mut self.tls {
             Some(tls) => tls.receive(bytes, &mut plaintext),

@@ -270,7 +270,9 @@ impl<P> Call<'_, P> {
 
 impl<P> Drop for Call<'_, P> {
     fn drop(&mut self) {
-        self.leave();
+        if !matches!(self.place, Place::Ended) {
+            self.leave();
+        }
     }
 }
 

@@ -4,16 +4,54 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use txpostgres_session::config::{Config, Endpoint, Host};
 
 /// Bytes in both directions: what a session needs of a connection.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+///
+/// `impl ByteStream for MyStream {}` is enough. The methods spare the way through the executor where a stream knows better.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Writes at once, if that can be done without waiting; else `WouldBlock`, and `poll_write` is asked.
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = bytes;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+    /// Whether a read may find something. If not, the task is woken when it may; if so, `poll_read` is asked.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+}
+
+impl ByteStream for tokio::io::DuplexStream {}
+
+impl ByteStream for TcpStream {
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        TcpStream::try_write(self, bytes)
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read_ready(cx).map(drop)
+    }
+}
+
+#[cfg(unix)]
+impl ByteStream for UnixStream {
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        UnixStream::try_write(self, bytes)
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read_ready(cx).map(drop)
+    }
+}
 
 /// The stream, when it is there.
 pub type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Send + 'a>>;
@@ -103,7 +141,7 @@ async fn unix(endpoint: &Endpoint) -> io::Result<Box<dyn ByteStream>> {
     } else {
         path.into_os_string()
     };
-    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
+    Ok(Box::new(UnixStream::connect(path).await?))
 }
 
 #[cfg(not(unix))]
