@@ -174,8 +174,10 @@ impl Socket {
     fn work(&mut self, board: &Switchboard, own: Option<Ticket>) -> bool {
         let mut tried = false;
         loop {
+            // Before the write as well: a ringing for room, right after the socket was full, must not be taken for old news.
+            let has_rung = board.arm();
             self.write(board, own);
-            if !board.has_rung() {
+            if !(has_rung || board.has_rung()) {
                 return tried || self.stream.is_none();
             }
             tried = true;
@@ -226,7 +228,6 @@ impl Socket {
         let Some(stream) = &mut self.stream else {
             return false;
         };
-        board.arm();
         let mut cx = Context::from_waker(&self.bell);
         let mut buffer = ReadBuf::new(&mut self.received);
         match Pin::new(stream).poll_read(&mut cx, &mut buffer) {

@@ -22,7 +22,7 @@ pub(crate) type Settled = (Result<Box<Answer>>, TransactionStatus);
 /// What tasks share of one connection's session. Its lock is never held across a system call.
 pub(crate) struct Switchboard {
     desk: Mutex<Desk>,
-    /// The socket will ring when there is something to read. Cleared by the ringing.
+    /// The socket will ring when there is something to read, or room for what waits. Cleared by the ringing.
     armed: AtomicBool,
     /// Somebody wanted to drive while another one did.
     again: AtomicBool,
@@ -92,9 +92,9 @@ impl Switchboard {
         !self.armed.load(Ordering::Acquire)
     }
 
-    /// Call before a read that may find nothing; a ringing during the read is then not lost.
-    pub(crate) fn arm(&self) {
-        self.armed.store(true, Ordering::SeqCst);
+    /// Call before a write or read that may have to wait; a ringing during it is then not lost. Says whether it had rung.
+    pub(crate) fn arm(&self) -> bool {
+        !self.armed.swap(true, Ordering::SeqCst)
     }
 
     /// There is more to read.
