@@ -61,23 +61,19 @@ impl Link {
     }
 
     /// Sends (if `flush`) and reads as far as that goes without waiting. `own` is the ticket the caller waits for.
-    pub(crate) fn drive(&self, own: Option<Ticket>, mut flush: bool) {
-        loop {
-            // Said before the lock is tried: if it is taken, its holder looks again after letting go.
-            self.board.want_again(true);
-            let Some(mut socket) = self.socket.try_lock() else {
-                return;
-            };
-            self.board.want_again(false);
-            if flush {
+    pub(crate) fn drive(&self, own: Option<Ticket>, flush: bool) {
+        // Said before the lock is tried: if it is taken, its holder looks again after letting go.
+        self.board.want(flush);
+        while let Some(mut socket) = self.socket.try_lock() {
+            if self.board.take_wishes() {
                 socket.gather(&self.board);
             }
             socket.work(&self.board, own);
             self.release(socket);
-            if !self.board.is_wanted_again() {
+            // Last of all, for somebody may have found the lock taken by any of the above.
+            if !self.board.has_wishes() {
                 return;
             }
-            flush = true;
         }
     }
 
@@ -89,7 +85,7 @@ impl Link {
             self.drive(own, true);
             return true;
         };
-        self.board.want_again(false);
+        self.board.take_wishes();
         let socket_is_idle = socket.outgoing.is_empty();
         socket.behind |= !socket_is_idle;
         if socket_is_idle {
@@ -98,8 +94,8 @@ impl Link {
         drop(desk);
         let read = socket.work(&self.board, own);
         self.release(socket);
-        if self.board.is_wanted_again() {
-            self.drive(own, true);
+        if self.board.has_wishes() {
+            self.drive(own, false);
             return true;
         }
         read

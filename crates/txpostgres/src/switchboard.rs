@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -24,9 +24,12 @@ pub(crate) struct Switchboard {
     desk: Mutex<Desk>,
     /// The socket will ring when there is something to read, or room for what waits. Cleared by the ringing.
     armed: AtomicBool,
-    /// Somebody wanted to drive while another one did.
-    again: AtomicBool,
+    /// What those want who found the socket's lock taken: [`DRIVE`], [`FLUSH`].
+    wishes: AtomicU8,
 }
+
+const DRIVE: u8 = 1;
+const FLUSH: u8 = 2;
 
 /// What is behind the lock.
 pub(crate) struct Desk {
@@ -77,7 +80,7 @@ impl Switchboard {
                 closed: None,
             }),
             armed: AtomicBool::new(false),
-            again: AtomicBool::new(false),
+            wishes: AtomicU8::new(0),
         })
     }
 
@@ -102,12 +105,18 @@ impl Switchboard {
         self.armed.store(false, Ordering::SeqCst);
     }
 
-    pub(crate) fn want_again(&self, wanted: bool) {
-        self.again.store(wanted, Ordering::SeqCst);
+    /// Somebody is about to try the socket's lock, and wants it driven by whoever has it.
+    pub(crate) fn want(&self, flush: bool) {
+        self.wishes.fetch_or(if flush { DRIVE | FLUSH } else { DRIVE }, Ordering::SeqCst);
     }
 
-    pub(crate) fn is_wanted_again(&self) -> bool {
-        self.again.load(Ordering::SeqCst)
+    /// Who has the lock takes everybody's wishes upon itself. Says whether one is that what has gathered be sent.
+    pub(crate) fn take_wishes(&self) -> bool {
+        self.wishes.swap(0, Ordering::SeqCst) & FLUSH != 0
+    }
+
+    pub(crate) fn has_wishes(&self) -> bool {
+        self.wishes.load(Ordering::SeqCst) != 0
     }
 
     /// Calls whoever should drive now.
