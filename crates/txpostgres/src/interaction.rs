@@ -143,18 +143,11 @@ impl Transaction {
     }
 
     /// Begins now, for what cannot take BEGIN along.
-    pub(crate) async fn begin_now(&self) -> Result<()> {
-        let begin = match self.admit(&mut self.link.board.desk())? {
-            Some(begin) => begin,
-            None => return Ok(()),
+    pub(crate) async fn begin_now(self: &Arc<Self>) -> Result<()> {
+        let Some(begin) = self.admit(&mut self.link.board.desk())?.map(str::to_owned) else {
+            return Ok(());
         };
-        let answer =
-            Call::script(Ok(Caller::End(Arc::clone(&self.link))), begin).answer(|_| ()).await;
-        let mut desk = self.link.board.desk();
-        self.has_begun(&mut desk);
-        let status = desk.session.transaction_status();
-        self.has_settled(&mut desk, status);
-        answer
+        Call::script(Ok(Caller::Transaction(Arc::clone(self))), &begin).answer(|_| ()).await
     }
 }
 
