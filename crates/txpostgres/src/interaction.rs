@@ -80,6 +80,8 @@ pub(crate) struct Transaction {
     turn: Turn,
     begin: String,
     savepoint: Option<String>,
+    /// The transaction that a savepoint is in.
+    outer: Option<Arc<Transaction>>,
     savepoints: Arc<AtomicU64>,
     ended: AtomicBool,
 }
@@ -118,8 +120,10 @@ impl Transaction {
         }
     }
 
+    /// A savepoint ends with the transaction that it is in: what is sent after COMMIT would be committed by itself.
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+            || self.outer.as_ref().is_some_and(|outer| outer.has_ended())
     }
 
     fn end(&self) {
@@ -264,6 +268,7 @@ where
         turn,
         begin: options.begin(),
         savepoint: None,
+        outer: None,
         savepoints: Arc::default(),
         ended: AtomicBool::new(false),
     });
@@ -299,11 +304,12 @@ where
         turn: outer.turn,
         begin: outer.begin.clone(),
         savepoint: Some(name.clone()),
+        outer: Some(Arc::clone(outer)),
         savepoints: Arc::clone(&outer.savepoints),
         ended: AtomicBool::new(false),
     });
     let sql = format!("SAVEPOINT {name}");
-    let guard = Guard::new(&transaction);
+    let mut guard = Guard::new(&transaction);
     let savepoint = Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ());
     if let Err(error) = savepoint.answer(|_| ()).await {
         guard.disarm();
@@ -313,8 +319,13 @@ where
         Ok(value) => {
             transaction.end();
             let sql = format!("RELEASE SAVEPOINT {name}");
-            Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ()).answer(|_| ()).await?;
-            guard.disarm();
+            let release = Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ());
+            // Sent with the next poll. A rollback to what has been released would fail the whole transaction.
+            guard.done = true;
+            if let Err(error) = release.answer(|_| ()).await {
+                guard.done = false;
+                return Err(error.into());
+            }
             Ok(value)
         }
         Err(error) => {
@@ -366,7 +377,11 @@ async fn commit(transaction: &Arc<Transaction>) -> Result<()> {
 }
 
 /// Undoes what was done, and gives the error that asked for it, or tells that it could not be undone.
-async fn roll_back<T, E>(transaction: &Arc<Transaction>, guard: Guard, original: E) -> Result<T, E>
+async fn roll_back<T, E>(
+    transaction: &Arc<Transaction>,
+    mut guard: Guard,
+    original: E,
+) -> Result<T, E>
 where
     E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
 {
@@ -384,6 +399,8 @@ where
         return Err(original);
     }
     let sql = transaction.roll_back_sql();
+    // A second ROLLBACK does no harm; a second one to the same savepoint would fail the whole transaction.
+    guard.done = transaction.savepoint.is_some();
     let outcome = Call::script(Ok(Caller::End(Arc::clone(link))), &sql).answer(|_| ()).await;
     guard.disarm();
     match outcome {
