@@ -44,6 +44,17 @@ struct Socket {
     calls: Calls,
 }
 
+/// What a read found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// As much as there was room for: there may be more.
+    All,
+    /// Less: there is probably no more.
+    Some,
+    /// Nothing, or the end.
+    Nothing,
+}
+
 impl Link {
     pub(crate) fn new(session: Session, stream: Box<dyn ByteStream>) -> Arc<Self> {
         let board = Switchboard::new(session);
@@ -165,22 +176,33 @@ impl Socket {
         }
     }
 
-    /// Writes until nothing is left or there is no room, reads until there is nothing.
-    /// Says whether answers may have been handed out.
+    /// Writes until nothing is left or there is no room, reads until there is nothing. Says whether answers may have been
+    /// handed out.
     fn work(&mut self, board: &Switchboard, own: Option<Ticket>) -> bool {
+        let mut last = Read::Nothing;
         let mut tried = false;
         loop {
             // Before the write as well: a ringing for room, right after the socket was full, must not be taken for old news.
             let has_rung = board.arm();
             self.write(board, own);
-            if !(has_rung || board.has_rung()) {
-                return tried || self.stream.is_none();
+            if !(has_rung || tried || board.has_rung()) {
+                return self.stream.is_none();
+            }
+            if last == Read::Some && !self.is_readable() {
+                return true;
             }
             tried = true;
-            if !self.read(board, own) {
-                return tried;
+            last = self.read(board, own);
+            if last == Read::Nothing {
+                return true;
             }
         }
+    }
+
+    /// Whether a read may find something; if not, the bell will ring.
+    fn is_readable(&mut self) -> bool {
+        let mut cx = Context::from_waker(&self.bell);
+        self.stream.as_mut().is_some_and(|stream| stream.poll_readable(&mut cx).is_ready())
     }
 
     fn write(&mut self, board: &Switchboard, own: Option<Ticket>) {
@@ -190,7 +212,13 @@ impl Socket {
             };
             let mut cx = Context::from_waker(&self.bell);
             let left = self.outgoing.get(self.gone..).unwrap_or_default();
-            let error = match Pin::new(stream).poll_write(&mut cx, left) {
+            let written = match stream.try_write(left) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Pin::new(&mut *stream).poll_write(&mut cx, left)
+                }
+                written => Poll::Ready(written),
+            };
+            let error = match written {
                 // The socket is full: it will ring when there is room. Reading goes on meanwhile.
                 Poll::Pending => return,
                 Poll::Ready(Ok(count)) if count > 0 => {
@@ -204,7 +232,7 @@ impl Socket {
                 Poll::Ready(Err(error)) => error,
             };
             // What the server said before it hung up is the better reason.
-            while self.read(board, own) {}
+            while self.read(board, own) != Read::Nothing {}
             self.lose(board, own, &error);
         }
     }
@@ -219,37 +247,39 @@ impl Socket {
         }
     }
 
-    /// Reads once and hands out what came. Says whether there may be more.
-    fn read(&mut self, board: &Switchboard, own: Option<Ticket>) -> bool {
+    /// Reads once and hands out what came.
+    fn read(&mut self, board: &Switchboard, own: Option<Ticket>) -> Read {
         let Some(stream) = &mut self.stream else {
-            return false;
+            return Read::Nothing;
         };
         let mut cx = Context::from_waker(&self.bell);
         let mut buffer = ReadBuf::new(&mut self.received);
-        match Pin::new(stream).poll_read(&mut cx, &mut buffer) {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(())) => {
-                board.disarm();
-                let bytes = buffer.filled();
-                let mut desk = board.desk();
-                desk.session.sent(std::mem::take(&mut self.sent));
-                if bytes.is_empty() {
-                    desk.session.receive_end();
-                } else {
-                    desk.session.receive(bytes);
-                }
-                desk.distribute(own, &mut self.calls);
-                if desk.has_ended() {
-                    self.stream = None;
-                } else if !self.outgoing.is_empty() {
-                    self.behind = true;
-                } else if !desk.flush_promised {
-                    desk.session.take_output(&mut self.outgoing);
-                }
+        let count = match Pin::new(stream).poll_read(&mut cx, &mut buffer) {
+            Poll::Pending => return Read::Nothing,
+            Poll::Ready(Err(error)) => {
+                self.lose(board, own, &error);
+                return Read::Nothing;
             }
-            Poll::Ready(Err(error)) => self.lose(board, own, &error),
+            Poll::Ready(Ok(())) => buffer.filled().len(),
+        };
+        let mut desk = board.desk();
+        desk.session.sent(std::mem::take(&mut self.sent));
+        if count == 0 {
+            desk.session.receive_end();
+        } else {
+            desk.session.receive(buffer.filled());
         }
-        self.stream.is_some()
+        desk.distribute(own, &mut self.calls);
+        if desk.has_ended() {
+            self.stream = None;
+            return Read::Nothing;
+        }
+        if !self.outgoing.is_empty() {
+            self.behind = true;
+        } else if !desk.flush_promised {
+            desk.session.take_output(&mut self.outgoing);
+        }
+        if count == READ_BYTES { Read::All } else { Read::Some }
     }
 
     fn lose(&mut self, board: &Switchboard, own: Option<Ticket>, error: &io::Error) {
