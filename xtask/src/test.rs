@@ -30,10 +30,15 @@ pub(crate) fn test(arguments: &[&str]) -> Result<(), String> {
         let documented = ["test", "--doc", "--workspace", "--all-features"];
         part("documentation", succeed(cargo(documented).env(SERVER_VARIABLE, &variable)));
     }
-    let runner: &[&str] =
-        if has_nextest() { &["nextest", "run"] } else { &["test", "--all-targets"] };
-    let everything = runner.iter().chain(&["--workspace", "--all-features"]).chain(arguments);
-    part("tests", succeed(cargo(everything.copied()).env(SERVER_VARIABLE, &variable)));
+    let runner: &[&str] = if has_nextest() {
+        &["nextest", "run"]
+    } else {
+        &["test", "--lib", "--bins", "--tests", "--examples"]
+    };
+    let patience: &[&str] = if arguments.is_empty() { &["--no-fail-fast"] } else { &[] };
+    let everything = ["--workspace", "--all-features"];
+    let words = runner.iter().chain(&everything).chain(patience).chain(arguments).copied();
+    part("tests", succeed(cargo(words).env(SERVER_VARIABLE, &variable)));
     let took = seconds(began.elapsed());
     if failures.is_empty() {
         println!("test: {} passed in {took}", parts.join(", "));
