@@ -207,7 +207,7 @@ impl Player {
             match self.stream.read(&mut buffer, POLL) {
                 Ok(0) => return Ok(()),
                 Ok(count) => {
-                    self.received.extend_from_slice(buffer.get(..count).unwrap_or_default())
+                    self.received.extend_from_slice(buffer.get(..count).unwrap_or_default());
                 }
                 Err(error) if is_timeout(&error) => {}
                 Err(_) => return Ok(()),
