@@ -24,7 +24,9 @@ pub(crate) fn demo(dsn: Option<&str>) -> Result<(), String> {
         println!("A throw-away PostgreSQL {} is up after {took}.\n", cluster.major());
     }
     let dsn = dsn.or(own.as_deref()).unwrap_or_default();
-    succeed(&mut cargo(["run", "--quiet"].into_iter().chain(TOUR).chain(["--", dsn])))?;
+    // Not as an argument: arguments are shown to everybody by `ps`, and by us when the tour fails.
+    let mut tour = cargo(["run", "--quiet"].into_iter().chain(TOUR));
+    succeed(tour.env("TXPOSTGRES_DSN", dsn))?;
     if cluster.is_some() {
         drop(cluster);
         println!("\nThe server is gone again, with everything in it.");
