@@ -1,0 +1,371 @@
+//! A tour of txpostgres: connect, ask, ask much at once, move money and take it back, fail with grace.
+//!
+//! `cargo xtask demo` runs it on a server of its own. On yours:
+//!
+//! ```text
+//! cargo run -p txpostgres --example tour -- 'host=localhost dbname=test'
+//! ```
+//!
+//! It works in a temporary table, which only its own session sees and which ends with it.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use txpostgres::config::Endpoint;
+use txpostgres::{ByteStream, Config, Connection, Dial, Dialing, Error, Result, Sockets};
+
+/// How many tasks share the connection, and how many operations each has.
+const TASKS: i32 = 20;
+const OPERATIONS: i32 = 10;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let dsn = std::env::args().nth(1).or_else(|| variable("TXPOSTGRES_DSN"));
+    let Some(dsn) = dsn else {
+        eprintln!("Which server? Give a connection string, or set TXPOSTGRES_DSN to one:");
+        eprintln!("    cargo run -p txpostgres --example tour -- 'host=localhost dbname=test'");
+        eprintln!("Or have one made and thrown away: cargo xtask demo");
+        return ExitCode::FAILURE;
+    };
+    match tour(&dsn).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nThe tour ends here.\n{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a variable says; an empty one says nothing.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+async fn tour(dsn: &str) -> Result<()> {
+    let mut guide = Guide::new();
+    let traffic = Arc::new(Traffic::default());
+    let connection =
+        Connection::builder().connection_factory(Counting(Arc::clone(&traffic))).build();
+
+    guide.step("Connecting");
+    connect(&guide, &connection, dsn).await?;
+    guide.step("A table, and some rows");
+    rows(&guide, &connection).await?;
+    guide.step("Many tasks, one connection");
+    many_tasks(&guide, &connection, &traffic).await?;
+    guide.step("A transaction that commits");
+    commits(&guide, &connection).await?;
+    guide.step("A transaction that must not happen");
+    rolls_back(&guide, &connection).await?;
+    guide.step("A caller who loses patience");
+    impatient(&guide, &connection).await?;
+    guide.step("A mistake, shown where it is");
+    mistake(&guide, &connection).await?;
+    guide.step("Cleaning up");
+    connection.run_operation("drop table pg_temp.account", ()).await?;
+    connection.close().await;
+    guide.done("the table is dropped and the connection closed");
+    Ok(())
+}
+
+async fn connect(guide: &Guide, connection: &Connection, dsn: &str) -> Result<()> {
+    let config = Config::parse(dsn)?;
+    // The settings are shown without secrets.
+    let said: Vec<String> =
+        config.settings().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    guide.say(said.join(" "));
+    let began = Instant::now();
+    connection.connect(config).await?;
+    guide.timed("connected", began.elapsed());
+    let version = connection.parameter("server_version").unwrap_or_default();
+    guide.fact("server", format!("PostgreSQL {version}"));
+    guide.fact("process", connection.backend_pid().map_or("unknown".into(), |p| p.to_string()));
+    guide.fact("encrypted", if connection.is_encrypted() { "yes, by TLS" } else { "no" });
+    Ok(())
+}
+
+async fn rows(guide: &Guide, connection: &Connection) -> Result<()> {
+    // With its schema in front of the name, so that no table of yours is meant by accident.
+    connection
+        .run_script(
+            "create table pg_temp.account (
+                 id      int primary key,
+                 name    text not null,
+                 balance bigint not null check (balance >= 0)
+             )",
+        )
+        .await?;
+    let inserted = connection
+        .run_operation(
+            "insert into pg_temp.account values (1, $1, $2), (2, $3, $4)",
+            ("Ada", 1_000_i64, "Grace", 50_i64),
+        )
+        .await?;
+    guide.done(format!("table account, {inserted} rows inserted"));
+    balances(guide, connection).await
+}
+
+async fn balances(guide: &Guide, connection: &Connection) -> Result<()> {
+    let sql = "select name, balance from pg_temp.account order by id";
+    for row in &connection.run_query(sql, ()).await? {
+        let (name, balance): (&str, i64) = (row.get("name")?, row.get("balance")?);
+        guide.fact(name, format!("{balance:>6}"));
+    }
+    Ok(())
+}
+
+async fn many_tasks(guide: &Guide, connection: &Connection, traffic: &Traffic) -> Result<()> {
+    let total = TASKS * OPERATIONS;
+    let alone = Lap::begin(traffic);
+    for n in 0..total {
+        square(connection, n).await?;
+    }
+    let alone = alone.end(traffic);
+
+    let together = Lap::begin(traffic);
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let connection = connection.clone();
+            tokio::spawn(async move {
+                for n in 0..OPERATIONS {
+                    square(&connection, task * OPERATIONS + n).await?;
+                }
+                Result::Ok(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.map_err(|error| failed("a task panicked").with_source(error))??;
+    }
+    let together = together.end(traffic);
+
+    guide.timed(format!("{total} queries, one after another"), alone.time);
+    guide.timed(format!("{total} queries from {TASKS} tasks"), together.time);
+    guide.say("Every answer reached the task that had asked.");
+    guide.say(format!(
+        "The first took {} writes to the socket, each of which waited for its answer.",
+        alone.writes
+    ));
+    guide.say(format!(
+        "The second took {}: what tasks ask at the same time travels together.",
+        together.writes
+    ));
+    Ok(())
+}
+
+/// Asks for a square, and checks the answer.
+async fn square(connection: &Connection, n: i32) -> Result<()> {
+    let rows = connection.run_query("select $1::int4 * $1::int4", (n,)).await?;
+    let row = rows.first().ok_or_else(|| failed("no row came back"))?;
+    if row.get::<i32>(0)? == n * n {
+        Ok(())
+    } else {
+        Err(failed(format!("somebody else's answer came for {n}")))
+    }
+}
+
+const CREDIT: &str = "update pg_temp.account set balance = balance + $1 where name = $2";
+const DEBIT: &str = "update pg_temp.account set balance = balance - $1 where name = $2";
+
+async fn commits(guide: &Guide, connection: &Connection) -> Result<()> {
+    let amount = 250_i64;
+    connection
+        .run_interaction(async |cursor| {
+            cursor.run_operation(CREDIT, (amount, "Grace")).await?;
+            cursor.run_operation(DEBIT, (amount, "Ada")).await
+        })
+        .await?;
+    guide.done(format!("Ada sent {amount} to Grace"));
+    balances(guide, connection).await
+}
+
+async fn rolls_back(guide: &Guide, connection: &Connection) -> Result<()> {
+    let amount = 5_000_i64;
+    let outcome = connection
+        .run_interaction(async |cursor| {
+            cursor.run_operation(CREDIT, (amount, "Grace")).await?;
+            cursor.run_operation(DEBIT, (amount, "Ada")).await
+        })
+        .await;
+    match outcome {
+        Ok(_) => return Err(failed("Ada spent more than she has")),
+        Err(error) => {
+            guide.say(format!("Ada sends {amount} to Grace: Grace is credited, then Ada debited."));
+            guide.refused(error);
+        }
+    }
+    guide.done("both updates are undone; the balances are as before");
+    balances(guide, connection).await
+}
+
+async fn impatient(guide: &Guide, connection: &Connection) -> Result<()> {
+    let limit = Duration::from_millis(20);
+    let slow = connection.run_query("select pg_sleep(0.2)", ());
+    if timeout(limit, slow).await.is_ok() {
+        return Err(failed("a sleep of 200 ms took less than 20"));
+    }
+    guide.done("gave up on a slow query after 20 ms: its future was dropped");
+    let began = Instant::now();
+    square(connection, 12).await?;
+    guide.timed("the next query got its own answer", began.elapsed());
+    guide.say("The server finished the slow one first; its answer was thrown away.");
+    Ok(())
+}
+
+async fn mistake(guide: &Guide, connection: &Connection) -> Result<()> {
+    let sql = "select name,\n       balanse\n  from pg_temp.account";
+    match connection.run_query(sql, ()).await {
+        Ok(_) => Err(failed("there is a column of that name")),
+        Err(error) => {
+            guide.refused(format!("{error:#}"));
+            Ok(())
+        }
+    }
+}
+
+fn failed(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(txpostgres::ErrorKind::Request, message)
+}
+
+// --- What is written on the screen ---
+
+/// Writes numbered steps; in colours where somebody sees them.
+struct Guide {
+    steps: usize,
+    colours: bool,
+}
+
+impl Guide {
+    fn new() -> Self {
+        let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { steps: 0, colours }
+    }
+
+    fn paint(&self, colour: &str, text: impl Display) -> String {
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    fn step(&mut self, title: &str) {
+        if self.steps > 0 {
+            println!();
+        }
+        self.steps += 1;
+        println!("{:>2}  {}", self.steps, self.paint("1", title));
+    }
+
+    #[expect(clippy::unused_self, reason = "it is said by the guide, as all else is")]
+    fn say(&self, text: impl Display) {
+        println!("      {text}");
+    }
+
+    fn done(&self, text: impl Display) {
+        println!("    {} {text}", self.paint("32", "✓"));
+    }
+
+    fn timed(&self, text: impl Display, time: Duration) {
+        let time = format!("{:.1} ms", time.as_secs_f64() * 1_000.0);
+        println!("    {} {text:<40} {time:>10}", self.paint("32", "✓"));
+    }
+
+    fn fact(&self, name: &str, value: impl Display) {
+        println!("      {} {value}", self.paint("2", format!("{name:<10}")));
+    }
+
+    fn refused(&self, text: impl Display) {
+        let text = text.to_string();
+        for (number, line) in text.lines().enumerate() {
+            let mark = if number == 0 { "✗" } else { " " };
+            println!("    {} {line}", self.paint("31", mark));
+        }
+    }
+}
+
+// --- Counting what goes through the socket ---
+
+/// How often bytes were handed to the socket.
+#[derive(Default)]
+struct Traffic {
+    writes: AtomicU64,
+}
+
+/// What a stretch of the tour took.
+struct Lap {
+    time: Duration,
+    writes: u64,
+}
+
+struct Running {
+    began: Instant,
+    writes: u64,
+}
+
+impl Lap {
+    fn begin(traffic: &Traffic) -> Running {
+        Running { began: Instant::now(), writes: traffic.writes.load(Ordering::Relaxed) }
+    }
+}
+
+impl Running {
+    fn end(self, traffic: &Traffic) -> Lap {
+        let writes = traffic.writes.load(Ordering::Relaxed) - self.writes;
+        Lap { time: self.began.elapsed(), writes }
+    }
+}
+
+/// Makes sockets as usual, and counts what is written to them.
+struct Counting(Arc<Traffic>);
+
+impl Dial for Counting {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
+        Box::pin(async move {
+            let stream = Sockets.dial(endpoint, config).await?;
+            let counted = Counted { stream, traffic: Arc::clone(&self.0) };
+            Ok(Box::new(counted) as Box<dyn ByteStream>)
+        })
+    }
+}
+
+struct Counted {
+    stream: Box<dyn ByteStream>,
+    traffic: Arc<Traffic>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.traffic.writes.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
