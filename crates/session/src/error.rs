@@ -47,7 +47,7 @@ pub enum ErrorKind {
     Closed,
     /// The cursor's interaction has ended.
     InteractionEnded,
-    /// The connection is known to be dead and is being reconnected.
+    /// The connection broke before this call was made, and was not opened again since.
     ConnectionDead,
     /// A poll cycle is in progress.
     AlreadyPolling,

@@ -1,9 +1,76 @@
 //! Asynchronous PostgreSQL that survives, for Tokio.
+//!
+//! ```no_run
+//! use txpostgres::Connection;
+//!
+//! #[tokio::main]
+//! async fn main() -> txpostgres::Result<()> {
+//!     let connection = Connection::open("host=localhost dbname=test").await?;
+//!
+//!     connection.run_operation("create table people (id bigint, name text)", ()).await?;
+//!     connection.run_operation("insert into people values ($1, $2)", (1_i64, "Ada")).await?;
+//!
+//!     for row in &connection.run_query("select id, name from people", ()).await? {
+//!         let (id, name): (i64, &str) = (row.get("id")?, row.get("name")?);
+//!         println!("{id} {name}");
+//!     }
+//!
+//!     connection.close().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A [`Connection`] is a handle: clone it and use it from as many tasks as you like. [`run_query`](Connection::run_query)
+//! gives rows, [`run_operation`](Connection::run_operation) the number of rows affected, and
+//! [`run_interaction`](Connection::run_interaction) runs a closure in a transaction. The values of parameters and rows are
+//! those of `postgres-types`, which is here as [`types`].
+//!
+//! # The guide
+//!
+//! * [Connecting](guide::connecting): strings, URIs, variables, files, TLS, time limits.
+//! * [Statements and rows](guide::statements): parameters, types, NULL, scripts, the statement cache and poolers.
+//! * [Interactions](guide::interactions): commit, rollback, savepoints, options, and every way they can end.
+//! * [Errors](guide::errors): kinds, delivery, what may be tried again, and how they print.
+//!
+//! # Futures may be dropped
+//!
+//! Any future of this crate may be dropped at any await point: by `tokio::time::timeout`, by `select!`, or because a task
+//! was aborted. The connection stays usable, and the next call gets its own answer.
+//!
+//! | dropped | what becomes of it |
+//! |---|---|
+//! | [`connect`](Connection::connect), [`open`](Connection::open) | the connection is closed |
+//! | a call that was not sent yet | it is never sent |
+//! | a call that was sent | the server runs it to its end, and the answer is thrown away; it is *not* cancelled |
+//! | an interaction | it is rolled back before anything else uses the connection, unless COMMIT was sent already |
+//! | [`close`](Connection::close) | the connection is closed; nobody waits for the server to hang up |
+//!
+//! # What it needs of the runtime
+//!
+//! A Tokio runtime, of either kind, with I/O and time switched on (`enable_all`, as `#[tokio::main]` has it). A connection
+//! belongs to the runtime that it was opened on, and works as long as that runtime runs.
+//!
+//! Whoever awaits an answer drives the connection; no task lies between a call and the socket. Each open connection also
+//! has one small task, the watcher. It reads what the server says while nobody waits for an answer, and steps in when a
+//! task that should drive does something else. When nobody holds the connection any more, the task ends.
+//!
+//! # Features
+//!
+//! | feature | is | default |
+//! |---|---|---|
+//! | `tls` | TLS by rustls, with the ring provider. Without it, `sslmode=require` and stronger are refused | yes |
+//!
+//! # Not there yet
+//!
+//! Reconnection, a pool, NOTIFY, cancelling a statement in the server, server-side cursors, rows as a stream, COPY. Rows come
+//! when the statement has ended, all of them in memory. A notification that arrives is read and forgotten.
 
 mod call;
 mod connection;
 mod cursor;
 mod dial;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod interaction;
 mod link;
 mod opening;
@@ -12,15 +79,25 @@ mod switchboard;
 mod turnstile;
 mod watcher;
 
+/// Values: `ToSql` writes parameters, `FromSql` reads columns. This is the crate `postgres-types`.
+#[doc(no_inline)]
+pub use txpostgres_session::types;
+#[doc(inline)]
 pub use txpostgres_session::{
     Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, Result, ResultSet, Row,
-    Rows, ServerError, SqlState, TransactionStatus, config, types,
+    Rows, ServerError, SqlState, TransactionStatus, config,
 };
 
 pub use call::{RunOperation, RunQuery};
+#[doc(no_inline)]
 pub use config::{Config, IntoConfig};
 pub use connection::{Builder, Connection, Interaction};
 pub use cursor::Cursor;
 pub use dial::{ByteStream, Dial, Dialing, Sockets};
 pub use interaction::IsolationLevel;
 pub use params::Params;
+
+/// The README's program is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
