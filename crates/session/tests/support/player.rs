@@ -1,0 +1,313 @@
+//! The client's side of a dialog: does what its lines say, and writes down what the session says to that.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::{BufMut, BytesMut};
+use txpostgres_session::config::{
+    AuthenticationMethod, ChannelBinding, Password, ProtocolVersion, RequireAuth, SslMode,
+    SslNegotiation,
+};
+use txpostgres_session::tls::TlsOptions;
+use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
+use txpostgres_session::{
+    DerivedKey, Encryption, Event, KeyCache, Login, Opening, Query, Request, Session, Ticket,
+    TlsSettings, Turn,
+};
+
+use super::dialog::{Act, Ask, Dialog, Step};
+use super::spoken;
+use super::watch::Watch;
+
+/// Keys that were derived before: a dialog is played a thousand times, and each derivation takes milliseconds.
+static KEYS: Mutex<Option<HashMap<String, DerivedKey>>> = Mutex::new(None);
+
+/// A parameter that is sent as the bytes that the dialog gives.
+#[derive(Debug)]
+pub struct Value(pub Option<Vec<u8>>);
+
+impl ToSql for Value {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        Ok(match &self.0 {
+            Some(bytes) => {
+                out.put_slice(bytes);
+                IsNull::No
+            }
+            None => IsNull::Yes,
+        })
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+struct Pending {
+    ticket: Option<Ticket>,
+    query: Query,
+    sql: String,
+    values: Vec<Value>,
+}
+
+pub struct Player<'d> {
+    dialog: &'d Dialog,
+    pub session: Session,
+    pub watch: Watch,
+    /// What the session said.
+    pub events: Vec<String>,
+    /// What it sent.
+    pub stream: Vec<u8>,
+    tickets: Vec<Ticket>,
+    queries: Vec<Pending>,
+}
+
+pub fn opening(dialog: &Dialog) -> Opening {
+    let option = |name| dialog.option(name);
+    let user = option("user").unwrap_or("tester").to_owned();
+    let version = |text: &str| match text {
+        "3.0" => ProtocolVersion::V3_0,
+        _ => ProtocolVersion::V3_2,
+    };
+    let (oldest, newest) =
+        option("versions").and_then(|v| v.split_once("..")).unwrap_or(("3.0", "3.0"));
+    let encryption = match option("tls") {
+        None => Encryption::Plain,
+        Some(mode) => {
+            let sslmode = if mode == "prefer" { SslMode::Prefer } else { SslMode::Require };
+            let settings =
+                TlsSettings::build(&TlsOptions { sslmode, ..TlsOptions::default() }).unwrap();
+            Encryption::Tls {
+                settings,
+                server_name: "localhost".to_owned(),
+                negotiation: SslNegotiation::Postgres,
+                optional: mode == "prefer",
+            }
+        }
+    };
+    let require_auth = match option("require_auth") {
+        Some("scram-sha-256") => RequireAuth::only([AuthenticationMethod::ScramSha256]),
+        _ => RequireAuth::default(),
+    };
+    Opening {
+        parameters: vec![("user".to_owned(), user.clone())],
+        encryption,
+        login: Login {
+            user,
+            password: option("password").map(Password::from),
+            require_auth,
+            channel_binding: ChannelBinding::default(),
+            keys: KeyCache::default(),
+        },
+        nonce: *b"eighteen bytes....",
+        versions: version(oldest)..=version(newest),
+        statement_cache: option("cache").map_or(256, |number| number.parse().unwrap()),
+    }
+}
+
+impl<'d> Player<'d> {
+    pub fn new(dialog: &'d Dialog) -> Self {
+        Self {
+            dialog,
+            session: Session::new(opening(dialog)).unwrap(),
+            watch: Watch::default(),
+            events: Vec::new(),
+            stream: Vec::new(),
+            tickets: Vec::new(),
+            queries: Vec::new(),
+        }
+    }
+
+    pub fn act(&mut self, act: &Act) {
+        let outcome = match act {
+            Act::Submit { begin, what } => self.submit(begin.as_deref(), what),
+            Act::Again => self.again(),
+            Act::Abandon(number) => {
+                if let Some(&ticket) = self.tickets.get(*number) {
+                    self.abandon(ticket);
+                }
+                return;
+            }
+            Act::Close => {
+                self.watch.close();
+                self.session.close();
+                self.drain();
+                return;
+            }
+            Act::End => return self.receive_end(),
+        };
+        match outcome {
+            Ok(ticket) => {
+                self.watch.submitted(ticket);
+                self.tickets.push(ticket);
+            }
+            Err(error) => self.events.push(format!("refused: {}", spoken::error(&error))),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        begin: Option<&str>,
+        what: &Ask,
+    ) -> Result<Ticket, txpostgres_session::Error> {
+        let session = &mut self.session;
+        match what {
+            Ask::Script(sql) => session.submit_after(begin, Request::Script { sql }),
+            Ask::Prepare { name, sql } => {
+                session.submit_after(begin, Request::Prepare { name, sql })
+            }
+            Ask::Fresh { name, sql, types, values } => {
+                let values: Vec<_> = values.iter().cloned().map(Value).collect();
+                let parameters: Vec<_> = values.iter().map(as_parameter).collect();
+                let request = Request::PrepareAndRun { name, sql, types, parameters: &parameters };
+                session.submit_after(begin, request)
+            }
+            Ask::Query { sql, values } => {
+                let mut pending = Pending {
+                    ticket: None,
+                    query: Query::new(),
+                    sql: sql.clone(),
+                    values: values.iter().cloned().map(Value).collect(),
+                };
+                let ticket = pending.submit(session, begin)?;
+                self.queries.push(pending);
+                Ok(ticket)
+            }
+        }
+    }
+
+    fn again(&mut self) -> Result<Ticket, txpostgres_session::Error> {
+        match self.queries.iter_mut().find(|pending| pending.ticket.is_none()) {
+            Some(pending) => pending.submit(&mut self.session, None),
+            // Its answer did not come in this variation of the dialog.
+            None => self.session.submit(Request::Script { sql: "" }),
+        }
+    }
+
+    fn abandon(&mut self, ticket: Ticket) {
+        if let Some(at) = self.queries.iter().position(|query| query.ticket == Some(ticket)) {
+            let mut pending = self.queries.remove(at);
+            pending.query.abandon(&mut self.session);
+        }
+        self.session.abandon(ticket);
+    }
+
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.session.receive(bytes);
+        self.drain();
+    }
+
+    pub fn receive_end(&mut self) {
+        self.session.receive_end();
+        self.drain();
+    }
+
+    /// Takes what is to be sent; it has not left yet.
+    pub fn take(&mut self) -> usize {
+        let mut out = BytesMut::new();
+        self.session.take_output(&mut out);
+        self.stream.extend_from_slice(&out);
+        out.len()
+    }
+
+    pub fn drain(&mut self) {
+        while self.hear_one() {}
+    }
+
+    /// Takes one event, if there is any.
+    pub fn hear_one(&mut self) -> bool {
+        let Some(event) = self.session.next_event() else {
+            return false;
+        };
+        self.watch.event(&event);
+        let text = self.hear(event);
+        self.events.push(text);
+        true
+    }
+
+    /// Whether a query waits to be asked further.
+    pub fn waits(&self) -> bool {
+        self.queries.iter().any(|pending| pending.ticket.is_none())
+    }
+
+    fn hear(&mut self, event: Event) -> String {
+        match event {
+            Event::DeriveKey(derivation) => {
+                let name = self.dialog.name.clone();
+                let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+                let keys = keys.get_or_insert_default();
+                let key = keys.entry(name).or_insert_with(|| derivation.run()).clone();
+                self.session.supply_key(key);
+                "derive a key".to_owned()
+            }
+            Event::Settled { ticket, outcome, status } => {
+                let at = self.queries.iter().position(|query| query.ticket == Some(ticket));
+                let Some(at) = at else {
+                    return self.settled(Event::Settled { ticket, outcome, status });
+                };
+                let Pending { ticket: waiting, query, sql, .. } = &mut self.queries[at];
+                *waiting = None;
+                match query.settled(&mut self.session, sql, outcome, status) {
+                    Turn::Again => {
+                        format!("#{} {} again", ticket.number(), char::from(status.as_byte()))
+                    }
+                    Turn::Done(outcome) => {
+                        self.queries.remove(at);
+                        self.settled(Event::Settled { ticket, outcome, status })
+                    }
+                }
+            }
+            event => spoken::event(&event, &self.session),
+        }
+    }
+
+    /// Writes down an answer, and gives it back to be used again: nothing of it may be seen in another one.
+    fn settled(&mut self, event: Event) -> String {
+        let text = spoken::event(&event, &self.session);
+        if let Event::Settled { outcome: Ok(answer), .. } = event {
+            self.session.recycle(answer);
+        }
+        text
+    }
+
+    /// Plays the dialog as it was recorded, and checks what is sent at each turn.
+    pub fn play_straight(&mut self) {
+        let dialog = self.dialog;
+        for step in &dialog.steps {
+            match step {
+                Step::Act(act) => self.act(act),
+                Step::Server(pieces) => {
+                    let bytes: Vec<_> = pieces.iter().flat_map(|p| p.bytes.clone()).collect();
+                    self.receive(&bytes);
+                }
+                Step::Sends(_) => {
+                    let count = self.take();
+                    self.session.sent(count);
+                }
+            }
+        }
+    }
+}
+
+impl Pending {
+    fn submit(
+        &mut self,
+        session: &mut Session,
+        begin: Option<&str>,
+    ) -> Result<Ticket, txpostgres_session::Error> {
+        let parameters: Vec<_> = self.values.iter().map(as_parameter).collect();
+        let ticket = self.query.submit(session, &self.sql, &parameters, begin)?;
+        self.ticket = Some(ticket);
+        Ok(ticket)
+    }
+}
+
+fn as_parameter(value: &Value) -> &(dyn ToSql + Sync) {
+    value
+}

@@ -1,0 +1,144 @@
+//! What a session says, as text: its events, and the messages it sends.
+
+use txpostgres_session::{Answer, Error, Event, Format, Result, ResultSet, Row, Session};
+
+use super::words::quote;
+
+/// An event as one line. Nothing in it depends on how rows were batched.
+pub fn event(event: &Event, session: &Session) -> String {
+    match event {
+        Event::DeriveKey(_) => "derive a key".to_owned(),
+        Event::Opened => match session.cancel_key() {
+            Some(key) => format!("opened by process {}", key.process_id()),
+            None => "opened, without a cancel key".to_owned(),
+        },
+        Event::Settled { ticket, outcome, status } => {
+            let status = char::from(status.as_byte());
+            format!("#{} {status} {}", ticket.number(), self::outcome(outcome))
+        }
+        Event::Notification(notification) => format!(
+            "notification by {}: {} {}",
+            notification.process_id,
+            quote(notification.channel.as_bytes()),
+            quote(notification.payload.as_bytes())
+        ),
+        Event::Notice(notice) => format!("notice {notice}"),
+        Event::Parameter { name, value } => format!("parameter {name}={value}"),
+        Event::Closed(None) => "closed".to_owned(),
+        Event::Closed(Some(error)) => format!("closed by {}", self::error(error)),
+        other => format!("{other:?}"),
+    }
+}
+
+pub fn outcome(outcome: &Result<Box<Answer>>) -> String {
+    match outcome {
+        Ok(answer) => {
+            let all = answer.as_ref().clone().take_results();
+            // What was taken back must not be seen again.
+            let tag = answer.tag().as_str();
+            assert!(!all.is_empty() || tag.is_empty(), "{tag}, and no result");
+            let results: Vec<_> = all.iter().map(result).collect();
+            format!("ok {}", results.join("; ")).trim_end().to_owned()
+        }
+        Err(error) => self::error(error),
+    }
+}
+
+/// Kind, delivery and everything the error has to say.
+pub fn error(error: &Error) -> String {
+    let text = format!("{error:#}").replace('\n', " | ");
+    format!("{:?} {:?}: {text}", error.kind(), error.delivery())
+}
+
+fn result(result: &ResultSet) -> String {
+    let columns: Vec<_> = result
+        .rows()
+        .columns()
+        .iter()
+        .map(|column| {
+            let format = match column.format() {
+                Format::Text => "",
+                Format::Binary => "'",
+            };
+            format!("{} {}{format}", column.name(), column.type_())
+        })
+        .collect();
+    let rows: Vec<_> = result.rows().iter().map(row).collect();
+    assert_eq!(rows.len(), result.rows().len());
+    if columns.is_empty() && rows.is_empty() {
+        return format!("[{}]", result.tag());
+    }
+    format!("[{}] ({}) {}", result.tag(), columns.join(", "), rows.join(" "))
+}
+
+fn row(row: Row<'_>) -> String {
+    let values: Vec<_> = (0..row.len())
+        .map(|column| row.raw(column).unwrap().map_or("null".to_owned(), quote))
+        .collect();
+    format!("({})", values.join(", "))
+}
+
+/// One message of the client: as text, where it ends, and whether it is what ends a request.
+pub struct Sent {
+    pub text: String,
+    pub tag: u8,
+    pub end: usize,
+}
+
+/// The messages of the client in `bytes`, which has whole ones only. Those that open a session have no tag: they begin
+/// with the first byte of their length, which is 0.
+pub fn sent(bytes: &[u8]) -> Vec<Sent> {
+    let mut all = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let tag = bytes[at];
+        if tag == 0x16 {
+            // A TLS record of the kind "handshake".
+            all.push(Sent { text: "ClientHello".to_owned(), tag, end: bytes.len() });
+            return all;
+        }
+        let header = usize::from(tag != 0);
+        let length = bytes[at + header..at + header + 4].try_into().unwrap();
+        let end = at + header + usize::try_from(u32::from_be_bytes(length)).unwrap();
+        let body = &bytes[at + header + 4..end];
+        all.push(Sent { text: client_message(tag, body), tag, end });
+        at = end;
+    }
+    all
+}
+
+fn client_message(tag: u8, body: &[u8]) -> String {
+    let mut texts = body.split(|&byte| byte == 0).map(String::from_utf8_lossy);
+    let mut text = || texts.next().unwrap_or_default().into_owned();
+    match tag {
+        0 if body == 80_877_103_u32.to_be_bytes() => "SSLRequest".to_owned(),
+        0 => {
+            let pairs = String::from_utf8_lossy(&body[4..]);
+            let pairs = pairs.trim_end_matches('\0').replace('\0', " ");
+            format!("Startup {}.{} {pairs}", body[1], body[3])
+        }
+        b'Q' => format!("Query \"{}\"", text()),
+        b'P' => format!("Parse {}\"{}\"", named(text()), text()),
+        b'B' => {
+            text();
+            format!("Bind {}", named(text())).trim_end().to_owned()
+        }
+        b'D' | b'C' => {
+            let what = text();
+            let (what, name) = what.split_at(1);
+            let verb = if tag == b'D' { "Describe" } else { "Close" };
+            let what = if what == "S" { "statement" } else { "portal" };
+            format!("{verb} {what} {}", named(name.to_owned())).trim_end().to_owned()
+        }
+        b'E' => "Execute".to_owned(),
+        b'S' => "Sync".to_owned(),
+        b'X' => "Terminate".to_owned(),
+        b'f' => format!("CopyFail \"{}\"", text()),
+        b'p' => format!("Password {}", quote(body)),
+        other => panic!("the client sent {:?}", char::from(other)),
+    }
+}
+
+fn named(name: String) -> String {
+    if name.is_empty() { name } else { name + " " }
+}

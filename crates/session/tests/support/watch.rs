@@ -1,0 +1,66 @@
+//! What must hold for the events of every session, whatever happens (DESIGN, section 6: invariants 1, 2, 8 and 10).
+
+use txpostgres_session::{Delivery, ErrorKind, Event, Request, Session, Ticket};
+
+#[derive(Default)]
+pub struct Watch {
+    submitted: u64,
+    settled: u64,
+    opened: bool,
+    closed: bool,
+    has_closed_by_user: bool,
+}
+
+impl Watch {
+    pub fn submitted(&mut self, ticket: Ticket) {
+        assert_eq!(ticket.number(), self.submitted, "tickets are numbered without holes");
+        assert!(!self.closed, "a request was taken after the end");
+        self.submitted += 1;
+    }
+
+    pub fn close(&mut self) {
+        self.has_closed_by_user = true;
+    }
+
+    pub fn event(&mut self, event: &Event) {
+        assert!(!self.closed, "an event after the last one: {event:?}");
+        match event {
+            Event::Opened => {
+                assert!(!self.opened, "opened twice");
+                self.opened = true;
+            }
+            Event::Settled { ticket, outcome, .. } => {
+                assert_eq!(ticket.number(), self.settled, "settled out of turn");
+                assert!(self.settled < self.submitted, "settled and never submitted");
+                self.settled += 1;
+                if let Err(error) = outcome {
+                    let answered = error.kind() == ErrorKind::Server;
+                    assert!(!answered || error.delivery() == Delivery::Answered, "{error:?}");
+                }
+            }
+            Event::Closed(error) => {
+                assert!(error.is_some() || self.has_closed_by_user, "closed, and nobody says why");
+                assert_eq!(self.settled, self.submitted, "closed, and something is outstanding");
+                self.closed = true;
+            }
+            _ => {}
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// After the end: everything has settled, and nothing wakes it up.
+    pub fn ended(&self, session: &mut Session) {
+        assert!(self.closed, "the session does not say that it ended");
+        assert_eq!(self.settled, self.submitted);
+        assert!(session.is_closed() && !session.is_open() && session.outstanding() == 0);
+        assert!(!session.has_output() && !session.has_events());
+        session.receive(b"Z\0\0\0\x05I");
+        session.receive_end();
+        session.close();
+        assert!(session.next_event().is_none());
+        assert!(session.submit(Request::Script { sql: "" }).is_err());
+    }
+}
