@@ -77,13 +77,13 @@ impl Outbox {
 
     /// The driver sent `count` bytes, as they were handed out.
     pub(crate) fn sent_plain(&mut self, count: usize) {
-        self.left = self.handed.min(self.left + count as u64);
+        self.left = self.handed.min(self.left.saturating_add(count as u64));
     }
 
     /// The driver sent `count` bytes of ciphertext. A chunk of which any byte left counts as left: the server may have
     /// decrypted its first records.
     pub(crate) fn sent_encrypted(&mut self, count: usize) {
-        self.cipher_left += count as u64;
+        self.cipher_left = self.cipher_handed.min(self.cipher_left.saturating_add(count as u64));
         while let Some(chunk) = self.chunks.front() {
             if chunk.cipher_start >= self.cipher_left {
                 break;
@@ -91,6 +91,13 @@ impl Outbox {
             self.left = self.left.max(chunk.plain_end);
             self.chunks.pop_front();
         }
+    }
+
+    /// Nothing that waits is to leave any more. What was handed out counts as left: a driver that says goodbye sends it
+    /// first.
+    pub(crate) fn withdraw(&mut self) {
+        self.pending.clear();
+        self.left = self.handed;
     }
 
     /// Whether the byte before this position has left.
@@ -114,6 +121,18 @@ mod tests {
         outbox.sent_plain(4);
         assert!(outbox.has_left(4) && !outbox.has_left(5));
         outbox.sent_plain(6);
+        assert!(outbox.has_left(10) && !outbox.has_left(11));
+    }
+
+    #[test]
+    fn more_than_was_handed_out_cannot_leave() {
+        let mut outbox = Outbox::default();
+        outbox.pending().extend_from_slice(b"0123456789");
+        outbox.take_plain(&mut BytesMut::new());
+        for _ in 0..2 {
+            outbox.sent_plain(usize::MAX);
+            outbox.sent_encrypted(usize::MAX);
+        }
         assert!(outbox.has_left(10) && !outbox.has_left(11));
     }
 

@@ -201,10 +201,12 @@ impl Session {
         &mut self.statements
     }
 
-    /// Ends the session: what is outstanding settles with an error, and Terminate is the last message sent.
+    /// Ends the session: what is outstanding settles with an error, what was not taken for sending is not sent any more, and
+    /// Terminate is the last message sent.
     pub fn close(&mut self) {
         match self.phase {
             Phase::Open => {
+                self.outbox.withdraw();
                 self.settle_all(&Loss::closed());
                 let mut draft = Draft::new(self.outbox.pending());
                 draft.terminate();
