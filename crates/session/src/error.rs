@@ -93,6 +93,7 @@ struct Report {
     hint: Option<Cow<'static, str>>,
     server: Option<ServerError>,
     delivery: Delivery,
+    before_running: bool,
     statement: Option<Arc<str>>,
     source: Option<Cause>,
     original: Option<Cause>,
@@ -110,6 +111,7 @@ impl Error {
             hint: None,
             server: None,
             delivery: Delivery::NotSent,
+            before_running: false,
             statement: None,
             source: None,
             original: None,
@@ -136,6 +138,18 @@ impl Error {
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.0.delivery = delivery;
         self
+    }
+
+    /// The same error, which came before the server began to run the statement.
+    #[must_use]
+    pub(crate) fn before_running(mut self) -> Self {
+        self.0.before_running = true;
+        self
+    }
+
+    /// Whether the server certainly ran nothing of the statement.
+    pub(crate) fn is_before_running(&self) -> bool {
+        self.0.before_running
     }
 
     /// The same error, with the statement it belongs to.

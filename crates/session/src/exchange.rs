@@ -133,6 +133,11 @@ enum Next {
 }
 
 impl Owed {
+    /// Whether the server has yet to execute the statement.
+    fn is_before_running(self) -> bool {
+        matches!(self, Self::Close | Self::Parse | Self::Bind | Self::Parameters | Self::Columns)
+    }
+
     /// Where a message leads: the transition table, looked up.
     fn after(self, tag: u8) -> Option<Next> {
         static TABLE: [[Option<Next>; 128]; Owed::COUNT] = Owed::table();
@@ -352,7 +357,14 @@ impl Exchange {
                 )
                 .with_delivery(Delivery::Answered),
             ),
-            b'E' => self.fail(Error::from_server(ServerError::parse(body))),
+            b'E' => {
+                let error = Error::from_server(ServerError::parse(body));
+                self.fail(if self.owed.is_before_running() {
+                    error.before_running()
+                } else {
+                    error
+                });
+            }
             // CopyData and CopyDone of a COPY that is refused already.
             _ => {}
         }

@@ -9,7 +9,8 @@
 //!   Running, Fresh ── the plan is stale, outside a transaction, first time ──▶ New
 //! ```
 //!
-//! A stale plan is found out while the server binds the parameters, before it runs anything, so nothing is run twice.
+//! A stale plan is found out while the server binds the parameters, before it runs anything, so nothing is run twice. The
+//! same error later on is the statement's own: a procedure that has committed half of its work, say.
 
 use std::sync::Arc;
 
@@ -188,7 +189,7 @@ impl Query {
 /// Whether the server and we no longer mean the same by a prepared statement: its result has other columns now, it is
 /// gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is taken.
 fn is_stale(error: &Error) -> bool {
-    let Some(server) = error.server() else {
+    let Some(server) = error.server().filter(|_| error.is_before_running()) else {
         return false;
     };
     match server.code() {
