@@ -1,7 +1,7 @@
 //! Prepared statements, and which of them the server still knows.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use lru::LruCache;
 use postgres_types::Type;
@@ -73,7 +73,21 @@ pub(crate) struct StatementCache {
     last: Option<Arc<Statement>>,
     keeps_names: bool,
     names_given: u64,
-    to_close: Vec<String>,
+    to_close: Vec<Forgotten>,
+}
+
+/// A name on the server that nobody will ask for again.
+#[derive(Debug)]
+struct Forgotten {
+    name: String,
+    /// Its statement, as long as a query is on its way to run it.
+    statement: Weak<Statement>,
+}
+
+impl Forgotten {
+    fn may_be_closed(&self) -> bool {
+        self.statement.strong_count() == 0
+    }
 }
 
 impl StatementCache {
@@ -133,7 +147,7 @@ impl StatementCache {
         }
         self.last = None;
         if let Some((_, forgotten)) = self.known.push(Arc::clone(&statement.sql), statement) {
-            self.discard(&forgotten.name);
+            self.close(&forgotten);
         }
     }
 
@@ -141,7 +155,7 @@ impl StatementCache {
     pub(crate) fn forget(&mut self, sql: &str) {
         self.last = None;
         if let Some(forgotten) = self.known.pop(sql) {
-            self.discard(&forgotten.name);
+            self.close(&forgotten);
         }
     }
 
@@ -149,7 +163,7 @@ impl StatementCache {
     pub(crate) fn forget_all(&mut self) {
         self.last = None;
         while let Some((_, forgotten)) = self.known.pop_lru() {
-            self.discard(&forgotten.name);
+            self.close(&forgotten);
         }
     }
 
@@ -157,20 +171,35 @@ impl StatementCache {
     /// no error (manual, section 54.2.3).
     pub(crate) fn discard(&mut self, name: &str) {
         if !name.is_empty() {
-            self.to_close.push(name.to_owned());
+            self.to_close.push(Forgotten { name: name.to_owned(), statement: Weak::new() });
+        }
+    }
+
+    /// The same, once no query holds the statement any more: one that was described in a first flight is yet to be run
+    /// in a second one.
+    fn close(&mut self, statement: &Arc<Statement>) {
+        if !statement.name.is_empty() {
+            let name = statement.name.clone();
+            self.to_close.push(Forgotten { name, statement: Arc::downgrade(statement) });
         }
     }
 
     /// Up to `limit` names to close with the next request.
-    pub(crate) fn names_to_close(&self, limit: u8) -> impl ExactSizeIterator<Item = &str> {
-        self.to_close.iter().take(limit.into()).map(String::as_str)
+    pub(crate) fn names_to_close(&self, limit: u8) -> impl Iterator<Item = &str> {
+        let free = self.to_close.iter().filter(|forgotten| forgotten.may_be_closed());
+        free.take(limit.into()).map(|forgotten| forgotten.name.as_str())
     }
 
     /// The first `count` of them have been told to the server.
-    pub(crate) fn closed(&mut self, count: u8) {
-        if count > 0 {
-            self.to_close.drain(..usize::from(count).min(self.to_close.len()));
+    pub(crate) fn closed(&mut self, mut count: u8) {
+        if count == 0 {
+            return;
         }
+        self.to_close.retain(|forgotten| {
+            let told = count > 0 && forgotten.may_be_closed();
+            count -= u8::from(told);
+            !told
+        });
     }
 }
 
@@ -211,7 +240,23 @@ mod tests {
         assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_2"]);
         cache.closed(1);
         cache.forget_all();
-        assert_eq!(cache.names_to_close(8).len(), 2);
+        assert_eq!(cache.names_to_close(8).count(), 2);
+    }
+
+    #[test]
+    fn what_a_query_holds_is_not_closed() {
+        let mut cache = StatementCache::new(1);
+        let held = statement(&mut cache, "select 1");
+        cache.insert(Arc::clone(&held));
+        for sql in ["select 2", "select 3"] {
+            let statement = statement(&mut cache, sql);
+            cache.insert(statement);
+        }
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_2"]);
+        drop(held);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_1", "txpg_2"]);
+        cache.closed(1);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_2"]);
     }
 
     #[test]
@@ -222,7 +267,7 @@ mod tests {
         cache.insert(first);
         assert!(cache.get("select 1").is_some());
         cache.forget_all();
-        assert_eq!(cache.names_to_close(8).len(), 0);
+        assert_eq!(cache.names_to_close(8).count(), 0);
     }
 
     #[test]
