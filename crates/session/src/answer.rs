@@ -120,6 +120,7 @@ impl Answer {
     pub(crate) fn reset(&mut self) {
         let is_plain = self.earlier.is_empty() && self.parameters.is_none();
         if is_plain && self.result.rows.is_empty() {
+            self.result.tag.set(b"");
             self.results = 0;
         } else {
             *self = Self::default();
