@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod dialog;
+pub mod model;
 pub mod player;
 pub mod replay;
 pub mod spoken;
