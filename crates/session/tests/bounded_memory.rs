@@ -1,0 +1,118 @@
+//! What a server announces reserves nothing, and what it sends takes a fixed multiple of itself.
+//!
+//! Alone in its test binary: the allocator counts for the whole process.
+
+// A test's helpers may panic as the test itself may; clippy.toml allows it inside of `#[test]` only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use peak_alloc::PeakAlloc;
+use support::dialog::{Dialog, message};
+use support::player::Player;
+use txpostgres_session::Request;
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// Bytes that a session may take for itself, its buffers among them.
+const ITSELF: usize = 160 * 1024;
+
+/// A read of the driver: so much arrives at once.
+const READ: usize = 64 * 1024;
+
+fn open(dialog: &Dialog) -> Player<'_> {
+    let mut player = Player::new(dialog);
+    player.take();
+    player.receive(&[message(b'R', &[0; 4]), message(b'Z', b"I")].concat());
+    assert!(player.session.is_open());
+    player
+}
+
+/// Room for the events of one read: the shortest message that becomes one has 6 bytes, and an event takes 256 at most.
+const EVENTS: usize = READ / 6 * 256;
+
+/// Bytes allocated at the worst moment while the server sends `bytes`, events being taken after each read.
+fn peak(player: &mut Player<'_>, bytes: &[u8], read: usize) -> usize {
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    for chunk in bytes.chunks(read) {
+        player.session.receive(chunk);
+        while player.session.next_event().is_some() {}
+    }
+    ALLOCATOR.peak_usage().saturating_sub(before)
+}
+
+fn columns(count: u16, oid: u32) -> Vec<u8> {
+    let mut body = count.to_be_bytes().to_vec();
+    for _ in 0..count {
+        body.push(0);
+        body.extend([0; 6]);
+        body.extend(oid.to_be_bytes());
+        body.extend([0; 8]);
+    }
+    message(b'T', &body)
+}
+
+#[test]
+fn nothing_takes_more_than_it_sends() {
+    let dialog = Dialog::parse("memory", "A session.\n! open");
+    let gigabyte = (1_u32 << 30).to_be_bytes();
+
+    // Five bytes announce a gigabyte: nothing is reserved (F1, S20).
+    for tag in 0..=u8::MAX {
+        for asked in [false, true] {
+            let mut player = open(&dialog);
+            if asked {
+                player.session.submit(Request::Script { sql: "select 1" }).unwrap();
+            }
+            let header = [&[tag], &gigabyte[..]].concat();
+            let peak = peak(&mut player, &header, READ);
+            assert!(peak < ITSELF, "{:?} takes {peak}", char::from(tag));
+            let mut stranger = Player::new(&dialog);
+            let peak = self::peak(&mut stranger, &header, READ);
+            assert!(peak < ITSELF, "{:?} takes {peak} before the login", char::from(tag));
+        }
+    }
+
+    // What follows it is kept, and little more.
+    let mut long = vec![b'D'];
+    long.extend(gigabyte);
+    long.resize(3 << 20, 0);
+    for read in [1_000, READ] {
+        let mut player = open(&dialog);
+        player.session.submit(Request::Script { sql: "select 1" }).unwrap();
+        player.session.receive(&columns(1, 25));
+        let peak = peak(&mut player, &long, read);
+        assert!(peak < 3 * long.len() + ITSELF, "{peak} of {}", long.len());
+    }
+
+    // Floods: what, and how many times itself it may take. Events are taken after each read, so those that become events
+    // take nothing but their room, however many they are.
+    let row = |body: &[u8]| message(b'D', body);
+    let large = row(&[&b"\0\x01\0\x01\x11\x70"[..], &[b'x'; 70_000]].concat());
+    let long_notice = message(b'N', &[&b"M"[..], &[b'x'; 20_000], b"\0\0"].concat());
+    let floods = [
+        ("rows", [columns(1, 25), row(b"\0\x01\0\0\0\x01x").repeat(100_000)].concat(), 3),
+        ("nulls", [columns(1, 25), row(b"\0\x01\xff\xff\xff\xff").repeat(100_000)].concat(), 3),
+        ("rows without columns", [columns(0, 25), row(b"\0\0").repeat(300_000)].concat(), 3),
+        ("large rows", [columns(1, 25), large.repeat(100)].concat(), 3),
+        ("notices", message(b'N', b"\0").repeat(1_000_000), 0),
+        ("long notices", long_notice.repeat(500), 0),
+        ("parameters", message(b'S', b"a\0b\0").repeat(500_000), 0),
+        ("notifications", message(b'A', b"\0\0\0\x01\0\0").repeat(500_000), 0),
+        // A column without a name has 19 bytes. A type that is unknown is named by its number.
+        ("columns", columns(u16::MAX, 23), 10),
+        ("columns of unknown types", columns(u16::MAX, 999_999), 20),
+        // Each is a result of its own in five bytes. Whoever asks a script for its results collects them.
+        ("empty statements", message(b'I', b"").repeat(100_000), 100),
+    ];
+    for (what, bytes, factor) in floods {
+        let mut player = open(&dialog);
+        player.session.submit(Request::Script { sql: "select 1" }).unwrap();
+        let peak = peak(&mut player, &bytes, READ);
+        assert!(!player.session.is_closed(), "{what}");
+        let bound = factor * bytes.len() + EVENTS + ITSELF;
+        assert!(peak < bound, "{what}: {peak} for {}; {bound} are allowed", bytes.len());
+    }
+}
