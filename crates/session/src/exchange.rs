@@ -22,15 +22,16 @@
 //!               CopyOut      CopyData             CopyOut
 //!                            CopyDone             Rows
 //!   Script      Script       RowDescription       ScriptRows
-//!                            CommandComplete      Script
-//!                            EmptyQueryResponse   Script
+//!                            CommandComplete      Further
+//!                            EmptyQueryResponse   Further
 //!                            CopyInResponse       CopyIn
 //!                            CopyOutResponse      ScriptCopyOut
-//!                            ReadyForQuery        settled
 //!               ScriptRows   DataRow              ScriptRows
-//!                            CommandComplete      Script
+//!                            CommandComplete      Further
 //!             ScriptCopyOut  CopyData             ScriptCopyOut
-//!                            CopyDone             Script
+//!                            CopyDone             Further
+//!               Further      (as Script)
+//!                            ReadyForQuery        settled
 //!   Sync        Ready        ReadyForQuery        settled
 //!   any         any          ErrorResponse        Failed
 //!               Failed       ReadyForQuery        settled
@@ -117,9 +118,12 @@ pub(crate) enum Owed {
     Rows,
     CopyIn,
     CopyOut,
+    /// The first statement's answer.
     Script,
     ScriptRows,
     ScriptCopyOut,
+    /// Another statement's answer, or the end: a ReadyForQuery in answer to nothing would be somebody else's.
+    Further,
     Ready,
     Failed,
 }
@@ -162,6 +166,7 @@ impl Owed {
             Owed::Script,
             Owed::ScriptRows,
             Owed::ScriptCopyOut,
+            Owed::Further,
             Owed::Ready,
             Owed::Failed,
         ];
@@ -190,13 +195,17 @@ impl Owed {
             (Self::Parameters, b't') => Next::To(Self::Columns),
             (Self::Rows, b'D') | (Self::CopyOut, b'c') => Next::To(Self::Rows),
             (Self::Rows, b'H') | (Self::CopyOut, b'd') => Next::To(Self::CopyOut),
-            (Self::Rows | Self::Script, b'G') => Next::To(Self::CopyIn),
-            (Self::Script, b'T') | (Self::ScriptRows, b'D') => Next::To(Self::ScriptRows),
-            (Self::Script, b'C' | b'I')
+            (Self::Rows | Self::Script | Self::Further, b'G') => Next::To(Self::CopyIn),
+            (Self::Script | Self::Further, b'T') | (Self::ScriptRows, b'D') => {
+                Next::To(Self::ScriptRows)
+            }
+            (Self::Script | Self::Further, b'C' | b'I')
             | (Self::ScriptRows, b'C')
-            | (Self::ScriptCopyOut, b'c') => Next::To(Self::Script),
-            (Self::Script, b'H') | (Self::ScriptCopyOut, b'd') => Next::To(Self::ScriptCopyOut),
-            (Self::Ready | Self::Failed | Self::Script, b'Z') => Next::Settled,
+            | (Self::ScriptCopyOut, b'c') => Next::To(Self::Further),
+            (Self::Script | Self::Further, b'H') | (Self::ScriptCopyOut, b'd') => {
+                Next::To(Self::ScriptCopyOut)
+            }
+            (Self::Ready | Self::Failed | Self::Further, b'Z') => Next::Settled,
             (_, b'E') => Next::To(Self::Failed),
             _ => return None,
         })
@@ -284,7 +293,7 @@ impl Exchange {
         let Some(next) = self.owed.after(tag) else {
             return Err(self.unexpected(tag));
         };
-        let sync_again = self.owed != Owed::Script;
+        let sync_again = !matches!(self.owed, Owed::Script | Owed::Further);
         let status = match tag {
             // ParseComplete, BindComplete, CloseComplete, NoData.
             b'1' | b'2' | b'3' | b'n' => {
