@@ -47,7 +47,7 @@ pub struct Cluster {
     address: Address,
     account: Account,
     settings: Mutex<Vec<(String, String)>>,
-    tls: Option<TlsCertificates>,
+    tls: Mutex<Option<TlsCertificates>>,
     server: Mutex<Option<Child>>,
     watchdog: Option<Watchdog>,
 }
@@ -104,7 +104,7 @@ impl Cluster {
             address,
             account,
             settings: Mutex::new(asked.settings.clone()),
-            tls: asked.tls.clone(),
+            tls: Mutex::new(asked.tls.clone()),
             server: Mutex::new(None),
             watchdog: Some(watchdog),
         };
@@ -333,16 +333,31 @@ impl Cluster {
 
     /// The certificate of the authority that a client should trust, in a file; none without TLS.
     pub fn root_certificate(&self) -> Option<PathBuf> {
-        self.tls.as_ref().map(|_| self.tls_dir().join("root.crt"))
+        self.tls().as_ref().map(|_| self.tls_dir().join("root.crt"))
+    }
+
+    /// Replaces the certificates of a server that was started with TLS; in force after [`reload`](Self::reload). The files
+    /// keep their names, so [`root_certificate`](Self::root_certificate) is the new authority's, and
+    /// [client certificates](Self::client_certificate) made before are no longer accepted.
+    pub fn set_tls(&self, certificates: TlsCertificates) -> Result<(), SetupError> {
+        let mut tls = self.tls();
+        if tls.is_none() {
+            return Err(without_tls());
+        }
+        certificates.write_server(&self.tls_dir(), self.account)?;
+        *tls = Some(certificates);
+        Ok(())
     }
 
     /// A certificate and key for a client of this name, in files that libpq accepts.
     pub fn client_certificate(&self, common_name: &str) -> Result<ClientFiles, SetupError> {
-        let certificates = self
-            .tls
-            .as_ref()
-            .ok_or_else(|| SetupError::new("this test server was started without TLS"))?;
+        let tls = self.tls();
+        let certificates = tls.as_ref().ok_or_else(without_tls)?;
         certificates.write_client(&self.tls_dir(), common_name)
+    }
+
+    fn tls(&self) -> MutexGuard<'_, Option<TlsCertificates>> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tls_dir(&self) -> PathBuf {
@@ -388,6 +403,10 @@ impl Cluster {
             .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data));
         ours.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
     }
+}
+
+fn without_tls() -> SetupError {
+    SetupError::new("this test server was started without TLS")
 }
 
 /// What a server says when its predecessor is not quite gone.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm,
+    date_time_ymd,
 };
 
 use crate::account::Account;
@@ -74,6 +75,13 @@ impl TlsCertificates {
         let stranger = authority("stranger")?;
         let server = leaf("localhost", &GOOD_NAMES, |_| {}, Some(&stranger))?;
         Ok(Self::of(authority(AUTHORITY)?, server))
+    }
+
+    /// Good, but signed by Ed25519: such a signature names no hash that a login could be bound to.
+    pub fn ed25519() -> Result<Self, SetupError> {
+        let authority = authority_with(AUTHORITY, &PKCS_ED25519)?;
+        let server = leaf("testkit server", &GOOD_NAMES, |_| {}, Some(&authority))?;
+        Ok(Self::of(authority, server))
     }
 
     /// The certificate of the authority that clients are to trust, in PEM.
@@ -150,10 +158,14 @@ fn named(common_name: &str, names: &[&str]) -> Result<CertificateParams, SetupEr
 }
 
 fn authority(name: &str) -> Result<Pair, SetupError> {
+    authority_with(name, &PKCS_ECDSA_P256_SHA256)
+}
+
+fn authority_with(name: &str, algorithm: &'static SignatureAlgorithm) -> Result<Pair, SetupError> {
     let mut params = named(name, &[])?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate().doing(doing)?;
+    let key = KeyPair::generate_for(algorithm).doing(doing)?;
     let certificate = params.self_signed(&key).doing(doing)?;
     Ok(Pair { name: name.to_owned(), certificate: certificate.pem(), key: key.serialize_pem() })
 }
