@@ -27,7 +27,7 @@ pub enum Tls {
 ///
 /// ```text
 ///   disable                       No
-///   allow                         No ───refused by the server───▶ Yes
+///   allow                         No ───refused by the server───▶ IfOffered
 ///   prefer                        IfOffered ──TLS failed, or refused by pg_hba.conf──▶ No
 ///   require, verify-ca, -full     Yes
 ///   any, over a Unix socket       No
@@ -68,7 +68,7 @@ impl Approaches {
         let by_server = refusal.kind() == ErrorKind::Server;
         let tls = match (self.mode, self.last.tls) {
             // libpq tries with TLS after any refusal; a wrong password does not get better by it.
-            (SslMode::Allow, Tls::No) if by_server && !is_final(refusal) => Some(Tls::Yes),
+            (SslMode::Allow, Tls::No) if by_server && !is_final(refusal) => Some(Tls::IfOffered),
             (SslMode::Prefer, Tls::IfOffered)
                 if refusal.kind() == ErrorKind::Tls
                     || refusal.sqlstate()
@@ -135,7 +135,7 @@ mod tests {
         };
         let hba = refusal("28000");
         assert_eq!(tls(SslMode::Disable, &hba), (Tls::No, None));
-        assert_eq!(tls(SslMode::Allow, &hba), (Tls::No, Some(Tls::Yes)));
+        assert_eq!(tls(SslMode::Allow, &hba), (Tls::No, Some(Tls::IfOffered)));
         assert_eq!(tls(SslMode::Prefer, &hba), (Tls::IfOffered, Some(Tls::No)));
         assert_eq!(tls(SslMode::Require, &hba), (Tls::Yes, None));
         assert_eq!(tls(SslMode::VerifyFull, &hba), (Tls::Yes, None));
