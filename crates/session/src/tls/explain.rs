@@ -92,6 +92,10 @@ fn received(alert: Alert, settings: &TlsSettings) -> Error {
         | Alert::CertificateUnknown
         | Alert::UnsupportedCertificate
         | Alert::AccessDenied => failed("the server does not accept our certificate"),
+        // Such as one by another authority of the same name.
+        Alert::DecryptError if settings.has_certificate() => {
+            failed("the server found a wrong signature on our certificate")
+        }
         Alert::ProtocolVersion => {
             return failed("the server has no version of TLS in common with us").with_hint(
                 "TLS 1.2 and 1.3 can be used; see ssl_min_protocol_version here and on the server",

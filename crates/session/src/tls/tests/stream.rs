@@ -138,6 +138,7 @@ fn client_certificates() {
     let good = ca.sign(params(&["localhost"], "x"));
     let mine = ca.sign(params(&[], "alice"));
     let stranger = authority("theirs").sign(params(&[], "alice"));
+    let namesake = authority("ours").sign(params(&[], "alice"));
     for (versions, missing) in [(ONLY_13, "demands a client certificate"), (ONLY_12, "the server")]
     {
         let mut site = Site::new(&good);
@@ -151,6 +152,9 @@ fn client_certificates() {
         verify.client = Some(stranger.client());
         let result = connect(&verify, &site, "localhost");
         fails(result, ErrorKind::Tls, "our certificate", "sslcert");
+        verify.client = Some(namesake.client());
+        let result = connect(&verify, &site, "localhost");
+        fails(result, ErrorKind::Tls, "wrong signature on our certificate", "sslcert");
     }
 
     let mut verify = options(SslMode::VerifyFull, ca.root());
