@@ -28,7 +28,7 @@ pub enum Tls {
 /// ```text
 ///   disable                       No
 ///   allow                         No ───refused by the server───▶ IfOffered
-///   prefer                        IfOffered ──TLS failed, or refused by pg_hba.conf──▶ No
+///   prefer                        IfOffered ──no handshake, or refused by pg_hba.conf──▶ No
 ///   require, verify-ca, -full     Yes
 ///   any, over a Unix socket       No
 /// ```
@@ -63,14 +63,15 @@ impl Approaches {
         self.last
     }
 
-    /// Whether to try again after this refusal, and how.
-    pub fn after(&mut self, refusal: &Error) -> Option<Approach> {
+    /// Whether to try again after this refusal, and how. `encrypted`: whether it came after the handshake of TLS.
+    pub fn after(&mut self, refusal: &Error, encrypted: bool) -> Option<Approach> {
         let by_server = refusal.kind() == ErrorKind::Server;
         let tls = match (self.mode, self.last.tls) {
             // libpq tries with TLS after any refusal; a wrong password does not get better by it.
             (SslMode::Allow, Tls::No) if by_server && !is_final(refusal) => Some(Tls::IfOffered),
+            // A server that has TLS and then ends it does not like our certificate (TLS 1.3 says so after the handshake).
             (SslMode::Prefer, Tls::IfOffered)
-                if refusal.kind() == ErrorKind::Tls
+                if (refusal.kind() == ErrorKind::Tls && !encrypted)
                     || refusal.sqlstate()
                         == Some(SqlState::INVALID_AUTHORIZATION_SPECIFICATION) =>
             {
@@ -131,7 +132,7 @@ mod tests {
     fn each_mode_goes_its_way() {
         let tls = |mode, error: &Error| {
             let mut approaches = approaches(mode);
-            (approaches.current().tls, approaches.after(error).map(|next| next.tls))
+            (approaches.current().tls, approaches.after(error, false).map(|next| next.tls))
         };
         let hba = refusal("28000");
         assert_eq!(tls(SslMode::Disable, &hba), (Tls::No, None));
@@ -145,6 +146,7 @@ mod tests {
         let handshake = Error::new(ErrorKind::Tls, "bad");
         assert_eq!(tls(SslMode::Prefer, &handshake), (Tls::IfOffered, Some(Tls::No)));
         assert_eq!(tls(SslMode::VerifyCa, &handshake), (Tls::Yes, None));
+        assert_eq!(approaches(SslMode::Prefer).after(&handshake, true), None);
     }
 
     #[test]
@@ -153,7 +155,7 @@ mod tests {
             for code in ["28000", "0A000", "08P01", "XX000"] {
                 let mut approaches = approaches(mode);
                 let mut made = vec![approaches.current()];
-                while let Some(next) = approaches.after(&refusal(code)) {
+                while let Some(next) = approaches.after(&refusal(code), false) {
                     assert!(!made.contains(&next), "{mode:?} {code}");
                     made.push(next);
                 }
@@ -165,13 +167,13 @@ mod tests {
     fn an_old_protocol_is_tried_if_it_may_be() {
         let mut any = approaches(SslMode::Disable);
         assert_eq!(
-            any.after(&refusal("0A000")).map(|next| next.version),
+            any.after(&refusal("0A000"), false).map(|next| next.version),
             Some(ProtocolVersion::V3_0)
         );
-        assert_eq!(any.after(&refusal("0A000")), None);
+        assert_eq!(any.after(&refusal("0A000"), false), None);
         let new = ProtocolVersion::V3_2;
         let mut strict = Approaches::new(SslMode::Disable, true, new, new);
-        assert_eq!(strict.after(&refusal("0A000")), None);
+        assert_eq!(strict.after(&refusal("0A000"), false), None);
     }
 
     #[test]

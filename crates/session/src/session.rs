@@ -628,9 +628,9 @@ impl Session {
         matches!(self.phase, Phase::Closing | Phase::Closed)
     }
 
-    /// Whether the bytes are encrypted.
+    /// Whether the bytes are encrypted: TLS was asked for, and its handshake has ended well.
     pub fn is_encrypted(&self) -> bool {
-        self.tls.is_some()
+        self.tls.as_ref().is_some_and(|tls| !tls.is_handshaking())
     }
 
     /// The transaction status that the server reported last.

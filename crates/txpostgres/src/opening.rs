@@ -73,33 +73,26 @@ impl Recipe {
             config.get_max_protocol_version(),
         );
         loop {
-            let refusal = match self.try_once(endpoint, tls, approaches.current()).await {
-                Ok(link) => return Ok(link),
+            let mut session = self.begin(endpoint, tls, approaches.current())?;
+            let refusal = match self.try_once(endpoint, &mut session).await {
+                Ok(stream) => return Ok(Link::new(session, stream)),
                 Err(refusal) => refusal,
             };
-            if approaches.after(&refusal).is_none() {
+            if approaches.after(&refusal, session.is_encrypted()).is_none() {
                 return Err(refusal);
             }
             tracing::debug!(target: "txpostgres", %endpoint, error = %refusal, "trying another way");
         }
     }
 
-    async fn try_once(
-        &self,
-        endpoint: &Endpoint,
-        tls: &TlsSettings,
-        approach: Approach,
-    ) -> Result<Arc<Link>> {
+    /// A session that has not said anything yet.
+    fn begin(&self, endpoint: &Endpoint, tls: &TlsSettings, approach: Approach) -> Result<Session> {
         let config = &self.config;
-        let mut stream = self.dial.dial(endpoint, config).await.map_err(|error| {
-            Error::new(ErrorKind::Connect, format!("cannot connect to {endpoint}"))
-                .with_source(error)
-        })?;
         let mut nonce = [0; 18];
         getrandom::fill(&mut nonce).map_err(|error| {
             Error::new(ErrorKind::Connect, "the system has no random numbers").with_source(error)
         })?;
-        let mut session = Session::new(Opening {
+        Session::new(Opening {
             parameters: config.startup_parameters()?,
             encryption: match approach.tls {
                 Tls::No => Encryption::Plain,
@@ -120,9 +113,20 @@ impl Recipe {
             nonce,
             versions: config.get_min_protocol_version()..=approach.version,
             statement_cache: config.get_statement_cache_size(),
+        })
+    }
+
+    async fn try_once(
+        &self,
+        endpoint: &Endpoint,
+        session: &mut Session,
+    ) -> Result<Box<dyn ByteStream>> {
+        let mut stream = self.dial.dial(endpoint, &self.config).await.map_err(|error| {
+            Error::new(ErrorKind::Connect, format!("cannot connect to {endpoint}"))
+                .with_source(error)
         })?;
-        log_in(&mut session, &mut *stream).await?;
-        Ok(Link::new(session, stream))
+        log_in(session, &mut *stream).await?;
+        Ok(stream)
     }
 }
 
