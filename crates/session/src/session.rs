@@ -320,6 +320,10 @@ impl Session {
     /// The server has ended the connection.
     pub fn receive_end(&mut self) {
         match &self.phase {
+            Phase::Starting(startup) if startup.stage == Stage::Handshake => {
+                let error = startup.ended_in_handshake();
+                self.lost(error);
+            }
             Phase::Starting(_) => self.lost(
                 Error::new(ErrorKind::Connect, "the server closed the connection during the login")
                     .with_hint("its log may say why; check that host and port are PostgreSQL's"),

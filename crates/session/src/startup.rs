@@ -152,6 +152,18 @@ impl Startup {
         }
     }
 
+    /// The connection ended before TLS had begun.
+    pub(crate) fn ended_in_handshake(&self) -> Error {
+        let error =
+            Error::new(ErrorKind::Tls, "the server closed the connection during the TLS handshake");
+        match self.encryption {
+            Encryption::Tls { negotiation: SslNegotiation::Direct, .. } => error.with_hint(
+                "sslnegotiation=direct needs PostgreSQL 17 or later with TLS; sslnegotiation=postgres works with all",
+            ),
+            _ => error.with_hint("its log may say why"),
+        }
+    }
+
     /// Takes a message of the greeting.
     pub(crate) fn receive(&mut self, message: Message<'_>, channel: &Channel) -> Result<Reply> {
         let Message { tag, body } = message;
