@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use txpostgres_policy::{Approach, Approaches, Tls};
-use txpostgres_session::config::{Config, Endpoint, Host};
+use txpostgres_session::config::{Config, Endpoint, Host, SslCertMode, SslMode};
 use txpostgres_session::{
     Encryption, Error, ErrorKind, Event, KeyCache, KeyDerivation, Login, Opening, Result, Session,
     TlsSettings,
@@ -66,9 +66,21 @@ impl Recipe {
 
     async fn approach(&self, endpoint: &Endpoint, tls: &TlsSettings) -> Result<Arc<Link>> {
         let config = &self.config;
+        let encryptable = !matches!(endpoint.host, Host::Unix(_)) && tls.offers_tls();
+        let mode = match (config.get_sslmode(), config.get_sslcertmode()) {
+            (_, SslCertMode::Require) if !encryptable => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("sslcertmode=require needs TLS, and {endpoint} is reached without it"),
+                ));
+            }
+            // In plain text no certificate can be shown.
+            (SslMode::Allow | SslMode::Prefer, SslCertMode::Require) => SslMode::Require,
+            (mode, _) => mode,
+        };
         let mut approaches = Approaches::new(
-            config.get_sslmode(),
-            !matches!(endpoint.host, Host::Unix(_)) && tls.offers_tls(),
+            mode,
+            encryptable,
             config.get_min_protocol_version(),
             config.get_max_protocol_version(),
         );

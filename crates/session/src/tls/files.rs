@@ -34,6 +34,7 @@ impl TlsSettings {
             sni: settings.get_sslsni(),
             min_version: Some(settings.get_ssl_min_protocol_version()),
             max_version: settings.get_ssl_max_protocol_version(),
+            client_required: settings.get_sslcertmode() == SslCertMode::Require,
             ..TlsOptions::default()
         };
         let shows = settings.get_sslcertmode() != SslCertMode::Disable;
@@ -48,8 +49,7 @@ impl TlsSettings {
             folder: None,
         };
         let options = options.read(&files)?;
-        if settings.get_sslcertmode() == SslCertMode::Require && options.client.is_none() && by_tcp
-        {
+        if options.client_required && options.client.is_none() && sslmode != SslMode::Disable {
             return Err(config("sslcertmode=require needs a certificate".to_owned())
                 .with_hint("name its file by sslcert"));
         }

@@ -15,6 +15,8 @@ pub struct TlsOptions {
     pub root: Root,
     /// Our own certificate, shown to a server that asks for one.
     pub client: Option<ClientCertificate>,
+    /// Whether a server that does not ask for our certificate is refused (`sslcertmode=require`).
+    pub client_required: bool,
     /// Whether the host's name is sent in clear text with the first message (`sslsni`).
     pub sni: bool,
     /// The oldest version to use; `None` is the oldest that there is, TLS 1.2.
@@ -30,6 +32,7 @@ impl Default for TlsOptions {
             negotiation: SslNegotiation::default(),
             root: Root::None,
             client: None,
+            client_required: false,
             sni: true,
             min_version: None,
             max_version: None,

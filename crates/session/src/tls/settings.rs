@@ -1,13 +1,14 @@
 //! What all connections of one configuration share of TLS: the authorities, our certificate, the versions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::client::Resumption;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 
 use super::certificate::Certificate;
 use super::options::{ClientCertificate, Root, TlsOptions};
@@ -29,6 +30,29 @@ struct Shared {
     direct: bool,
     root_name: String,
     has_certificate: bool,
+    client_required: bool,
+}
+
+/// Our certificate, and whether the server has asked for it.
+#[derive(Debug)]
+struct Noting {
+    certificate: Arc<dyn ResolvesClientCert>,
+    asked: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Noting {
+    fn resolve(
+        &self,
+        authorities: &[&[u8]],
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.certificate.resolve(authorities, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.certificate.has_certs()
+    }
 }
 
 impl TlsSettings {
@@ -64,6 +88,7 @@ impl TlsSettings {
             direct: options.negotiation == SslNegotiation::Direct,
             root_name,
             has_certificate: options.client.is_some(),
+            client_required: options.client_required,
         })))
     }
 
@@ -72,8 +97,22 @@ impl TlsSettings {
         self.0.sslmode != SslMode::Disable
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0.config)
+    }
+
+    /// A configuration for one connection, which notes whether the server asked for our certificate, if it must.
+    pub(super) fn noting(&self) -> (Arc<ClientConfig>, Option<Arc<AtomicBool>>) {
+        if !self.0.client_required {
+            return (self.config(), None);
+        }
+        let mut config = ClientConfig::clone(&self.0.config);
+        let asked = Arc::<AtomicBool>::default();
+        config.client_auth_cert_resolver = Arc::new(Noting {
+            certificate: Arc::clone(&config.client_auth_cert_resolver),
+            asked: Arc::clone(&asked),
+        });
+        (Arc::new(config), Some(asked))
     }
 
     pub(super) fn checks_name(&self) -> bool {

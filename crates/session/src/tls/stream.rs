@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::{BufRead as _, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -20,6 +22,8 @@ pub struct Tls {
     connection: ClientConnection,
     settings: TlsSettings,
     host: String,
+    /// Whether the server asked for our certificate, if it must.
+    asked: Option<Arc<AtomicBool>>,
     closed: bool,
 }
 
@@ -34,11 +38,13 @@ impl Tls {
             // An address is never sent (RFC 6066, section 3), and nobody compares it.
             Err(_) => ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()),
         };
-        let mut connection = ClientConnection::new(settings.config(), name)
+        let (config, asked) = settings.noting();
+        let mut connection = ClientConnection::new(config, name)
             .map_err(|error| failed("TLS could not be started").with_source(error))?;
         // What may wait is bounded by whoever sends: see `limits::TLS_CHUNK_BYTES`.
         connection.set_buffer_limit(None);
-        Ok(Self { connection, settings: settings.clone(), host: host.to_owned(), closed: false })
+        let (settings, host) = (settings.clone(), host.to_owned());
+        Ok(Self { connection, settings, host, asked, closed: false })
     }
 
     /// Takes bytes as they came, cut anywhere, and appends what they say. What was appended before an error is genuine.
@@ -64,6 +70,11 @@ impl Tls {
                 "the server did not agree to speak PostgreSQL on a direct TLS connection (ALPN)",
             )
             .with_hint("sslnegotiation=direct needs PostgreSQL 17 or later; sslnegotiation=postgres works with all"));
+        }
+        let asked = self.asked.as_ref().is_none_or(|asked| asked.load(Ordering::Relaxed));
+        if !asked && !self.is_handshaking() {
+            return Err(failed("the server did not ask for a certificate of ours, and sslcertmode=require demands it")
+                .with_hint("`ssl_ca_file` in the server's configuration makes it ask"));
         }
         Ok(())
     }

@@ -149,6 +149,12 @@ fn client_certificates() {
         fails(result, ErrorKind::Tls, missing, "sslcert");
         verify.client = Some(mine.client());
         assert!(connect(&verify, &site, "localhost").is_ok());
+        verify.client_required = true;
+        assert!(connect(&verify, &site, "localhost").is_ok());
+        site.demands = None;
+        fails(connect(&verify, &site, "localhost"), ErrorKind::Tls, "did not ask", "ssl_ca_file");
+        site.demands = Some(&ca);
+        verify.client_required = false;
         verify.client = Some(stranger.client());
         let result = connect(&verify, &site, "localhost");
         fails(result, ErrorKind::Tls, "our certificate", "sslcert");
