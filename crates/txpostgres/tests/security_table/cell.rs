@@ -1,6 +1,7 @@
 //! One cell: the same connection string for libpq and for us, and what each says to it.
 
 use std::fmt;
+use std::process::Output;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -16,7 +17,7 @@ const TOGETHER: usize = 4;
 /// No cell waits for anything but a server on this machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Whether the server sees TLS.
-const QUESTION: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+pub(crate) const QUESTION: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 
 /// A connection string, and which server it is for.
 #[derive(Debug, Clone)]
@@ -89,7 +90,11 @@ fn check(text: &str, checks: &[(&str, Check)]) -> Check {
 
 /// What libpq says.
 pub(crate) fn psql(cluster: &Cluster, conninfo: &str) -> Verdict {
-    let output = cluster.psql(conninfo, QUESTION).unwrap();
+    verdict_of(&cluster.psql(conninfo, QUESTION).unwrap())
+}
+
+/// What `psql -At` said to [`QUESTION`].
+pub(crate) fn verdict_of(output: &Output) -> Verdict {
     if output.status.success() {
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         return Verdict::Connected { encrypted: answer.trim() == "t" };
@@ -221,13 +226,12 @@ impl Tally {
             return;
         }
         let known = DIFFERENCES.iter().position(|difference| (difference.is)(cell, libpq, ours));
-        match known {
-            Some(number) => self.deliberate[number] += 1,
-            None => {
-                let Cell { shown, conninfo } = cell;
-                self.disagreements
-                    .push(format!("{shown:?}: {conninfo}\n    psql: {libpq}\n    ours: {ours}"));
-            }
+        if let Some(number) = known {
+            self.deliberate[number] += 1;
+        } else {
+            let Cell { shown, conninfo } = cell;
+            let text = format!("{shown:?}: {conninfo}\n    psql: {libpq}\n    ours: {ours}");
+            self.disagreements.push(text);
         }
     }
 

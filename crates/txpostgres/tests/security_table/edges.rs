@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use txpostgres::{Connection, ErrorKind};
 use txpostgres_testkit::{Cluster, TlsCertificates};
 
 use crate::cell::{Cell, Tally};
-use crate::server::{PASSWORD, Server, Shown};
+use crate::server::{PASSWORD, Server, Shown, standing};
 use crate::table::MODES;
 
 /// The same words with each of the modes.
@@ -40,7 +41,7 @@ impl Files {
 
 #[test]
 fn passwords_that_are_wrong_or_missing() {
-    let server = Server::start(Cluster::builder());
+    let server = standing();
     let mut cells = Vec::new();
     for user in ["trust", "scram", "md5", "password", "tls_asks", "plain_asks"] {
         for password in ["password=wrong", "password=''", ""] {
@@ -61,7 +62,7 @@ fn passwords_that_are_wrong_or_missing() {
 fn files_that_are_missing_or_broken() {
     let server = Server::start(Cluster::builder());
     let files = Files::of(&server);
-    let client = server.cluster.client_certificate("cert").unwrap();
+    let client = server.client_files();
     let other = server.cluster.client_certificate("somebody").unwrap();
     let stranger = TlsCertificates::good().unwrap().write_client(&files.folder, "stranger");
     let stranger = stranger.unwrap();
@@ -149,7 +150,7 @@ fn old_versions_of_tls() {
     let server = Server::start(Cluster::builder());
     server.cluster.set("ssl_max_protocol_version", "TLSv1.2").unwrap();
     server.cluster.reload().unwrap();
-    let client = server.client("cert");
+    let client = server.client();
     let mut cells = Vec::new();
     for more in [
         "",
@@ -166,4 +167,18 @@ fn old_versions_of_tls() {
     let mut tally = Tally::default();
     tally.try_all(&server.cluster, &cells);
     tally.finish("TLS 1.2");
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_stops_new_connections_only() {
+    let mut server = Server::start(Cluster::builder());
+    let conninfo = format!("{} sslmode=verify-full", server.conninfo("trust"));
+    let connect = |root: String| Connection::open(format!("{conninfo} {root}"));
+    let connection = connect(server.root()).await.unwrap();
+    server.show(Shown::Expired);
+    assert_eq!(connection.run_query("select 1", ()).await.unwrap().len(), 1);
+    assert_eq!(connect(server.root()).await.unwrap_err().kind(), ErrorKind::Tls);
+    server.show(Shown::Good);
+    assert!(connect(server.root()).await.unwrap().is_encrypted());
+    assert_eq!(connection.run_query("select 1", ()).await.unwrap().len(), 1);
 }

@@ -2,6 +2,7 @@
 //!
 //! libpq is asked through the `psql` of the server's own release, with the same connection string.
 
+#![cfg(feature = "tls")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +14,10 @@
 mod cell;
 mod deliberate;
 mod edges;
+mod environment;
+mod keys;
 mod newer;
 mod server;
 mod table;
+mod texts;
+mod wire;

@@ -1,29 +1,13 @@
 //! What only newer releases can express: direct TLS, the system's authorities, `require_auth`, protocol 3.2.
 
-use txpostgres_testkit::{Cluster, Install};
-
 use crate::cell::{Cell, Tally};
-use crate::server::{PASSWORD, Server, Shown};
+use crate::server::{PASSWORD, Shown, newer, newer_of_our_own, standing};
 use crate::table::MODES;
-
-/// The first release that has all of it.
-const RELEASE: u32 = 18;
-
-/// Such a server; nothing where it is not installed and cannot be fetched.
-pub(crate) fn newer() -> Option<Server> {
-    match Install::major(RELEASE) {
-        Ok(install) => Some(Server::start(Cluster::builder().install(install))),
-        Err(error) => {
-            println!("skipped, for want of PostgreSQL {RELEASE}: {error}");
-            None
-        }
-    }
-}
 
 #[test]
 fn direct_tls() {
-    let Some(mut server) = newer() else { return };
-    let older = Server::start(Cluster::builder());
+    let Some(mut server) = newer_of_our_own() else { return };
+    let older = standing();
     let mut tally = Tally::default();
     for shown in [Shown::Good, Shown::WrongName, Shown::OtherAuthority, Shown::Nothing] {
         server.show(shown);
@@ -92,7 +76,7 @@ fn methods_that_are_required() {
                 ["sslmode=disable", "sslmode=require", "sslmode=require channel_binding=require"]
             {
                 let start = server.conninfo(user);
-                let client = if user == "cert" { server.client("cert") } else { String::new() };
+                let client = if user == "cert" { server.client() } else { String::new() };
                 let conninfo =
                     format!("{start} password='{PASSWORD}' require_auth={methods} {more} {client}");
                 cells.push(Cell { shown: server.shown, conninfo });
@@ -106,10 +90,10 @@ fn methods_that_are_required() {
 
 #[test]
 fn certificates_that_are_kept_back() {
-    let Some(server) = newer() else { return };
+    let Some(server) = newer_of_our_own() else { return };
     let mut cells = Vec::new();
     for user in ["scram", "clientcert", "cert"] {
-        for files in [String::new(), server.client("cert")] {
+        for files in [String::new(), server.client()] {
             for certmode in ["disable", "allow", "require"] {
                 for mode in MODES {
                     let (start, root) = (server.conninfo(user), server.root());
@@ -122,7 +106,7 @@ fn certificates_that_are_kept_back() {
         }
     }
     let socket = server.cluster.socket_dir().display().to_string();
-    let (port, client) = (server.cluster.port(), server.client("cert"));
+    let (port, client) = (server.cluster.port(), server.client());
     let conninfo = format!(
         "host={socket} port={port} user=trust dbname=postgres sslcertmode=require {client}"
     );
@@ -141,9 +125,9 @@ fn certificates_that_are_kept_back() {
 #[test]
 fn versions_of_the_protocol() {
     let Some(server) = newer() else { return };
-    let older = Server::start(Cluster::builder());
+    let older = standing();
     let mut cells = Vec::new();
-    for server in [&server, &older] {
+    for server in [server, older] {
         for versions in [
             "",
             "max_protocol_version=3.0",

@@ -1,6 +1,8 @@
 //! One server with a user for every way in, which can show a certificate of every kind.
 
-use txpostgres_testkit::{Builder, Cluster, TlsCertificates};
+use std::sync::LazyLock;
+
+use txpostgres_testkit::{Builder, ClientFiles, Cluster, Install, TlsCertificates};
 
 /// The password of every user that has one.
 pub(crate) const PASSWORD: &str = "open sesame";
@@ -40,7 +42,7 @@ impl Shown {
 }
 
 /// The users, each named after the only way in that `pg_hba.conf` leaves.
-const HBA: [&str; 11] = [
+const HBA: [&str; 13] = [
     "host all trust 127.0.0.1/32 trust",
     "host all scram 127.0.0.1/32 scram-sha-256",
     "host all md5 127.0.0.1/32 md5",
@@ -53,6 +55,9 @@ const HBA: [&str; 11] = [
     "hostssl all tls_asks 127.0.0.1/32 scram-sha-256",
     "hostnossl all tls_asks 127.0.0.1/32 trust",
     "local all all trust",
+    // Their keys take long to derive.
+    "host all slow 127.0.0.1/32 scram-sha-256",
+    "host all too_slow 127.0.0.1/32 scram-sha-256",
 ];
 
 /// And the other way round.
@@ -61,7 +66,7 @@ const MORE_HBA: [&str; 2] = [
     "hostssl all plain_asks 127.0.0.1/32 trust",
 ];
 
-const USERS: [&str; 10] = [
+const USERS: [&str; 12] = [
     "trust",
     "scram",
     "md5",
@@ -72,12 +77,41 @@ const USERS: [&str; 10] = [
     "cert",
     "tls_asks",
     "plain_asks",
+    "slow",
+    "too_slow",
 ];
 
 /// The server, and where its files are.
 pub(crate) struct Server {
     pub(crate) cluster: Cluster,
     pub(crate) shown: Shown,
+    client: ClientFiles,
+}
+
+/// The first release that has direct TLS, `require_auth`, `sslrootcert=system`, protocol 3.2 and a `psql` that knows them.
+const NEWER: u32 = 18;
+
+/// The server of all tests that change nothing about it.
+pub(crate) fn standing() -> &'static Server {
+    static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(Cluster::builder()));
+    &SERVER
+}
+
+/// The same of a newer release; nothing where it is not installed and cannot be fetched.
+pub(crate) fn newer() -> Option<&'static Server> {
+    static SERVER: LazyLock<Option<Server>> = LazyLock::new(newer_of_our_own);
+    SERVER.as_ref()
+}
+
+/// A newer one, to be changed.
+pub(crate) fn newer_of_our_own() -> Option<Server> {
+    match Install::major(NEWER) {
+        Ok(install) => Some(Server::start(Cluster::builder().install(install))),
+        Err(error) => {
+            println!("skipped, for want of PostgreSQL {NEWER}: {error}");
+            None
+        }
+    }
 }
 
 impl Server {
@@ -93,7 +127,8 @@ impl Server {
                 ))
                 .unwrap();
         }
-        Self { cluster, shown: Shown::Good }
+        let client = cluster.client_certificate("cert").unwrap();
+        Self { cluster, shown: Shown::Good, client }
     }
 
     /// From now on the server shows this.
@@ -102,6 +137,7 @@ impl Server {
         let ssl = if certificates.is_some() { "on" } else { "off" };
         if let Some(certificates) = certificates {
             self.cluster.set_tls(certificates).unwrap();
+            self.client = self.cluster.client_certificate("cert").unwrap();
         }
         self.cluster.set("ssl", ssl).unwrap();
         self.cluster.reload().unwrap();
@@ -120,9 +156,14 @@ impl Server {
         format!("sslrootcert={}", path.display())
     }
 
-    /// `sslcert=… sslkey=…` of a client of this name.
-    pub(crate) fn client(&self, name: &str) -> String {
-        let files = self.cluster.client_certificate(name).unwrap();
-        format!("sslcert={} sslkey={}", files.certificate.display(), files.key.display())
+    /// `sslcert=… sslkey=…` of the user `cert`.
+    pub(crate) fn client(&self) -> String {
+        let ClientFiles { certificate, key } = &self.client;
+        format!("sslcert={} sslkey={}", certificate.display(), key.display())
+    }
+
+    /// The same files.
+    pub(crate) fn client_files(&self) -> &ClientFiles {
+        &self.client
     }
 }

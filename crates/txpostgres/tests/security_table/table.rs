@@ -37,7 +37,7 @@ fn every_cell_agrees_with_psql() {
     // A good certificate and none at all: everything can matter.
     for shown in [Shown::Good, Shown::Nothing] {
         server.show(shown);
-        let (root, client) = (server.root(), server.client("cert"));
+        let (root, client) = (server.root(), server.client());
         let root_only = [String::new(), root.clone()];
         let both = [client.clone(), format!("{root} {client}")];
         tally.try_all(&server.cluster, &cells(&server, &USERS, &BINDINGS, &root_only));
