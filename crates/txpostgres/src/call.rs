@@ -23,6 +23,8 @@ pub(crate) enum Caller {
     Connection(Arc<Link>),
     /// An interaction.
     Transaction(Arc<Transaction>),
+    /// What begins an interaction by itself.
+    Begin(Arc<Transaction>),
     /// What ends an interaction: it needs nobody's leave.
     End(Arc<Link>),
 }
@@ -31,7 +33,7 @@ impl Caller {
     pub(crate) fn link(&self) -> &Arc<Link> {
         match self {
             Self::Connection(link) | Self::End(link) => link,
-            Self::Transaction(transaction) => transaction.link(),
+            Self::Transaction(transaction) | Self::Begin(transaction) => transaction.link(),
         }
     }
 }
@@ -99,7 +101,10 @@ impl<'a, P: Params> Call<'a, P> {
                 Place::Queued { turn } => {
                     let mut desk = caller.link().board.desk();
                     let submitted = match admit(caller, &mut desk, turn, cx) {
-                        Poll::Pending => return Poll::Pending,
+                        Poll::Pending => {
+                            queued(caller.link(), desk);
+                            return Poll::Pending;
+                        }
                         Poll::Ready(Err(error)) => Err(error),
                         Poll::Ready(Ok(begin)) => {
                             self.question.submit(&mut desk, self.sql, &self.params, begin)
@@ -113,8 +118,8 @@ impl<'a, P: Params> Call<'a, P> {
                             return Poll::Ready(Err(error));
                         }
                     };
-                    if let Caller::Transaction(transaction) = caller {
-                        transaction.has_begun(&mut desk);
+                    if let Caller::Transaction(transaction) | Caller::Begin(transaction) = caller {
+                        transaction.has_begun(&mut desk, ticket);
                     }
                     desk.expect(ticket, cx.waker());
                     let (flusher, may_be_answered) = send(caller.link(), desk, ticket, cx);
@@ -135,9 +140,6 @@ impl<'a, P: Params> Call<'a, P> {
                     let Poll::Ready((outcome, status)) = desk.poll(ticket, cx) else {
                         return Poll::Pending;
                     };
-                    if let Caller::Transaction(transaction) = caller {
-                        transaction.has_settled(&mut desk, status);
-                    }
                     match self.question.settled(&mut desk, self.sql, outcome, status) {
                         Step::Done(Ok(mut answer)) => {
                             self.place = Place::Ended;
@@ -186,6 +188,19 @@ impl Question {
             Self::Statement(query) => query.settled(&mut desk.session, sql, outcome, status),
             Self::Script => Step::Done(outcome.map_err(|error| error.with_statement(sql))),
         }
+    }
+}
+
+/// Leaves a call that has to wait for its turn.
+fn queued(link: &Link, mut desk: MutexGuard<'_, Desk>) {
+    let patrol = desk.start_patrol();
+    drop(desk);
+    // What it waits for may be a call of this task that is not polled.
+    if link.board.has_rung() {
+        link.drive(None, false);
+    }
+    if let Some(watcher) = patrol {
+        watcher.wake();
     }
 }
 
@@ -293,8 +308,8 @@ fn admit<'c>(
     match caller {
         Caller::Connection(_) if desk.turnstile.pass(turn, cx) => Poll::Ready(Ok(None)),
         Caller::Connection(_) => Poll::Pending,
-        Caller::End(_) => Poll::Ready(Ok(None)),
-        Caller::Transaction(transaction) => Poll::Ready(transaction.admit(desk)),
+        Caller::Begin(_) | Caller::End(_) => Poll::Ready(Ok(None)),
+        Caller::Transaction(transaction) => transaction.admit(desk, cx),
     }
 }
 

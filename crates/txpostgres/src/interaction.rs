@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use txpostgres_session::{Delivery, Error, ErrorKind, Request, Result, TransactionStatus};
+use txpostgres_session::{
+    Delivery, Error, ErrorKind, Request, Result, Ticket, TransactionStatus,
+};
 
 use crate::call::{Call, Caller};
 use crate::cursor::Cursor;
@@ -91,32 +93,27 @@ impl Transaction {
         &self.link
     }
 
-    /// The BEGIN to send along, if nothing has been sent yet.
-    pub(crate) fn admit(&self, desk: &mut Desk) -> Result<Option<&str>> {
+    /// The BEGIN to send along, if nothing has been sent yet. What is called along with the first statement waits for its
+    /// answer: if BEGIN fails, it must not run.
+    pub(crate) fn admit(&self, desk: &mut Desk, cx: &Context<'_>) -> Poll<Result<Option<&str>>> {
         let inside = desk.turnstile.inside(self.turn).filter(|_| !self.has_ended());
-        match inside {
-            None => {
-                Err(Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
-                    .with_hint("use a cursor only within the closure that it was given to"))
-            }
-            Some(inside) if inside.over => Err(over()),
-            Some(inside) => Ok((!inside.begun).then_some(&self.begin)),
+        let Some(inside) = inside else {
+            let ended = Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
+                .with_hint("use a cursor only within the closure that it was given to");
+            return Poll::Ready(Err(ended));
+        };
+        if inside.over {
+            return Poll::Ready(Err(over()));
         }
+        if !inside.may_go_on(cx) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok((!inside.has_begun()).then_some(&self.begin)))
     }
 
-    pub(crate) fn has_begun(&self, desk: &mut Desk) {
+    pub(crate) fn has_begun(&self, desk: &mut Desk, ticket: Ticket) {
         if let Some(inside) = desk.turnstile.inside(self.turn) {
-            inside.begun = true;
-        }
-    }
-
-    /// A statement of the interaction was answered. Outside of a transaction (BEGIN failed, or the statement was a COMMIT)
-    /// no further one may run: it would be committed by itself.
-    pub(crate) fn has_settled(&self, desk: &mut Desk, status: TransactionStatus) {
-        if status == TransactionStatus::Idle {
-            if let Some(inside) = desk.turnstile.inside(self.turn) {
-                inside.over = true;
-            }
+            inside.begin(ticket);
         }
     }
 
@@ -148,10 +145,11 @@ impl Transaction {
 
     /// Begins now, for what cannot take BEGIN along.
     pub(crate) async fn begin_now(self: &Arc<Self>) -> Result<()> {
-        let Some(begin) = self.admit(&mut self.link.board.desk())?.map(str::to_owned) else {
+        if !matches!(state(self), State::Untouched) || self.has_ended() {
             return Ok(());
-        };
-        Call::script(Ok(Caller::Transaction(Arc::clone(self))), &begin).answer(|_| ()).await
+        }
+        let begin = Call::script(Ok(Caller::Begin(Arc::clone(self))), &self.begin);
+        begin.answer(|_| ()).await
     }
 }
 
@@ -191,7 +189,7 @@ impl Drop for Guard {
         let Some(inside) = desk.turnstile.inside(transaction.turn) else {
             return;
         };
-        if !inside.begun {
+        if !inside.has_begun() {
             drop(desk);
             if transaction.savepoint.is_none() {
                 transaction.leave();
@@ -309,12 +307,8 @@ where
         ended: AtomicBool::new(false),
     });
     let sql = format!("SAVEPOINT {name}");
+    Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ()).answer(|_| ()).await?;
     let mut guard = Guard::new(&transaction);
-    let savepoint = Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ());
-    if let Err(error) = savepoint.answer(|_| ()).await {
-        guard.disarm();
-        return Err(error.into());
-    }
     match interaction(Cursor::new(Arc::clone(&transaction))).await {
         Ok(value) => {
             transaction.end();
@@ -430,7 +424,7 @@ enum State {
 fn state(transaction: &Transaction) -> State {
     match transaction.link.board.desk().turnstile.inside(transaction.turn) {
         Some(inside) if inside.over => State::Over,
-        Some(inside) if inside.begun => State::Open,
+        Some(inside) if inside.has_begun() => State::Open,
         Some(_) => State::Untouched,
         // The session is over: COMMIT will say so.
         None => State::Open,

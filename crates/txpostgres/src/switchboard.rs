@@ -156,10 +156,14 @@ impl Desk {
         self.watcher.clone()
     }
 
-    /// With more than one party concerned, a task that was woken and does not poll its call would hold up the others:
-    /// the watcher looks after that.
+    /// Whether a task that was woken and does not poll its call would hold up others.
+    pub(crate) fn concerns_several(&self) -> bool {
+        self.session.outstanding() > 1 || self.turnstile.waits_for_begin()
+    }
+
+    /// With more than one party concerned the watcher looks after who drives.
     pub(crate) fn start_patrol(&mut self) -> Option<Waker> {
-        if self.patrol || self.session.outstanding() < 2 {
+        if self.patrol || !self.concerns_several() {
             return None;
         }
         self.patrol = true;
@@ -246,6 +250,7 @@ impl Desk {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Settled { ticket, outcome, status } => {
+                    self.turnstile.settled(ticket, status, calls);
                     self.settle(ticket, (outcome, status), own, calls);
                 }
                 Event::Notice(notice) => tracing::debug!(target: "txpostgres::notice", "{notice}"),

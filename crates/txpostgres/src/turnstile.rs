@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
+use txpostgres_session::{Ticket, TransactionStatus};
+
 use crate::switchboard::Calls;
 
 /// A number that an arrival keeps until it is inside, and an interaction until it leaves.
@@ -17,10 +19,14 @@ pub(crate) struct Turn(u64);
 #[derive(Debug)]
 pub(crate) struct Inside {
     turn: Turn,
-    /// BEGIN has been sent.
-    pub(crate) begun: bool,
+    /// What BEGIN was sent with.
+    begun: Option<Ticket>,
+    /// That was answered.
+    answered: bool,
     /// The server said that no transaction is open any more.
     pub(crate) over: bool,
+    /// Calls of the interaction that wait for the answer to BEGIN.
+    waiting: Calls,
 }
 
 #[derive(Debug, Default)]
@@ -76,13 +82,38 @@ impl Turnstile {
         }
         let turn = place.take().unwrap_or_else(|| self.next_turn());
         self.queue.retain(|place| place.turn != turn);
-        self.inside = Some(Inside { turn, begun: false, over: false });
+        self.inside =
+            Some(Inside { turn, begun: None, answered: false, over: false, waiting: Calls::new() });
         Some(turn)
     }
 
     /// The interaction of this turn, if it is inside.
     pub(crate) fn inside(&mut self, turn: Turn) -> Option<&mut Inside> {
         self.inside.as_mut().filter(|inside| inside.turn == turn)
+    }
+
+    /// A request was answered. Outside of a transaction (BEGIN failed, or the statement was a COMMIT) no further one of the
+    /// interaction may run: it would be committed by itself.
+    pub(crate) fn settled(
+        &mut self,
+        ticket: Ticket,
+        status: TransactionStatus,
+        calls: &mut Calls,
+    ) {
+        let Some(inside) = &mut self.inside else {
+            return;
+        };
+        // Calls that were made before the interaction may still be answered.
+        if inside.begun.is_some_and(|begun| begun <= ticket) {
+            inside.answered = true;
+            inside.over |= status == TransactionStatus::Idle;
+            calls.append(&mut inside.waiting);
+        }
+    }
+
+    /// Whether calls of the interaction wait for the answer to BEGIN.
+    pub(crate) fn waits_for_begin(&self) -> bool {
+        self.inside.as_ref().is_some_and(|inside| !inside.waiting.is_empty())
     }
 
     /// The interaction leaves; those who wait are called, up to the next interaction.
@@ -103,7 +134,9 @@ impl Turnstile {
 
     /// The connection is gone: everybody is to see that.
     pub(crate) fn wake_all(&mut self, calls: &mut Calls) {
-        self.inside = None;
+        if let Some(inside) = self.inside.take() {
+            calls.extend(inside.waiting);
+        }
         calls.extend(self.queue.drain(..).map(|place| place.waker));
     }
 
@@ -129,6 +162,27 @@ impl Turnstile {
     fn next_turn(&mut self) -> Turn {
         self.turns += 1;
         Turn(self.turns)
+    }
+}
+
+impl Inside {
+    /// BEGIN is on its way.
+    pub(crate) fn begin(&mut self, ticket: Ticket) {
+        self.begun.get_or_insert(ticket);
+    }
+
+    /// Whether BEGIN has been sent.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// Whether the interaction may go on: it is known whether BEGIN took place. Else it will be called.
+    pub(crate) fn may_go_on(&mut self, cx: &Context<'_>) -> bool {
+        let may = self.answered || self.begun.is_none();
+        if !may && !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+        may
     }
 }
 

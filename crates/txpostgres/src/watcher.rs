@@ -49,9 +49,7 @@ pub(crate) async fn watch(board: Arc<Switchboard>, link: Weak<Link>) {
             let promised = {
                 let mut desk = board.desk();
                 let promised = std::mem::take(&mut desk.flush_promised);
-                if desk.session.outstanding() < 2 {
-                    desk.patrol = false;
-                }
+                desk.patrol = desk.concerns_several();
                 promised
             };
             if promised || board.has_rung() {
