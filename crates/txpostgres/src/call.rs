@@ -55,10 +55,10 @@ pub(crate) struct Call<'a, P> {
 
 #[derive(Clone, Copy)]
 enum Place {
-    /// Not submitted; perhaps in the turnstile's queue.
+    /// Not submitted, or to be submitted again; perhaps in the turnstile's queue.
     Queued { turn: Option<Turn> },
     /// Submitted. `flusher`: this call has promised to send what gathers until it is polled next.
-    Waiting { ticket: Ticket, flusher: bool },
+    Waiting { ticket: Ticket, turn: Option<Turn>, flusher: bool },
     /// Over.
     Ended,
 }
@@ -122,14 +122,15 @@ impl<'a, P: Params> Call<'a, P> {
                         transaction.has_begun(&mut desk, ticket);
                     }
                     desk.expect(ticket, cx.waker());
+                    let turn = *turn;
                     let (flusher, may_be_answered) = send(caller.link(), desk, ticket, cx);
-                    self.place = Place::Waiting { ticket, flusher };
+                    self.place = Place::Waiting { ticket, turn, flusher };
                     if !may_be_answered {
                         return Poll::Pending;
                     }
                 }
-                Place::Waiting { ticket, flusher } => {
-                    let (ticket, link) = (*ticket, caller.link());
+                Place::Waiting { ticket, turn, flusher } => {
+                    let (ticket, turn, link) = (*ticket, *turn, caller.link());
                     if std::mem::take(flusher) {
                         link.board.desk().flush_promised = false;
                         link.drive(Some(ticket), true);
@@ -151,7 +152,7 @@ impl<'a, P: Params> Call<'a, P> {
                             self.place = Place::Ended;
                             return Poll::Ready(Err(error));
                         }
-                        Step::Again => self.place = Place::Queued { turn: None },
+                        Step::Again => self.place = Place::Queued { turn },
                     }
                 }
             }
@@ -260,7 +261,7 @@ impl<P> Call<'_, P> {
                     waker.wake();
                 }
             }
-            Place::Waiting { ticket, flusher } => {
+            Place::Waiting { ticket, flusher, .. } => {
                 let mut desk = link.board.desk();
                 desk.leave(ticket);
                 if let Question::Statement(query) = &mut self.question {

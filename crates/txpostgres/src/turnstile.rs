@@ -11,7 +11,7 @@ use txpostgres_session::{Ticket, TransactionStatus};
 
 use crate::switchboard::Calls;
 
-/// A number that an arrival keeps until it is inside, and an interaction until it leaves.
+/// A number that an arrival keeps: a call until it is answered, an interaction until it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Turn(u64);
 
@@ -46,16 +46,18 @@ struct Place {
 }
 
 impl Turnstile {
-    /// Whether a plain call may submit at once. Else it queues in `place`.
+    /// Whether a plain call may submit at once. Else it queues. Its turn stays in `place`: a call in several steps comes
+    /// back with it, and does not go to the end of the queue.
     pub(crate) fn pass(&mut self, place: &mut Option<Turn>, cx: &Context<'_>) -> bool {
-        if self.inside.is_none() {
-            if let Some(turn) = place.take() {
-                self.queue.retain(|place| place.turn != turn);
-            }
-            return true;
+        if self.inside.is_some() {
+            self.queue_up(place, false, cx);
+            return false;
         }
-        self.queue_up(place, false, cx);
-        false
+        let turn = *place.get_or_insert_with(|| self.next_turn());
+        if !self.queue.is_empty() {
+            self.queue.retain(|place| place.turn != turn);
+        }
+        true
     }
 
     /// Whether an interaction may go in. Else it queues in `place`.
@@ -94,12 +96,7 @@ impl Turnstile {
 
     /// A request was answered. Outside of a transaction (BEGIN failed, or the statement was a COMMIT) no further one of the
     /// interaction may run: it would be committed by itself.
-    pub(crate) fn settled(
-        &mut self,
-        ticket: Ticket,
-        status: TransactionStatus,
-        calls: &mut Calls,
-    ) {
+    pub(crate) fn settled(&mut self, ticket: Ticket, status: TransactionStatus, calls: &mut Calls) {
         let Some(inside) = &mut self.inside else {
             return;
         };
@@ -152,9 +149,11 @@ impl Turnstile {
     fn queue_up(&mut self, place: &mut Option<Turn>, interaction: bool, cx: &Context<'_>) -> Turn {
         let turn = *place.get_or_insert_with(|| self.next_turn());
         let waker = cx.waker().clone();
-        match self.queue.iter_mut().find(|place| place.turn == turn) {
-            Some(known) => known.waker = waker,
-            None => self.queue.push_back(Place { turn, interaction, courteous: false, waker }),
+        if let Some(known) = self.queue.iter_mut().find(|place| place.turn == turn) {
+            known.waker = waker;
+        } else {
+            let at = self.queue.partition_point(|place| place.turn < turn);
+            self.queue.insert(at, Place { turn, interaction, courteous: false, waker });
         }
         turn
     }
@@ -225,6 +224,24 @@ mod tests {
         assert_eq!(calls.len(), 2);
         assert!(turnstile.enter(&mut second, &cx).is_none(), "lets the call go first");
         assert!(turnstile.enter(&mut second, &cx).is_some(), "but only once");
+    }
+
+    #[test]
+    fn a_call_in_two_steps_keeps_its_turn() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut turnstile = Turnstile::default();
+        let mut calls = Calls::new();
+        let (mut first, mut second, mut call, mut later) = (None, None, None, None);
+        assert!(turnstile.pass(&mut call, &cx));
+        let inside = turnstile.enter(&mut first, &cx).unwrap();
+        assert!(!turnstile.pass(&mut later, &cx));
+        assert!(turnstile.enter(&mut second, &cx).is_none());
+        assert!(!turnstile.pass(&mut call, &cx));
+        let order: Vec<_> = turnstile.queue.iter().map(|place| Some(place.turn)).collect();
+        assert_eq!(order, [call, later, second]);
+        turnstile.leave(inside, &mut calls);
+        assert!(turnstile.pass(&mut call, &cx) && turnstile.pass(&mut later, &cx));
+        assert!(turnstile.enter(&mut second, &cx).is_some());
     }
 
     #[test]
