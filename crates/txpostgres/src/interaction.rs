@@ -8,14 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use txpostgres_session::{
-    Delivery, Error, ErrorKind, Request, Result, Ticket, TransactionStatus,
-};
+use txpostgres_session::{Delivery, Error, ErrorKind, Request, Result, Ticket, TransactionStatus};
 
 use crate::call::{Call, Caller};
 use crate::cursor::Cursor;
 use crate::link::Link;
-use crate::switchboard::{Calls, Desk};
+use crate::switchboard::{Calls, Desk, rollback_failed};
 use crate::turnstile::Turn;
 
 /// What a transaction may see of others (manual, section 13.2).
@@ -98,8 +96,9 @@ impl Transaction {
     pub(crate) fn admit(&self, desk: &mut Desk, cx: &Context<'_>) -> Poll<Result<Option<&str>>> {
         let inside = desk.turnstile.inside(self.turn).filter(|_| !self.has_ended());
         let Some(inside) = inside else {
-            let ended = Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
-                .with_hint("use a cursor only within the closure that it was given to");
+            let ended =
+                Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
+                    .with_hint("use a cursor only within the closure that it was given to");
             return Poll::Ready(Err(ended));
         };
         if inside.over {
@@ -406,7 +405,7 @@ where
         }
         Err(rollback) => {
             tracing::warn!(target: "txpostgres", error = %rollback, "ROLLBACK failed");
-            link.shut();
+            link.give_up(rollback_failed(&rollback));
             Err(Error::rollback_failed(original, rollback).into())
         }
     }

@@ -144,6 +144,15 @@ impl Link {
         call_all(&mut calls);
     }
 
+    /// Lets go of the socket, now and without last words, for this reason.
+    pub(crate) fn give_up(&self, reason: Error) {
+        let mut socket = self.socket.lock();
+        socket.lose(&self.board, None, reason);
+        let mut calls = std::mem::take(&mut socket.calls);
+        drop(socket);
+        call_all(&mut calls);
+    }
+
     /// Waits until the socket has taken the last words, says the end of the stream, and waits for the server's.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut socket = self.socket.lock();
@@ -161,6 +170,10 @@ fn call_all(calls: &mut Calls) {
     for waker in calls.drain(..) {
         waker.wake();
     }
+}
+
+fn broken(error: &io::Error) -> Error {
+    Error::new(ErrorKind::Lost, format!("the connection to the server broke: {error}"))
 }
 
 impl Socket {
@@ -233,7 +246,7 @@ impl Socket {
             };
             // What the server said before it hung up is the better reason.
             while self.read(board, own) != Read::Nothing {}
-            self.lose(board, own, &error);
+            self.lose(board, own, broken(&error));
         }
     }
 
@@ -257,7 +270,7 @@ impl Socket {
         let count = match Pin::new(stream).poll_read(&mut cx, &mut buffer) {
             Poll::Pending => return Read::Nothing,
             Poll::Ready(Err(error)) => {
-                self.lose(board, own, &error);
+                self.lose(board, own, broken(&error));
                 return Read::Nothing;
             }
             Poll::Ready(Ok(())) => buffer.filled().len(),
@@ -282,13 +295,10 @@ impl Socket {
         if count == READ_BYTES { Read::All } else { Read::Some }
     }
 
-    fn lose(&mut self, board: &Switchboard, own: Option<Ticket>, error: &io::Error) {
+    fn lose(&mut self, board: &Switchboard, own: Option<Ticket>, reason: Error) {
         let mut desk = board.desk();
         desk.session.sent(std::mem::take(&mut self.sent));
-        desk.session.lost(Error::new(
-            ErrorKind::Lost,
-            format!("the connection to the server broke: {error}"),
-        ));
+        desk.session.lost(reason);
         desk.distribute(own, &mut self.calls);
         self.stream = None;
     }

@@ -5,6 +5,7 @@
 //! next is nothing that has to be done, and nothing that can be forgotten when a future is dropped.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -133,6 +134,11 @@ impl Switchboard {
             watcher.wake();
         }
     }
+}
+
+/// Why a session is not used again.
+pub(crate) fn rollback_failed(reason: &(impl Display + ?Sized)) -> Error {
+    Error::new(ErrorKind::Lost, format!("a transaction could not be rolled back: {reason}"))
 }
 
 impl Wake for Switchboard {
@@ -285,7 +291,10 @@ impl Desk {
                 match settled {
                     (Ok(_), TransactionStatus::Idle) => self.turnstile.leave(turn, calls),
                     // Nobody can tell what state the transaction is in: nobody may use it.
-                    _ => self.session.close(),
+                    (Ok(_), _) => {
+                        self.session.lost(rollback_failed("the transaction is still open"));
+                    }
+                    (Err(error), _) => self.session.lost(rollback_failed(&error)),
                 }
                 self.forget_answered();
             }
