@@ -58,15 +58,18 @@ enum Read {
 impl Link {
     pub(crate) fn new(session: Session, stream: Box<dyn ByteStream>) -> Arc<Self> {
         let board = Switchboard::new(session);
+        let mut calls = Calls::new();
+        // It may have ended with the same bytes that it began with.
+        board.desk().distribute(None, &mut calls);
         let socket = Socket {
-            stream: Some(stream),
+            stream: Some(stream).filter(|_| !board.desk().has_ended()),
             bell: Waker::from(Arc::clone(&board)),
             received: vec![0; READ_BYTES].into_boxed_slice(),
             outgoing: BytesMut::new(),
             gone: 0,
             behind: false,
             sent: 0,
-            calls: Calls::new(),
+            calls,
         };
         Arc::new(Self { board, socket: Mutex::new(socket) })
     }
