@@ -3,7 +3,9 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -65,7 +67,8 @@ struct Shared {
 enum State {
     #[default]
     Closed,
-    Opening(Arc<()>),
+    /// Whose attempt it is, and the task that makes it.
+    Opening(Arc<()>, Option<Waker>),
     Open(Arc<Link>),
 }
 
@@ -147,17 +150,22 @@ impl Connection {
                 return Err(already_connected());
             }
             let attempt = Attempt { shared: &self.shared, mark: Arc::default() };
-            *state = State::Opening(Arc::clone(&attempt.mark));
+            *state = State::Opening(Arc::clone(&attempt.mark), None);
             attempt
         };
         let (dial, keys) = (Arc::clone(&self.shared.dial), self.shared.keys.clone());
-        let link = Recipe { config, dial, keys }.open().await?;
+        let recipe = Recipe { config, dial, keys };
+        let mut opening = pin!(recipe.open());
+        let opened = poll_fn(|cx| {
+            if !attempt.is_called_by(cx) {
+                return Poll::Ready(Err(closed_meanwhile()));
+            }
+            opening.as_mut().poll(cx)
+        });
+        let link = opened.await?;
         let mut state = self.state();
         if !attempt.is_current(&state) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "the connection was closed while it was being opened",
-            ));
+            return Err(closed_meanwhile());
         }
         tokio::spawn(watch(Arc::clone(&link.board), Arc::downgrade(&link)));
         *state = State::Open(link);
@@ -166,14 +174,18 @@ impl Connection {
 
     /// Closes the connection. Calls that wait for an answer end with [`ErrorKind::Closed`]; the server ends the session.
     ///
-    /// May be called any number of times, and on a connection that was never opened. Waits, for a second at most, until
+    /// May be called any number of times, and on a connection that was never opened; one that is being opened stops. Waits, for a second at most, until
     /// the server has hung up. Dropping the last clone closes as well, without waiting.
     pub async fn close(&self) {
         let state = std::mem::take(&mut *self.state());
-        if let State::Open(link) = state {
-            link.shut();
-            // A server that does not hang up has been told all the same.
-            let _ = timeout(FAREWELL, poll_fn(|cx| link.poll_shutdown(cx))).await;
+        match state {
+            State::Open(link) => {
+                link.shut();
+                // A server that does not hang up has been told all the same.
+                let _ = timeout(FAREWELL, poll_fn(|cx| link.poll_shutdown(cx))).await;
+            }
+            State::Opening(_, Some(opener)) => opener.wake(),
+            State::Opening(_, None) | State::Closed => {}
         }
     }
 
@@ -184,7 +196,7 @@ impl Connection {
     fn link(&self) -> Result<Arc<Link>> {
         match &*self.state() {
             State::Open(link) => Ok(Arc::clone(link)),
-            State::Opening(_) => {
+            State::Opening(..) => {
                 Err(Error::new(ErrorKind::Closed, "the connection is not open yet"))
             }
             State::Closed => Err(Error::new(ErrorKind::Closed, "the connection is closed")
@@ -374,10 +386,14 @@ impl State {
     fn is_in_use(&self) -> bool {
         match self {
             Self::Closed => false,
-            Self::Opening(_) => true,
+            Self::Opening(..) => true,
             Self::Open(link) => !link.board.desk().session.is_closed(),
         }
     }
+}
+
+fn closed_meanwhile() -> Error {
+    Error::new(ErrorKind::Closed, "the connection was closed while it was being opened")
 }
 
 fn already_connected() -> Error {
@@ -393,7 +409,18 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn is_current(&self, state: &State) -> bool {
-        matches!(state, State::Opening(mark) if Arc::ptr_eq(mark, &self.mark))
+        matches!(state, State::Opening(mark, _) if Arc::ptr_eq(mark, &self.mark))
+    }
+
+    /// Whether this is still what the connection does; if so, whoever ends it will call this task.
+    fn is_called_by(&self, cx: &Context<'_>) -> bool {
+        match &mut *self.shared.state() {
+            State::Opening(mark, opener) if Arc::ptr_eq(mark, &self.mark) => {
+                *opener = Some(cx.waker().clone());
+                true
+            }
+            _ => false,
+        }
     }
 }
 
