@@ -75,7 +75,7 @@ impl Query {
         if let Stage::New = self.stage
             && let Some(statement) = session.statements().lend(sql)
         {
-            let ticket = Self::run(session, &statement, true, parameters, begin);
+            let ticket = Self::run(session, &statement, parameters, begin);
             session.statements().give_back(statement);
             if ticket.is_ok() {
                 self.stage = Stage::Running;
@@ -84,8 +84,7 @@ impl Query {
         }
         let (ticket, stage) = match &self.stage {
             Stage::Described { statement } => {
-                let kept = session.statements().keeps(statement);
-                (Self::run(session, statement, kept, parameters, begin), Stage::Running)
+                (Self::run(session, statement, parameters, begin), Stage::Running)
             }
             _ if parameters.is_empty() => {
                 let name = session.statements().name_for(sql);
@@ -106,13 +105,11 @@ impl Query {
     fn run(
         session: &mut Session,
         statement: &Statement,
-        kept: bool,
         parameters: Parameters<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
-        let request = if statement.name().is_empty() || !kept {
-            // The server keeps nothing of it, or is told to close it, for others came between its description and now: its
-            // types are what we know.
+        let request = if statement.name().is_empty() {
+            // The server keeps nothing of it: its types are what we know.
             Request::PrepareAndRun {
                 name: "",
                 sql: statement.sql(),

@@ -125,12 +125,6 @@ impl StatementCache {
         self.lend(sql)
     }
 
-    /// Whether this statement is neither forgotten nor replaced since it was described.
-    pub(crate) fn keeps(&self, statement: &Statement) -> bool {
-        let known = self.known.peek(&statement.sql);
-        known.is_some_and(|known| known.name == statement.name)
-    }
-
     /// A name for a statement that is worth keeping on the server, else the empty one.
     pub(crate) fn name_for(&mut self, sql: &str) -> String {
         if !self.keeps_names || !is_worth_keeping(sql) {
