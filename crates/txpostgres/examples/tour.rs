@@ -338,6 +338,8 @@ struct Counted {
     traffic: Arc<Traffic>,
 }
 
+impl ByteStream for Counted {}
+
 impl AsyncRead for Counted {
     fn poll_read(
         mut self: Pin<&mut Self>,

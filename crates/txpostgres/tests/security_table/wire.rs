@@ -31,6 +31,8 @@ impl Dial for Record {
     }
 }
 
+impl ByteStream for Recorded {}
+
 impl AsyncRead for Recorded {
     fn poll_read(
         mut self: Pin<&mut Self>,
