@@ -298,7 +298,7 @@ impl Exchange {
             // ParseComplete, BindComplete, CloseComplete, NoData.
             b'1' | b'2' | b'3' | b'n' => {
                 if !body.is_empty() {
-                    return Err(self.too_long(tag));
+                    return Err(not_empty(tag));
                 }
                 TransactionStatus::Idle
             }
@@ -314,11 +314,6 @@ impl Exchange {
             Next::Settled => return Ok(Progress::Settled(status)),
         };
         Ok(if tag == b'G' { Progress::RefuseCopy { sync_again } } else { Progress::Owed })
-    }
-
-    #[cold]
-    fn too_long(&self, tag: u8) -> Error {
-        violation(format!("the server sent a {:?} that is not empty", char::from(tag)))
     }
 
     #[cold]
@@ -405,6 +400,11 @@ impl Exchange {
     pub(crate) fn into_failure(self) -> Option<Error> {
         self.failure
     }
+}
+
+#[cold]
+fn not_empty(tag: u8) -> Error {
+    violation(format!("the server sent a {:?} that is not empty", char::from(tag)))
 }
 
 /// The transaction status of a ReadyForQuery.

@@ -22,7 +22,7 @@ pub enum Format {
 pub struct Column {
     name: String,
     table_oid: u32,
-    column_number: i16,
+    number: i16,
     ty: Type,
     type_size: i16,
     type_modifier: i32,
@@ -47,7 +47,7 @@ impl Column {
 
     /// Its number in that table, the first being 1.
     pub fn column_number(&self) -> Option<i16> {
-        (self.column_number != 0).then_some(self.column_number)
+        (self.number != 0).then_some(self.number)
     }
 
     /// The size of its type in bytes, negative for types of variable width.
@@ -76,7 +76,7 @@ impl Column {
         Self {
             name: name.into(),
             table_oid: 0,
-            column_number: 0,
+            number: 0,
             ty,
             type_size: -1,
             type_modifier: -1,
@@ -102,7 +102,7 @@ pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
         columns.push(Column {
             name: reader.text()?.into_owned(),
             table_oid: reader.u32()?,
-            column_number: reader.i16()?,
+            number: reader.i16()?,
             ty: type_of(reader.u32()?),
             type_size: reader.i16()?,
             type_modifier: reader.i32()?,
@@ -238,7 +238,9 @@ impl<'a> Row<'a> {
             .ok_or_else(|| self.no_such_column(&column))
     }
 
+    /// `None` if there is no such value; within it, `None` for NULL.
     #[inline]
+    #[allow(clippy::option_option)]
     fn raw_at(&self, index: usize) -> Option<Option<&'a [u8]>> {
         let start = *self.values.get(index)? as usize;
         let (length, rest) = self.bytes.get(start..)?.split_first_chunk::<4>()?;

@@ -234,7 +234,10 @@ impl<'a> IntoIterator for &'a Rows {
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Values may be secrets: say only how many there are.
-        f.debug_struct("Rows").field("len", &self.len).field("columns", &self.columns()).finish()
+        f.debug_struct("Rows")
+            .field("len", &self.len)
+            .field("columns", &self.columns())
+            .finish_non_exhaustive()
     }
 }
 
@@ -314,6 +317,8 @@ mod tests {
         rows.take_run(input, message, rest)
     }
 
+    type Values<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
     #[test]
     fn takes_runs_and_buffers() {
         let mut rows = rows(2);
@@ -324,7 +329,7 @@ mod tests {
         rows.take_buffer(data_row(&[None, Some(b"own")])).unwrap();
         assert_eq!(take_run(&mut rows, &data_row(&[None, None])).unwrap(), b"");
         assert_eq!(rows.len(), 4);
-        let seen: Vec<(Option<&[u8]>, Option<&[u8]>)> =
+        let seen: Vec<Values<'_>> =
             rows.iter().map(|row| (row.get(0).unwrap(), row.get("c1").unwrap())).collect();
         assert_eq!(
             seen,

@@ -422,7 +422,7 @@ impl Session {
                 draft.keep();
             }
             Reply::Derive(derivation) => {
-                self.events.push_back(Event::DeriveKey(Box::new(derivation)))
+                self.events.push_back(Event::DeriveKey(Box::new(derivation)));
             }
             Reply::CancelKey(key) => self.cancel_key = key,
         }

@@ -28,6 +28,8 @@ pub(crate) enum Trust {
 /// The longest message of each kind, its length word included; 0 for kinds that may not come.
 type Longest = [usize; 256];
 
+// Evaluated at compile time: an index out of bounds would not compile.
+#[allow(clippy::indexing_slicing)]
 const fn longest(long: &[u8], long_limit: usize, short: &[u8]) -> Longest {
     let mut table = [0; 256];
     let mut n = 0;

@@ -296,7 +296,7 @@ proptest! {
         for step in moves {
             pair.make(step, &mut questions);
         }
-        match last {
+        if let Some(close) = last {
             Some(close) => pair.end(close),
             None => {
                 pair.settle();

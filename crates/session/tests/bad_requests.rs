@@ -100,7 +100,7 @@ fn nul() {
     fails(ErrorKind::Request, |session| Query::new().submit(session, sql, &[], None));
 }
 
-fn two<'a>(parameters: Parameters<'a>) -> Request<'a> {
+fn two(parameters: Parameters<'_>) -> Request<'_> {
     let types = &[Type::INT4, Type::TEXT];
     Request::PrepareAndRun { name: "", sql: "select $1, $2", types, parameters }
 }

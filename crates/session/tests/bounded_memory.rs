@@ -90,8 +90,8 @@ fn nothing_takes_more_than_it_sends() {
     // Floods: what, and how many times itself it may take. Events are taken after each read, so those that become events
     // take nothing but their room, however many they are.
     let row = |body: &[u8]| message(b'D', body);
-    let large = row(&[&b"\0\x01\0\x01\x11\x70"[..], &[b'x'; 70_000]].concat());
-    let long_notice = message(b'N', &[&b"M"[..], &[b'x'; 20_000], b"\0\0"].concat());
+    let large = row(&[&b"\0\x01\0\x01\x11\x70"[..], &vec![b'x'; 70_000]].concat());
+    let long_notice = message(b'N', &[&b"M"[..], &vec![b'x'; 20_000], b"\0\0"].concat());
     let floods = [
         ("rows", [columns(1, 25), row(b"\0\x01\0\0\0\x01x").repeat(100_000)].concat(), 3),
         ("nulls", [columns(1, 25), row(b"\0\x01\xff\xff\xff\xff").repeat(100_000)].concat(), 3),

@@ -25,18 +25,18 @@ impl Cursor {
         Self { transaction }
     }
 
-    fn caller(&self) -> Result<Caller> {
-        Ok(Caller::Transaction(Arc::clone(&self.transaction)))
+    fn caller(&self) -> Caller {
+        Caller::Transaction(Arc::clone(&self.transaction))
     }
 
     /// Runs a statement in the transaction and returns its rows.
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
-        RunQuery(Call::new(self.caller(), sql, params))
+        RunQuery(Call::new(Ok(self.caller()), sql, params))
     }
 
     /// Runs a statement in the transaction and returns how many rows it affected.
     pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
-        RunOperation(Call::new(self.caller(), sql, params))
+        RunOperation(Call::new(Ok(self.caller()), sql, params))
     }
 
     /// Runs a statement in the transaction; the DB-API's name for [`run_operation`](Self::run_operation).
@@ -50,7 +50,7 @@ impl Cursor {
     /// call fails.
     pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
         self.transaction.begin_now().await?;
-        Call::script(self.caller(), sql).answer(Answer::take_results).await
+        Call::script(Ok(self.caller()), sql).answer(Answer::take_results).await
     }
 
     /// Runs a closure in a savepoint: when it fails, only what it did is undone, and the transaction goes on.

@@ -397,7 +397,7 @@ where
     let outcome = Call::script(Ok(Caller::End(Arc::clone(link))), &sql).answer(|_| ()).await;
     guard.disarm();
     match outcome {
-        Ok(_) => {
+        Ok(()) => {
             if transaction.savepoint.is_none() {
                 transaction.leave();
             }

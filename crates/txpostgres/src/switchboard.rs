@@ -47,8 +47,15 @@ pub(crate) struct Desk {
     pub(crate) flush_promised: bool,
     /// The answer that the driving task has just read for itself.
     own: Option<(Ticket, Settled)>,
-    /// Why the session ended.
-    closed: Option<Option<Error>>,
+    end: End,
+}
+
+/// Whether the session is over, and why.
+enum End {
+    NotYet,
+    /// The user wanted it.
+    Asked,
+    Because(Error),
 }
 
 /// Who waits for the answer of a ticket.
@@ -78,7 +85,7 @@ impl Switchboard {
                 patrol: false,
                 flush_promised: false,
                 own: None,
-                closed: None,
+                end: End::NotYet,
             }),
             armed: AtomicBool::new(false),
             wishes: AtomicU8::new(0),
@@ -261,7 +268,7 @@ impl Desk {
                 }
                 Event::Notice(notice) => tracing::debug!(target: "txpostgres::notice", "{notice}"),
                 Event::Closed(error) => {
-                    self.closed = Some(error);
+                    self.end = error.map_or(End::Asked, End::Because);
                     calls.extend(self.watcher.take());
                     self.turnstile.wake_all(calls);
                 }
@@ -311,17 +318,17 @@ impl Desk {
 
     /// Whether the session has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.closed.is_some()
+        !matches!(self.end, End::NotYet)
     }
 
     /// What to tell those who call now that the session is over.
     pub(crate) fn why_closed(&self) -> Error {
-        match &self.closed {
-            Some(Some(reason)) => {
+        match &self.end {
+            End::Because(reason) => {
                 Error::new(ErrorKind::ConnectionDead, format!("the connection is dead: {reason}"))
                     .with_hint("connect again")
             }
-            _ => Error::new(ErrorKind::Closed, "the connection is closed"),
+            End::NotYet | End::Asked => Error::new(ErrorKind::Closed, "the connection is closed"),
         }
     }
 

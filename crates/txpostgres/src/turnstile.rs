@@ -74,12 +74,11 @@ impl Turnstile {
         let calls_before = self.queue.iter().filter(before).any(|other| !other.interaction);
         if calls_before {
             let turn = self.queue_up(place, true, cx);
-            if let Some(own) = self.queue.iter_mut().find(|place| place.turn == turn) {
-                if !own.courteous {
-                    own.courteous = true;
-                    cx.waker().wake_by_ref();
-                    return None;
-                }
+            if let Some(own) = self.queue.iter_mut().find(|place| place.turn == turn)
+                && !std::mem::replace(&mut own.courteous, true)
+            {
+                cx.waker().wake_by_ref();
+                return None;
             }
         }
         let turn = place.take().unwrap_or_else(|| self.next_turn());

@@ -1,5 +1,8 @@
 //! Queries, operations and scripts against a real server: what they return and how they fail.
 
+// clippy.toml allows it in tests, but not in what tests share.
+#![allow(clippy::unwrap_used)]
+
 use txpostgres::types::ToSql;
 use txpostgres::{Connection, Delivery, ErrorKind, SqlState, TransactionStatus};
 use txpostgres_testkit::{Database, shared};
@@ -115,7 +118,7 @@ async fn parameters_that_do_not_fit_are_not_sent() {
     assert_eq!(error.delivery(), Delivery::NotSent);
     assert!(error.to_string().starts_with("parameter $2 (int4) cannot be sent: "), "{error}");
     let error = connection.run_query(sql, ()).await.unwrap_err();
-    assert!(error.to_string().contains("2"), "{error}");
+    assert!(error.to_string().contains('2'), "{error}");
     let error = connection.run_query("select 'a\0b'", ()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Request);
     let rows = connection.run_query(sql, (1, 2)).await.unwrap();

@@ -3,7 +3,7 @@
 //! It reads version 1 as well, which webpki refuses: the manual's own recipe (section 18.9.5) makes such certificates with
 //! OpenSSL 3.0.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber};

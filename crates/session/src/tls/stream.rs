@@ -36,7 +36,7 @@ impl Tls {
             Ok(name) => name,
             Err(_) if settings.checks_name() => return Err(no_name(host)),
             // An address is never sent (RFC 6066, section 3), and nobody compares it.
-            Err(_) => ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()),
+            Err(_) => ServerName::IpAddress(core::net::Ipv4Addr::UNSPECIFIED.into()),
         };
         let (config, asked) = settings.noting();
         let mut connection = ClientConnection::new(config, name)

@@ -1,7 +1,7 @@
 //! Lies that are refused, values from a real server that are not, and decoders that survive whatever passes.
 
+use core::net::{IpAddr, Ipv4Addr};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
 use bytes::BytesMut;
