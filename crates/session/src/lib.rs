@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod exchange;
 pub mod limits;
+mod loss;
 mod notification;
 mod outbox;
 mod phase;

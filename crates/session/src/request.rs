@@ -1,7 +1,13 @@
 //! Everything one can ask of a server, as plain data.
 
+use std::sync::Arc;
+
 use postgres_types::{ToSql, Type};
 
+use crate::encode::{Draft, bind_head};
+use crate::error::Result;
+use crate::exchange::Step;
+use crate::row::Column;
 use crate::statement::Statement;
 
 /// Parameter values: what `postgres-types` can write.
@@ -41,6 +47,45 @@ pub enum Request<'a> {
         /// Its parameters.
         parameters: Parameters<'a>,
     },
+}
+
+impl Request<'_> {
+    /// Writes the request's messages, but for its `Sync`; gives back the steps in which it will be answered.
+    #[inline]
+    pub(crate) fn write(&self, draft: &mut Draft<'_>) -> Result<&'static [Step]> {
+        Ok(match *self {
+            Request::Script { sql } => {
+                draft.query(sql)?;
+                &[Step::Script]
+            }
+            Request::Prepare { name, sql } => {
+                draft.parse(name, sql, &[])?;
+                draft.describe(b'S', name)?;
+                &[Step::Parse, Step::Statement]
+            }
+            Request::Run { statement, parameters } => {
+                draft.bind(statement.bind_head(), statement.parameters(), parameters)?;
+                draft.execute();
+                &[Step::Bind, Step::Execute]
+            }
+            Request::PrepareAndRun { name, sql, types, parameters } => {
+                draft.parse(name, sql, types)?;
+                draft.bind(&bind_head(name, types.len())?, types, parameters)?;
+                draft.describe(b'P', "")?;
+                draft.execute();
+                &[Step::Parse, Step::Bind, Step::Portal, Step::Execute]
+            }
+        })
+    }
+
+    /// The columns of its rows, where they are known beforehand.
+    #[inline]
+    pub(crate) fn columns(&self) -> Option<Arc<[Column]>> {
+        match self {
+            Self::Run { statement, .. } => statement.shared_columns(),
+            _ => None,
+        }
+    }
 }
 
 /// Numbers a request of a session; answers come in this order.

@@ -297,14 +297,13 @@ proptest! {
             pair.make(step, &mut questions);
         }
         if let Some(close) = last {
-            Some(close) => pair.end(close),
-            None => {
-                pair.settle();
-                for act in questions.by_ref() {
-                    pair.player.act(&act);
-                }
-                pair.settle();
+            pair.end(close);
+        } else {
+            pair.settle();
+            for act in questions.by_ref() {
+                pair.player.act(&act);
             }
+            pair.settle();
         }
         pair.check_delivery();
 

@@ -1,0 +1,228 @@
+//! What arrives: from bytes to messages, and from messages to what they mean for the session.
+
+use super::Session;
+use crate::auth::Channel;
+use crate::encode::Draft;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::exchange::{Exchange, Progress, read_ready};
+use crate::limits;
+use crate::notification::Notification;
+use crate::phase::Phase;
+use crate::rows::OWN_BUFFER_BYTES;
+use crate::server_error::ServerError;
+use crate::startup::Stage;
+use crate::transaction_status::TransactionStatus;
+use crate::wire::{Message, Reader, Trust, split_message, violation};
+
+impl Session {
+    pub(super) fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
+        if let Some(startup) = self.startup().filter(|startup| startup.stage == Stage::Encryption) {
+            let Some((&byte, rest)) = bytes.split_first() else {
+                return Ok(());
+            };
+            let begins = startup.ssl_answer(byte, !rest.is_empty())?;
+            if begins {
+                self.start_tls()?;
+            } else {
+                self.greet()?;
+            }
+            bytes = rest;
+        }
+        if self.tls.is_some() { self.take_ciphertext(bytes) } else { self.take_plaintext(bytes) }
+    }
+
+    fn take_ciphertext(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut plaintext = std::mem::take(&mut self.plaintext);
+        let decrypted = match &mut self.tls {
+            Some(tls) => tls.receive(bytes, &mut plaintext),
+            None => Ok(()),
+        };
+        let taken = self.after_handshake().and_then(|()| self.take_plaintext(&plaintext));
+        plaintext.clear();
+        if plaintext.capacity() <= OWN_BUFFER_BYTES {
+            self.plaintext = plaintext;
+        }
+        // What was said before TLS failed comes first.
+        taken.and(decrypted)
+    }
+
+    fn take_plaintext(&mut self, mut input: &[u8]) -> Result<()> {
+        if !self.partial.is_empty() {
+            if !self.partial.fill(&mut input, self.trust())? {
+                return Ok(());
+            }
+            let bytes = self.partial.finish();
+            self.take_whole(bytes)?;
+        }
+        while let Phase::Starting(_) = self.phase {
+            let Some((message, rest)) = split_message(input, Trust::Stranger)? else {
+                break;
+            };
+            self.dispatch(message)?;
+            input = rest;
+        }
+        if !matches!(self.phase, Phase::Starting(_)) {
+            while let Some((message, rest)) = split_message(input, Trust::Server)? {
+                input = match message.tag {
+                    b'D' => self.row_taker()?.take_rows(input, message, rest)?,
+                    b'N' | b'S' | b'A' | b'E' => {
+                        self.dispatch(message)?;
+                        rest
+                    }
+                    _ => {
+                        self.answer(message)?;
+                        rest
+                    }
+                };
+            }
+        }
+        if !input.is_empty() {
+            self.partial.fill(&mut input, self.trust())?;
+        }
+        Ok(())
+    }
+
+    /// Takes one message in a buffer of its own.
+    fn take_whole(&mut self, bytes: Vec<u8>) -> Result<()> {
+        let Some((message, rest)) = split_message(&bytes, self.trust())? else {
+            return Ok(());
+        };
+        if message.tag != b'D' || matches!(self.phase, Phase::Starting(_)) {
+            return self.dispatch(message);
+        }
+        let exchange = self.row_taker()?;
+        if bytes.len() >= OWN_BUFFER_BYTES {
+            exchange.take_row_buffer(bytes)
+        } else {
+            exchange.take_rows(&bytes, message, rest).map(drop)
+        }
+    }
+
+    #[inline]
+    fn row_taker(&mut self) -> Result<&mut Exchange> {
+        self.pipeline
+            .front()
+            .filter(|exchange| exchange.takes_rows())
+            .ok_or_else(|| violation("the server sent a row that nobody asked for"))
+    }
+
+    fn dispatch(&mut self, message: Message<'_>) -> Result<()> {
+        let Message { tag, body } = message;
+        match (tag, &mut self.phase) {
+            (b'N', _) => self.notice(ServerError::parse(body)),
+            (b'S', _) => return self.parameter_status(body),
+            (b'Z', Phase::Starting(startup)) if startup.stage == Stage::Settling => {
+                return self.open(body);
+            }
+            (_, Phase::Starting(startup)) => {
+                let channel = self.tls.as_ref().map_or(Channel::Plain, |tls| tls.channel());
+                let reply = startup.receive(message, &channel)?;
+                return self.reply(reply);
+            }
+            (b'A', _) => self.events.push_back(Event::Notification(Notification::read(body)?)),
+            (b'E', _) if is_fatal(body) => {
+                return Err(Error::new(ErrorKind::Lost, "the server ended the session")
+                    .with_server(ServerError::parse(body)));
+            }
+            _ => return self.answer(message),
+        }
+        Ok(())
+    }
+
+    /// Takes a message that belongs to the answer which is owed next.
+    #[inline]
+    fn answer(&mut self, message: Message<'_>) -> Result<()> {
+        let Some(exchange) = self.pipeline.front() else {
+            return Err(unasked(message));
+        };
+        match exchange.receive(message)? {
+            Progress::Owed => {}
+            Progress::RefuseCopy { sync_again } => self.refuse_copy(sync_again)?,
+            Progress::Settled(status) => self.settle(status),
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, status: TransactionStatus) {
+        self.status = status;
+        if let Some(exchange) = self.pipeline.pop() {
+            let ticket = exchange.ticket;
+            let outcome = Exchange::settle(exchange, status);
+            self.events.push_back(Event::Settled { ticket, outcome, status });
+        }
+    }
+
+    /// The server waits for the data of a COPY, which only its own call could give.
+    fn refuse_copy(&mut self, sync_again: bool) -> Result<()> {
+        if self.pipeline.len() > 1 {
+            // What follows is already on its way and would be taken for data.
+            return Err(Error::new(
+                ErrorKind::Lost,
+                "a COPY FROM STDIN was started between other requests of the same connection",
+            ));
+        }
+        let mut draft = Draft::new(self.outbox.pending());
+        draft.copy_fail("this call cannot send data")?;
+        if sync_again {
+            // The server has taken the Sync of the request for data of the COPY (manual, section 54.2.6).
+            draft.sync();
+        }
+        draft.keep();
+        Ok(())
+    }
+
+    fn open(&mut self, body: &[u8]) -> Result<()> {
+        self.status = read_ready(body)?;
+        self.phase = Phase::Open;
+        self.events.push_back(Event::Opened);
+        Ok(())
+    }
+
+    fn notice(&mut self, notice: ServerError) {
+        if self.notices.len() == limits::NOTICES {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(notice.clone());
+        self.events.push_back(Event::Notice(notice));
+    }
+
+    fn parameter_status(&mut self, body: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(body, "ParameterStatus");
+        let name = reader.text()?.into_owned();
+        let value = reader.text()?.into_owned();
+        reader.end()?;
+        let starting = matches!(self.phase, Phase::Starting(_));
+        if name == "client_encoding" && !starting && !value.eq_ignore_ascii_case("UTF8") {
+            return Err(Error::new(
+                ErrorKind::Lost,
+                format!("client_encoding was changed to {value}; this connection speaks UTF8 only"),
+            )
+            .with_hint("leave client_encoding alone"));
+        }
+        // From PostgreSQL 18 on it is reported: the same text may mean other tables now.
+        if name == "search_path" && !starting {
+            self.statements.forget_all();
+        }
+        if let Some((_, known)) = self.parameters.iter_mut().find(|(known, _)| *known == name) {
+            known.clone_from(&value);
+        } else if self.parameters.len() < limits::REPORTED_PARAMETERS {
+            self.parameters.push((name.clone(), value.clone()));
+        }
+        self.events.push_back(Event::Parameter { name, value });
+        Ok(())
+    }
+}
+
+fn is_fatal(body: &[u8]) -> bool {
+    ServerError::parse(body).is_fatal()
+}
+
+#[cold]
+fn unasked(Message { tag, body }: Message<'_>) -> Error {
+    if tag == b'E' {
+        return Error::new(ErrorKind::Lost, "the server sent an error that answers nothing")
+            .with_server(ServerError::parse(body));
+    }
+    violation(format!("the server sent {:?} without being asked", char::from(tag)))
+}
