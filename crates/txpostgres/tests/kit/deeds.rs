@@ -1,0 +1,76 @@
+//! Everything that may be dropped half-way.
+
+/// What is dropped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Deed {
+    /// A statement of the connection.
+    Call(Call),
+    /// A whole interaction.
+    Interaction(Interaction),
+    /// A call of a cursor, while the interaction lives on; as its first statement or after another one.
+    Inside { inner: Inner, first: bool },
+    /// Some of several calls that wait for their answers at once.
+    Pipeline,
+    /// A call and an interaction that wait for another interaction.
+    Queue,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Call {
+    Known,
+    New,
+    NoParameters,
+    Operation,
+    Script,
+    Refused,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Interaction {
+    Single,
+    Several,
+    Isolated,
+    Nested,
+    Failing,
+    Script,
+    Pipelined,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Inner {
+    Query,
+    New,
+    Operation,
+    Script,
+    Nested,
+    NestedFailing,
+}
+
+pub(crate) fn deeds() -> impl Iterator<Item = Deed> {
+    let calls =
+        [Call::Known, Call::New, Call::NoParameters, Call::Operation, Call::Script, Call::Refused];
+    let interactions = [
+        Interaction::Single,
+        Interaction::Several,
+        Interaction::Isolated,
+        Interaction::Nested,
+        Interaction::Failing,
+        Interaction::Script,
+        Interaction::Pipelined,
+    ];
+    let inside = [
+        Inner::Query,
+        Inner::New,
+        Inner::Operation,
+        Inner::Script,
+        Inner::Nested,
+        Inner::NestedFailing,
+    ];
+    let inside = inside.into_iter().flat_map(|inner| {
+        [true, false].into_iter().map(move |first| Deed::Inside { inner, first })
+    });
+    (calls.into_iter().map(Deed::Call))
+        .chain(interactions.into_iter().map(Deed::Interaction))
+        .chain(inside)
+        .chain([Deed::Pipeline, Deed::Queue])
+}
