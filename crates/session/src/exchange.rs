@@ -293,27 +293,42 @@ impl Exchange {
         let Some(next) = self.owed.after(tag) else {
             return Err(self.unexpected(tag));
         };
-        let sync_again = !matches!(self.owed, Owed::Script | Owed::Further);
-        let status = match tag {
+        match tag {
             // ParseComplete, BindComplete, CloseComplete, NoData.
-            b'1' | b'2' | b'3' | b'n' => {
-                if !body.is_empty() {
-                    return Err(not_empty(tag));
+            b'1' | b'2' | b'3' | b'n' if body.is_empty() => {}
+            b'1' | b'2' | b'3' | b'n' => return Err(not_empty(tag)),
+            b'C' => self.complete(body)?,
+            b'Z' => {
+                let status = read_ready(body)?;
+                if next == Next::Settled {
+                    return Ok(Progress::Settled(status));
                 }
-                TransactionStatus::Idle
             }
-            b'Z' => read_ready(body)?,
-            _ => {
-                self.read(tag, body)?;
-                TransactionStatus::Idle
-            }
-        };
+            _ => self.read(tag, body)?,
+        }
+        let before = self.owed;
         self.owed = match next {
-            Next::Step => self.steps.next(),
             Next::To(owed) => owed,
-            Next::Settled => return Ok(Progress::Settled(status)),
+            // Only ReadyForQuery settles.
+            Next::Step | Next::Settled => self.steps.next(),
         };
-        Ok(if tag == b'G' { Progress::RefuseCopy { sync_again } } else { Progress::Owed })
+        if tag == b'G' {
+            let sync_again = !matches!(before, Owed::Script | Owed::Further);
+            return Ok(Progress::RefuseCopy { sync_again });
+        }
+        Ok(Progress::Owed)
+    }
+
+    /// A statement is complete.
+    #[inline]
+    fn complete(&mut self, body: &[u8]) -> Result<()> {
+        let Some((0, tag)) = body.split_last() else {
+            return Err(violation("the server sent a CommandComplete that breaks off"));
+        };
+        if self.owed != Owed::Begin {
+            self.finish_result(tag);
+        }
+        Ok(())
     }
 
     #[cold]
@@ -344,14 +359,6 @@ impl Exchange {
                 }
                 if !self.abandoned {
                     *self.answer.rows() = Rows::new(Some(columns.into()));
-                }
-            }
-            b'C' => {
-                let Some((0, tag)) = body.split_last() else {
-                    return Err(violation("the server sent a CommandComplete that breaks off"));
-                };
-                if self.owed != Owed::Begin {
-                    self.finish_result(tag);
                 }
             }
             b'G' | b'H' => self.fail(

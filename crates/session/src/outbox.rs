@@ -42,11 +42,13 @@ impl Outbox {
     }
 
     /// The position behind what has been appended so far.
+    #[inline]
     pub(crate) fn end(&self) -> u64 {
         self.handed + self.pending.len() as u64
     }
 
     /// Hands out everything, to be sent as it is.
+    #[inline]
     pub(crate) fn take_plain(&mut self, into: &mut BytesMut) {
         self.handed = self.end();
         if into.is_empty() {

@@ -297,6 +297,7 @@ fn polled_after_end() -> Error {
 }
 
 /// Whether the caller may submit now, and with which BEGIN.
+#[inline]
 fn admit<'c>(
     caller: &'c Caller,
     desk: &mut Desk,

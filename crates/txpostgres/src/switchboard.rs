@@ -161,12 +161,15 @@ impl Wake for Switchboard {
 impl Desk {
     /// The oldest call that waits, else the watcher. A task that was called and has not come yet is not called again.
     fn next_driver(&mut self) -> Option<Waker> {
-        for waiter in &mut self.waiters {
-            if let Waiter::Call(waker @ Some(_)) = waiter {
-                return waker.take();
-            }
+        // Mostly there is but one.
+        if let Some(Waiter::Call(waker @ Some(_))) = self.waiters.front_mut() {
+            return waker.take();
         }
-        self.watcher.clone()
+        let next = self.waiters.iter_mut().find_map(|waiter| match waiter {
+            Waiter::Call(waker) => waker.take(),
+            _ => None,
+        });
+        next.or_else(|| self.watcher.clone())
     }
 
     /// Whether a task that was woken and does not poll its call would hold up others.
