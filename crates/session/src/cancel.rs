@@ -14,7 +14,7 @@ pub struct CancelKey {
 }
 
 impl CancelKey {
-    /// `longest` depends on the protocol: 4 bytes in 3.0.
+    /// Reads the body of a `BackendKeyData`; `None` if there is no key in it.
     pub(crate) fn read(body: &[u8]) -> Result<Option<Self>> {
         let mut reader = Reader::new(body, "BackendKeyData");
         let process_id = reader.i32()?;

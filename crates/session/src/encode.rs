@@ -41,7 +41,7 @@ impl<'a> Draft<'a> {
 
     /// Bytes written so far.
     pub(crate) fn len(&self) -> usize {
-        self.out.len() - self.start
+        self.out.len().saturating_sub(self.start)
     }
 
     /// Writes a length word in front of what `write` writes; the length counts itself if `inclusive`.
@@ -187,6 +187,17 @@ impl<'a> Draft<'a> {
             )
             .with_source(source)
         })?;
+        if self.out.len() < at + 4 {
+            // Other requests may have lain there: the session sees that its outbox has shrunk.
+            return Err(Error::new(
+                ErrorKind::Parameter,
+                format!(
+                    "parameter ${} ({}) removed bytes that are not its own",
+                    index + 1,
+                    ty.name()
+                ),
+            ));
+        }
         if matches!(is_null, IsNull::Yes) {
             self.out.truncate(at + 4);
             return Ok(());
@@ -250,7 +261,8 @@ pub(crate) fn bind_head(statement: &str, parameters: usize) -> Result<Vec<u8>> {
     Ok([b"B\0\0\0\0\0", statement.as_bytes(), b"\0", ALL_BINARY, &count.to_be_bytes()].concat())
 }
 
-fn parameter_count(count: usize) -> Result<u16> {
+/// As many parameters as there may be.
+pub(crate) fn parameter_count(count: usize) -> Result<u16> {
     u16::try_from(count).map_err(|_| {
         Error::new(
             ErrorKind::Parameter,

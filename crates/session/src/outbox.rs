@@ -4,10 +4,11 @@
 //! was encrypted remembers which plaintext it carries.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::BytesMut;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outbox {
     /// Encoded and not yet handed to the driver.
     pending: BytesMut,
@@ -29,6 +30,17 @@ struct Chunk {
     cipher_start: u64,
     /// Where its plaintext ends.
     plain_end: u64,
+}
+
+impl fmt::Debug for Outbox {
+    /// Lengths only: a password may be in it, and values are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("pending", &self.pending.len())
+            .field("handed", &self.handed)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Outbox {

@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use crate::answer::Answer;
+use crate::encode::parameter_count;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{Parameters, Request, Ticket};
 use crate::session::Session;
@@ -72,6 +73,7 @@ impl Query {
         parameters: Parameters<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
+        parameter_count(parameters.len())?;
         if let Stage::New = self.stage
             && let Some(statement) = session.statements().lend(sql)
         {
@@ -163,9 +165,15 @@ impl Query {
             }
             (_, Ok(answer)) => Turn::Done(Ok(answer)),
             (stage, Err(error)) => {
-                if let Stage::Fresh { name } = stage {
+                if let Stage::Fresh { name } = &stage {
                     // It may have been parsed before it failed.
-                    session.statements().discard(&name);
+                    session.statements().discard(name);
+                }
+                if matches!(stage, Stage::Running)
+                    && error.sqlstate() == Some(SqlState::DATATYPE_MISMATCH)
+                {
+                    // Its parameters may have other types now: it is described anew the next time.
+                    session.statements().forget(sql);
                 }
                 if is_stale(&error) {
                     session.statements().forget(sql);

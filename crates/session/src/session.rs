@@ -63,7 +63,7 @@ impl Session {
     /// A startup parameter holds a NUL, or the TLS settings do not go with the server's name.
     pub fn new(opening: Opening) -> Result<Self> {
         let mut this = Self {
-            statements: StatementCache::new(opening.statement_cache),
+            statements: StatementCache::new(opening.statement_cache, tag(&opening)),
             phase: Phase::Starting(Box::new(Startup::new(opening))),
             tls: None,
             outbox: Outbox::default(),
@@ -119,6 +119,19 @@ impl Session {
     /// request is not run. A [`Request::Script`] cannot be combined so and is an error.
     #[inline]
     pub fn submit_after(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
+        let before = self.outbox.end();
+        let ticket = self.append(begin, request);
+        if ticket.is_err() && self.outbox.end() < before {
+            self.lost(Error::new(
+                ErrorKind::Lost,
+                "a parameter removed requests that were about to be sent",
+            ));
+        }
+        ticket
+    }
+
+    #[inline]
+    fn append(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
         match self.phase {
             Phase::Open => {}
             Phase::Starting(_) => {
@@ -372,4 +385,9 @@ impl Session {
     pub fn notices(&self) -> impl ExactSizeIterator<Item = &ServerError> {
         self.notices.iter()
     }
+}
+
+/// Some of the opening's random bytes, by which the session's statements are named.
+fn tag(opening: &Opening) -> u64 {
+    opening.nonce.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

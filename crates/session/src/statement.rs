@@ -72,6 +72,7 @@ pub(crate) struct StatementCache {
     /// The one that was used last, found without hashing.
     last: Option<Arc<Statement>>,
     keeps_names: bool,
+    tag: u64,
     names_given: u64,
     to_close: Vec<Forgotten>,
 }
@@ -91,13 +92,16 @@ impl Forgotten {
 }
 
 impl StatementCache {
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// `tag` makes the names of this session unlike those of others: behind a pooler a server may hold statements of
+    /// both, and to run somebody else's must not be possible.
+    pub(crate) fn new(capacity: usize, tag: u64) -> Self {
         let room = NonZeroUsize::new(capacity)
             .or(NonZeroUsize::new(limits::STATEMENT_CACHE))
             .unwrap_or(NonZeroUsize::MIN);
         Self {
             known: LruCache::new(room),
             last: None,
+            tag,
             keeps_names: capacity > 0,
             names_given: 0,
             to_close: Vec::new(),
@@ -131,7 +135,7 @@ impl StatementCache {
             return String::new();
         }
         self.names_given += 1;
-        format!("txpg_{}", self.names_given)
+        format!("txpg_{:x}_{}", self.tag, self.names_given)
     }
 
     /// Remembers a statement, if it can be of use again.
@@ -221,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first_and_is_closed() {
-        let mut cache = StatementCache::new(2);
+        let mut cache = StatementCache::new(2, 0xab);
         for sql in ["select 1", "select 2"] {
             let statement = statement(&mut cache, sql);
             cache.insert(statement);
@@ -231,7 +235,7 @@ mod tests {
         cache.insert(third);
         assert!(cache.get("select 2").is_none());
         assert!(cache.get("select 1").is_some());
-        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_2"]);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_ab_2"]);
         cache.closed(1);
         cache.forget_all();
         assert_eq!(cache.names_to_close(8).count(), 2);
@@ -239,23 +243,23 @@ mod tests {
 
     #[test]
     fn what_a_query_holds_is_not_closed() {
-        let mut cache = StatementCache::new(1);
+        let mut cache = StatementCache::new(1, 0xab);
         let held = statement(&mut cache, "select 1");
         cache.insert(Arc::clone(&held));
         for sql in ["select 2", "select 3"] {
             let statement = statement(&mut cache, sql);
             cache.insert(statement);
         }
-        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_2"]);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_ab_2"]);
         drop(held);
-        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_1", "txpg_2"]);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_ab_1", "txpg_ab_2"]);
         cache.closed(1);
-        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_2"]);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_ab_2"]);
     }
 
     #[test]
     fn without_room_nothing_is_named() {
-        let mut cache = StatementCache::new(0);
+        let mut cache = StatementCache::new(0, 0xab);
         let first = statement(&mut cache, "select 1");
         assert_eq!(first.name(), "");
         cache.insert(first);

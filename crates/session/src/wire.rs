@@ -4,6 +4,7 @@
 //! network pleased; what comes out does not depend on it.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -103,9 +104,16 @@ pub(crate) fn split_message(bytes: &[u8], trust: Trust) -> Result<Option<(Messag
 }
 
 /// The beginning of a message whose end has not arrived: never more than one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Partial {
     bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Partial {
+    /// Its length only: it may hold values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partial").field("bytes", &self.bytes.len()).finish()
+    }
 }
 
 impl Partial {

@@ -310,8 +310,9 @@ fn admit<'c>(
     match caller {
         Caller::Connection(_) if desk.turnstile.pass(turn, cx) => Poll::Ready(Ok(None)),
         Caller::Connection(_) => Poll::Pending,
-        Caller::Begin(_) | Caller::End(_) => Poll::Ready(Ok(None)),
+        Caller::End(_) => Poll::Ready(Ok(None)),
         Caller::Transaction(transaction) => transaction.admit(desk, cx),
+        Caller::Begin(transaction) => transaction.admit(desk, cx).map_ok(|_| None),
     }
 }
 

@@ -12,7 +12,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use txpostgres_session::config::IntoConfig;
 use txpostgres_session::{
-    Answer, Error, ErrorKind, KeyCache, Result, ResultSet, ServerError, TransactionStatus,
+    Answer, CancelKey, Error, ErrorKind, KeyCache, Result, ResultSet, ServerError, Session,
+    TransactionStatus,
 };
 
 use crate::call::{Call, Caller, RunOperation, RunQuery};
@@ -322,17 +323,13 @@ impl Connection {
 
     /// The process that serves this session, if the server said.
     pub fn backend_pid(&self) -> Option<i32> {
-        let link = self.link().ok()?;
-        let desk = link.board.desk();
-        desk.session.cancel_key().map(txpostgres_session::CancelKey::process_id)
+        self.live(|session| session.cancel_key().map(CancelKey::process_id))
     }
 
     /// A parameter that the server reports by itself, such as `TimeZone`, `in_hot_standby` or `server_version`
     /// (manual, section 54.2.7).
     pub fn parameter(&self, name: &str) -> Option<String> {
-        let link = self.link().ok()?;
-        let desk = link.board.desk();
-        desk.session.parameter(name).map(str::to_owned)
+        self.live(|session| session.parameter(name).map(str::to_owned))
     }
 
     /// The encoding of text on the wire: always `UTF8`. `None` while the connection is not open.
@@ -342,22 +339,27 @@ impl Connection {
 
     /// The transaction status that the server reported last; `None` while the connection is not open.
     pub fn transaction_status(&self) -> Option<TransactionStatus> {
-        let link = self.link().ok()?;
-        let status = link.board.desk().session.transaction_status();
-        Some(status)
+        self.live(|session| Some(session.transaction_status()))
     }
 
     /// Whether the bytes are encrypted by TLS.
     pub fn is_encrypted(&self) -> bool {
-        self.link().is_ok_and(|link| link.board.desk().session.is_encrypted())
+        self.live(|session| Some(session.is_encrypted())).unwrap_or(false)
     }
 
-    /// The last 50 notices and warnings of the session, the oldest first.
+    /// The last 50 notices and warnings of the session, the oldest first; also when the server has gone away.
     pub fn notices(&self) -> Vec<ServerError> {
         self.link().map_or_else(
             |_| Vec::new(),
             |link| link.board.desk().session.notices().cloned().collect(),
         )
+    }
+
+    /// What is known of a session that is alive.
+    fn live<T>(&self, know: impl FnOnce(&Session) -> Option<T>) -> Option<T> {
+        let link = self.link().ok()?;
+        let desk = link.board.desk();
+        if desk.session.is_closed() { None } else { know(&desk.session) }
     }
 }
 
@@ -491,7 +493,7 @@ fn version_number(text: &str) -> Option<u32> {
     let number = if major >= 10 {
         major.checked_mul(10_000)?.checked_add(minor)?
     } else {
-        major * 10_000 + minor.checked_mul(100)?.checked_add(patch)?
+        (major * 10_000).checked_add(minor.checked_mul(100)?.checked_add(patch)?)?
     };
     Some(number)
 }
@@ -509,6 +511,7 @@ mod tests {
             ("19beta1", Some(190_000)),
             ("9.6.24", Some(90_624)),
             ("99999999999.1", None),
+            ("9.42949672.0", None),
             ("", None),
             ("x", None),
         ] {

@@ -55,6 +55,9 @@ impl Cursor {
 
     /// Runs a closure in a savepoint: when it fails, only what it did is undone, and the transaction goes on.
     ///
+    /// Until it has ended this cursor is not to be used, nor another nested interaction begun: savepoints are a stack, and
+    /// calls outside of the innermost one are refused with [`ErrorKind::Request`](crate::ErrorKind::Request).
+    ///
     /// ```no_run
     /// # async fn example(cursor: txpostgres::Cursor) -> txpostgres::Result<()> {
     /// let inserted = cursor

@@ -5,12 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 use txpostgres_session::config::{Config, Endpoint, Host};
 
 /// Bytes in both directions: what a session needs of a connection.
@@ -91,10 +93,18 @@ impl Dial for Sockets {
             match &endpoint.host {
                 Host::Tcp(name) => {
                     let mut last = None;
-                    for address in tokio::net::lookup_host((name.as_str(), endpoint.port)).await? {
-                        match tcp(address, config).await {
-                            Ok(stream) => return Ok(stream),
-                            Err(error) => last = Some(error),
+                    let found = tokio::net::lookup_host((name.as_str(), endpoint.port)).await?;
+                    let addresses: Vec<SocketAddr> = found.collect();
+                    let began = Instant::now();
+                    for (index, address) in addresses.iter().enumerate() {
+                        // An address behind which nobody answers must leave the others their share of the time.
+                        let limit = config.get_connect_timeout().unwrap_or(Duration::MAX);
+                        let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+                        let share = limit.saturating_sub(began.elapsed()) / left;
+                        match timeout(share, tcp(*address, config)).await {
+                            Ok(Ok(stream)) => return Ok(stream),
+                            Ok(Err(error)) => last = Some(error),
+                            Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
                         }
                     }
                     Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))

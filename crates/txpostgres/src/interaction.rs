@@ -83,6 +83,8 @@ pub(crate) struct Transaction {
     /// The transaction that a savepoint is in.
     outer: Option<Arc<Transaction>>,
     savepoints: Arc<AtomicU64>,
+    /// How many savepoints it is deep in.
+    level: u32,
     ended: AtomicBool,
 }
 
@@ -96,13 +98,13 @@ impl Transaction {
     pub(crate) fn admit(&self, desk: &mut Desk, cx: &Context<'_>) -> Poll<Result<Option<&str>>> {
         let inside = desk.turnstile.inside(self.turn).filter(|_| !self.has_ended());
         let Some(inside) = inside else {
-            let ended =
-                Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
-                    .with_hint("use a cursor only within the closure that it was given to");
-            return Poll::Ready(Err(ended));
+            return Poll::Ready(Err(outlived()));
         };
         if inside.over {
             return Poll::Ready(Err(over()));
+        }
+        if inside.level != self.level {
+            return Poll::Ready(Err(nested_is_running()));
         }
         if !inside.may_go_on(cx) {
             return Poll::Pending;
@@ -149,6 +151,43 @@ impl Transaction {
         }
         let begin = Call::script(Ok(Caller::Begin(Arc::clone(self))), &self.begin);
         begin.answer(|_| ()).await
+    }
+}
+
+fn outlived() -> Error {
+    Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
+        .with_hint("use a cursor only within the closure that it was given to")
+}
+
+/// Savepoints are a stack: what is sent outside of the innermost one would share its fate.
+fn nested_is_running() -> Error {
+    Error::new(
+        ErrorKind::Request,
+        "a nested interaction is running; its cursor is the one to use until it has ended",
+    )
+    .with_hint("await calls of the outer cursor before, and nested interactions one after another")
+}
+
+/// A savepoint is the innermost one, until this is dropped.
+struct Level<'a>(&'a Transaction);
+
+impl<'a> Level<'a> {
+    fn enter(transaction: &'a Transaction) -> Result<Self> {
+        if let Some(inside) = transaction.link.board.desk().turnstile.inside(transaction.turn) {
+            if inside.level + 1 != transaction.level {
+                return Err(nested_is_running());
+            }
+            inside.level = transaction.level;
+        }
+        Ok(Self(transaction))
+    }
+}
+
+impl Drop for Level<'_> {
+    fn drop(&mut self) {
+        if let Some(inside) = self.0.link.board.desk().turnstile.inside(self.0.turn) {
+            inside.level = self.0.level - 1;
+        }
     }
 }
 
@@ -267,6 +306,7 @@ where
         savepoint: None,
         outer: None,
         savepoints: Arc::default(),
+        level: 0,
         ended: AtomicBool::new(false),
     });
     let guard = Guard::new(&transaction);
@@ -303,16 +343,23 @@ where
         savepoint: Some(name.clone()),
         outer: Some(Arc::clone(outer)),
         savepoints: Arc::clone(&outer.savepoints),
+        level: outer.level + 1,
         ended: AtomicBool::new(false),
     });
+    let _level = Level::enter(&transaction)?;
     let sql = format!("SAVEPOINT {name}");
-    Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ()).answer(|_| ()).await?;
+    Call::new(Ok(Caller::Transaction(Arc::clone(&transaction))), &sql, ()).answer(|_| ()).await?;
     let mut guard = Guard::new(&transaction);
     match interaction(Cursor::new(Arc::clone(&transaction))).await {
         Ok(value) => {
             transaction.end();
             let sql = format!("RELEASE SAVEPOINT {name}");
-            let release = Call::new(Ok(Caller::Transaction(Arc::clone(outer))), &sql, ());
+            let caller = if outer.has_ended() {
+                Err(outlived())
+            } else {
+                Ok(Caller::End(Arc::clone(&outer.link)))
+            };
+            let release = Call::script(caller, &sql);
             // Sent with the next poll. A rollback to what has been released would fail the whole transaction.
             guard.done = true;
             if let Err(error) = release.answer(|_| ()).await {

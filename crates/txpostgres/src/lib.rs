@@ -40,7 +40,7 @@
 //! | dropped | what becomes of it |
 //! |---|---|
 //! | [`connect`](Connection::connect), [`open`](Connection::open) | the connection is closed |
-//! | a call that was not sent yet | it is never sent |
+//! | a call that was not polled yet, or waits for its turn | it is never sent |
 //! | a call that was sent | the server runs it to its end, and the answer is thrown away; it is *not* cancelled |
 //! | an interaction | it is rolled back before anything else uses the connection, unless COMMIT was sent already |
 //! | [`close`](Connection::close) | the connection is closed; nobody waits for the server to hang up |

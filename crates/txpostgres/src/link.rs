@@ -21,6 +21,9 @@ use crate::switchboard::{Calls, Desk, Switchboard};
 /// Bytes read at a time: with 8 KiB a large answer takes eight times the system calls.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Bytes of room for sending that are kept for the next time: 1 MiB. One large parameter must not cost its size for ever.
+const KEPT_BYTES: usize = 1024 * 1024;
+
 /// One session on its socket.
 pub(crate) struct Link {
     pub(crate) board: Arc<Switchboard>,
@@ -39,6 +42,8 @@ struct Socket {
     gone: usize,
     /// The session has more to send than `outgoing`.
     behind: bool,
+    /// The stream may keep bytes back until it is told to flush.
+    unflushed: bool,
     /// Bytes sent that the session has not been told of.
     sent: usize,
     calls: Calls,
@@ -68,6 +73,7 @@ impl Link {
             outgoing: BytesMut::new(),
             gone: 0,
             behind: false,
+            unflushed: false,
             sent: 0,
             calls,
         };
@@ -230,6 +236,8 @@ impl Socket {
             let left = self.outgoing.get(self.gone..).unwrap_or_default();
             let written = match stream.try_write(left) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A stream that cannot write at once may keep bytes back.
+                    self.unflushed = true;
                     Pin::new(&mut *stream).poll_write(&mut cx, left)
                 }
                 written => Poll::Ready(written),
@@ -247,10 +255,30 @@ impl Socket {
                 Poll::Ready(Ok(_)) => io::Error::from(io::ErrorKind::WriteZero),
                 Poll::Ready(Err(error)) => error,
             };
-            // What the server said before it hung up is the better reason.
-            while self.read(board, own) != Read::Nothing {}
-            self.lose(board, own, broken(&error));
+            self.hung_up(board, own, &error);
         }
+        if self.unflushed {
+            self.flush(board, own);
+        }
+    }
+
+    fn flush(&mut self, board: &Switchboard, own: Option<Ticket>) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let mut cx = Context::from_waker(&self.bell);
+        match Pin::new(stream).poll_flush(&mut cx) {
+            Poll::Ready(Ok(())) => self.unflushed = false,
+            Poll::Ready(Err(error)) => self.hung_up(board, own, &error),
+            // The bell rings when it goes on.
+            Poll::Pending => {}
+        }
+    }
+
+    /// Nothing more can be sent. What the server said before it hung up is the better reason.
+    fn hung_up(&mut self, board: &Switchboard, own: Option<Ticket>, error: &io::Error) {
+        while self.read(board, own) != Read::Nothing {}
+        self.lose(board, own, broken(error));
     }
 
     /// Notes what the socket has taken. The buffer is emptied from its end only: to move its beginning would cost it room.
@@ -258,6 +286,9 @@ impl Socket {
         self.sent += count;
         self.gone += count;
         if self.gone >= self.outgoing.len() {
+            if self.outgoing.capacity() > KEPT_BYTES {
+                self.outgoing = BytesMut::new();
+            }
             self.outgoing.clear();
             self.gone = 0;
         }
@@ -287,6 +318,7 @@ impl Socket {
         }
         desk.distribute(own, &mut self.calls);
         if desk.has_ended() {
+            drop(desk);
             self.stream = None;
             return Read::Nothing;
         }
@@ -303,6 +335,7 @@ impl Socket {
         desk.session.sent(std::mem::take(&mut self.sent));
         desk.session.lost(reason);
         desk.distribute(own, &mut self.calls);
+        drop(desk);
         self.stream = None;
     }
 

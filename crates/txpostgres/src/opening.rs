@@ -161,7 +161,11 @@ async fn log_in(session: &mut Session, stream: &mut dyn ByteStream) -> Result<()
         }
         session.take_output(&mut outgoing);
         if !outgoing.is_empty() {
-            match stream.write_all(&outgoing).await {
+            let written = match stream.write_all(&outgoing).await {
+                Ok(()) => stream.flush().await,
+                error => error,
+            };
+            match written {
                 Ok(()) => session.sent(outgoing.len()),
                 // What the server said before it hung up is the better reason: read on.
                 Err(_) if session.has_begun() => {}

@@ -25,6 +25,8 @@ pub(crate) struct Inside {
     answered: bool,
     /// The server said that no transaction is open any more.
     pub(crate) over: bool,
+    /// How many savepoints the statements are in.
+    pub(crate) level: u32,
     /// Calls of the interaction that wait for the answer to BEGIN.
     waiting: Calls,
 }
@@ -40,7 +42,7 @@ pub(crate) struct Turnstile {
 struct Place {
     turn: Turn,
     interaction: bool,
-    /// An interaction lets calls that came before it go first, once.
+    /// An interaction lets those that came before it go first, once.
     courteous: bool,
     waker: Waker,
 }
@@ -66,13 +68,9 @@ impl Turnstile {
             self.queue_up(place, true, cx);
             return None;
         }
-        let before = |other: &&Place| place.is_none_or(|turn| other.turn < turn);
-        if self.queue.iter().filter(before).any(|other| other.interaction) {
-            self.queue_up(place, true, cx);
-            return None;
-        }
-        let calls_before = self.queue.iter().filter(before).any(|other| !other.interaction);
-        if calls_before {
+        // Whoever came before goes first, if he comes: he is waited for once.
+        let before = |other: &Place| place.is_none_or(|turn| other.turn < turn);
+        if self.queue.iter().any(before) {
             let turn = self.queue_up(place, true, cx);
             if let Some(own) = self.queue.iter_mut().find(|place| place.turn == turn)
                 && !std::mem::replace(&mut own.courteous, true)
@@ -83,8 +81,14 @@ impl Turnstile {
         }
         let turn = place.take().unwrap_or_else(|| self.next_turn());
         self.queue.retain(|place| place.turn != turn);
-        self.inside =
-            Some(Inside { turn, begun: None, answered: false, over: false, waiting: Calls::new() });
+        self.inside = Some(Inside {
+            turn,
+            begun: None,
+            answered: false,
+            over: false,
+            level: 0,
+            waiting: Calls::new(),
+        });
         Some(turn)
     }
 

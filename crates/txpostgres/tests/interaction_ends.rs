@@ -233,9 +233,9 @@ async fn a_begin_that_fails_lets_nothing_run_that_was_called_along_with_it() {
         .unwrap();
     let connection = welcomed(&server).await;
     let error = bounded(connection.run_interaction(async |cursor| {
-        let nested = cursor.run_interaction(async |nested| select(&nested).await);
-        let (first, second, nested, script) =
-            tokio::join!(select(&cursor), select(&cursor), nested, cursor.run_script("select 1"));
+        let (first, second, script) =
+            tokio::join!(select(&cursor), select(&cursor), cursor.run_script("select 1"));
+        let nested = cursor.run_interaction(async |nested| select(&nested).await).await;
         assert_eq!(first.unwrap_err().sqlstate(), Some(SqlState::FEATURE_NOT_SUPPORTED));
         assert_eq!(nested.unwrap_err().kind(), ErrorKind::InteractionEnded);
         assert_eq!(script.unwrap_err().kind(), ErrorKind::InteractionEnded);

@@ -145,20 +145,16 @@ async fn nested_interactions_are_savepoints() {
         });
         assert_eq!(undone.await.unwrap_err().to_string(), "changed my mind");
         // One that is given up in the middle.
+        let (inserted, is_inserted) = oneshot::channel();
         let given_up = cursor.run_interaction(async |nested| {
             insert(&nested, 6).await?;
+            inserted.send(()).unwrap();
             std::future::pending::<Result<(), Error>>().await
         });
-        let (inserted, is_inserted) = oneshot::channel();
-        let outer = cursor.clone();
         tokio::select! {
             _ = given_up => unreachable!(),
-            () = async {
-                while outer.run_query("select from t where id = 6", ()).await.unwrap().is_empty() {}
-                inserted.send(()).unwrap();
-            } => {}
+            sent = is_inserted => sent.unwrap(),
         }
-        is_inserted.await.unwrap();
         insert(&cursor, 7).await
     }))
     .await
@@ -381,18 +377,45 @@ async fn calls_of_one_cursor_are_pipelined_in_order() {
     let (database, connection) = with_table().await;
     bounded(connection.run_interaction(async |cursor| {
         let script = "create table u (id int); insert into u values (1)";
-        let (script, query, nested) = tokio::join!(
+        let (script, query, inserted) = tokio::join!(
             cursor.run_script(script),
             cursor.run_query("select id from u", ()),
-            cursor.run_interaction(async |nested| insert(&nested, 1).await),
+            insert(&cursor, 1),
         );
         script?;
         assert_eq!(query?.len(), 1);
-        nested
+        inserted
     }))
     .await
     .unwrap();
     assert_eq!(ids(&database), "1");
     // BEGIN was said once.
     assert_eq!(connection.notices().len(), 0, "{:?}", connection.notices());
+}
+
+/// Savepoints are a stack: a statement sent beside a nested interaction would be undone with it, and be called a success.
+#[tokio::test]
+async fn beside_a_nested_interaction_nothing_runs() {
+    let (database, connection) = with_table().await;
+    let outcome = bounded(connection.run_interaction(async |cursor| {
+        insert(&cursor, 1).await?;
+        let other = cursor.clone();
+        let (first, second) = tokio::join!(
+            cursor.run_interaction(async |nested| {
+                insert(&nested, 2).await?;
+                nested.run_query("select 1 / 0", ()).await.map(drop)
+            }),
+            other.run_interaction(async |nested| insert(&nested, 3).await),
+        );
+        assert_eq!(first.unwrap_err().sqlstate(), Some(SqlState::DIVISION_BY_ZERO));
+        let error = second.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Request);
+        assert!(error.to_string().starts_with("a nested interaction is running"), "{error}");
+        let refused = cursor.run_interaction(async |_| insert(&other, 4).await).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Request);
+        insert(&cursor, 5).await
+    }))
+    .await;
+    outcome.unwrap();
+    assert_eq!(ids(&database), "1 5");
 }

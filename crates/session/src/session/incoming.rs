@@ -174,6 +174,13 @@ impl Session {
 
     fn open(&mut self, body: &[u8]) -> Result<()> {
         self.status = read_ready(body)?;
+        if let Some(other) = self.parameter("client_encoding").filter(|name| !is_utf8(name)) {
+            return Err(Error::new(
+                ErrorKind::Connect,
+                format!("the server speaks {other} though UTF8 was asked for"),
+            )
+            .with_hint("a pooler between may ignore client_encoding"));
+        }
         self.phase = Phase::Open;
         self.events.push_back(Event::Opened);
         Ok(())
@@ -193,7 +200,7 @@ impl Session {
         let value = reader.text()?.into_owned();
         reader.end()?;
         let starting = matches!(self.phase, Phase::Starting(_));
-        if name == "client_encoding" && !starting && !value.eq_ignore_ascii_case("UTF8") {
+        if name == "client_encoding" && !starting && !is_utf8(&value) {
             return Err(Error::new(
                 ErrorKind::Lost,
                 format!("client_encoding was changed to {value}; this connection speaks UTF8 only"),
@@ -225,4 +232,8 @@ fn unasked(Message { tag, body }: Message<'_>) -> Error {
             .with_server(ServerError::parse(body));
     }
     violation(format!("the server sent {:?} without being asked", char::from(tag)))
+}
+
+fn is_utf8(encoding: &str) -> bool {
+    encoding.eq_ignore_ascii_case("UTF8") || encoding.eq_ignore_ascii_case("UNICODE")
 }
