@@ -59,6 +59,7 @@
 //! | feature | is | default |
 //! |---|---|---|
 //! | `tls` | TLS by rustls, with the ring provider. Without it, `sslmode=require` and stronger are refused | yes |
+//! | `with-chrono-0_4`, `with-time-0_3`, `with-uuid-1`, `with-serde_json-1` | values of these crates as parameters and columns | no |
 //!
 //! # Not there yet
 //!

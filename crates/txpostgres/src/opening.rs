@@ -29,6 +29,10 @@ impl Recipe {
         for warning in self.config.warnings() {
             tracing::warn!(target: "txpostgres", "{warning}");
         }
+        if self.config.get_requirepeer().is_some() {
+            return Err(Error::new(ErrorKind::Config, "requirepeer is not supported")
+                .with_hint("leave it out, or reach the server by TLS and sslmode=verify-full"));
+        }
         let tls = TlsSettings::of(&self.config)?;
         let mut endpoints = self.config.endpoints()?;
         let several = endpoints.len() > 1;
@@ -36,6 +40,9 @@ impl Recipe {
         for endpoint in endpoints {
             match self.open_endpoint(&endpoint, &tls).await {
                 Ok(link) => return Ok(link),
+                // A server that knows us and refuses is the answer (manual, section 34.1.1.3): the password is not carried on
+                // to the next one.
+                Err(error) if is_about_who_we_are(&error) => return Err(error),
                 Err(error) => {
                     tracing::info!(target: "txpostgres", %endpoint, %error, "trying the next host");
                 }
@@ -140,6 +147,12 @@ impl Recipe {
         log_in(session, &mut *stream).await?;
         Ok(stream)
     }
+}
+
+/// Whether a server was reached that would have nothing of us.
+fn is_about_who_we_are(error: &Error) -> bool {
+    error.kind() == ErrorKind::Authentication
+        || error.sqlstate().is_some_and(|code| code.class() == "28")
 }
 
 /// Moves bytes until the session is open.
