@@ -73,7 +73,6 @@ impl Query {
         parameters: Parameters<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
-        parameter_count(parameters.len())?;
         if let Stage::New = self.stage
             && let Some(statement) = session.statements().lend(sql)
         {
@@ -94,6 +93,7 @@ impl Query {
                 (session.submit_after(begin, request), Stage::Fresh { name })
             }
             _ => {
+                parameter_count(parameters.len())?;
                 let name = session.statements().name_for(sql);
                 let request = Request::Prepare { name: &name, sql };
                 (session.submit_after(begin, request), Stage::Preparing { name })

@@ -135,6 +135,8 @@ async fn tcp(address: SocketAddr, config: &Config) -> io::Result<Box<dyn ByteStr
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(config.get_tcp_user_timeout())?;
+    #[cfg(unix)]
+    let stream = crate::socket::Socket::new(stream.into_std()?)?;
     Ok(Box::new(stream))
 }
 
@@ -151,7 +153,8 @@ async fn unix(endpoint: &Endpoint) -> io::Result<Box<dyn ByteStream>> {
     } else {
         path.into_os_string()
     };
-    Ok(Box::new(UnixStream::connect(path).await?))
+    let stream = UnixStream::connect(path).await?.into_std()?;
+    Ok(Box::new(crate::socket::Socket::new(stream)?))
 }
 
 #[cfg(not(unix))]

@@ -76,6 +76,8 @@ mod interaction;
 mod link;
 mod opening;
 mod params;
+#[cfg(unix)]
+mod socket;
 mod switchboard;
 mod turnstile;
 mod watcher;
