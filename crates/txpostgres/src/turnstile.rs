@@ -2,7 +2,8 @@
 //!
 //! A plain call passes whenever no interaction is inside; it holds nothing afterwards, since the server answers in order.
 //! Interactions go in one at a time, first come first served. Nobody is held up by a call that was let in and does not
-//! come: only an interaction that is inside keeps others out.
+//! come. An interaction that is inside keeps others out; so does, for the interactions of other tasks behind it, one that was
+//! called and is not polled again, as with any fair mutex.
 
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
