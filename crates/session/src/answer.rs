@@ -109,6 +109,11 @@ pub struct Answer {
     earlier: Vec<ResultSet>,
     /// How many results are complete.
     results: usize,
+    /// Of a request of many items: how many are done, and the rows that they returned or changed.
+    items: usize,
+    item_rows: u64,
+    /// There are more rows to be had from the portal.
+    pub(crate) suspended: bool,
     /// The types of the parameters of a statement that was prepared.
     pub(crate) parameters: Option<Vec<Type>>,
     /// The transaction status afterwards.
@@ -118,10 +123,11 @@ pub struct Answer {
 impl Answer {
     /// Makes it as new, for another request.
     pub(crate) fn reset(&mut self) {
-        let is_plain = self.earlier.is_empty() && self.parameters.is_none();
+        let is_plain = self.earlier.is_empty() && self.parameters.is_none() && self.items == 0;
         if is_plain && self.result.rows.is_empty() {
             self.result.tag.set(b"");
             self.results = 0;
+            self.suspended = false;
         } else {
             *self = Self::default();
         }
@@ -129,7 +135,7 @@ impl Answer {
 
     /// The rows of the statement that is being answered.
     pub(crate) fn rows(&mut self) -> &mut Rows {
-        &mut self.current().rows
+        if self.items > 0 { &mut self.result.rows } else { &mut self.current().rows }
     }
 
     /// The statement that is being answered is complete.
@@ -137,6 +143,24 @@ impl Answer {
     pub(crate) fn finish(&mut self, tag: &[u8]) {
         self.current().tag.set(tag);
         self.results += 1;
+    }
+
+    /// One of many items is complete; the rows of all of them are in one result.
+    pub(crate) fn finish_item(&mut self, tag: &[u8]) {
+        self.result.tag.set(tag);
+        self.results = 1;
+        self.items += 1;
+        self.item_rows += self.result.tag.rows().unwrap_or(0);
+    }
+
+    /// How many items are done, of a request of many.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// Whether the portal has more rows.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended
     }
 
     #[inline]
@@ -159,7 +183,7 @@ impl Answer {
 
     /// How many rows the only statement, or the last one, returned or changed; 0 if its tag does not say.
     pub fn row_count(&self) -> u64 {
-        self.result.row_count()
+        if self.items > 0 { self.item_rows } else { self.result.row_count() }
     }
 
     /// The result of the only statement, or of the last one.

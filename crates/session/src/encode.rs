@@ -228,12 +228,35 @@ impl<'a> Draft<'a> {
         self.out.put_slice(b"E\0\0\0\x09\0\0\0\0\0");
     }
 
-    /// `Close` of a statement.
-    pub(crate) fn close_statement(&mut self, name: &str) -> Result<()> {
-        self.message(b'C', "Close", |draft| {
-            draft.out.put_u8(b'S');
-            draft.text(name, "the name of a statement")
+    /// `Execute` of this portal, so many rows; 0 for all.
+    pub(crate) fn execute_portal(&mut self, portal: &str, rows: u32) -> Result<()> {
+        let rows = i32::try_from(rows).unwrap_or(i32::MAX);
+        self.message(b'E', "Execute", |draft| {
+            draft.text(portal, "the name of a portal")?;
+            draft.out.put_i32(rows);
+            Ok(())
         })
+    }
+
+    /// `Close` of a statement (`S`) or a portal (`P`).
+    pub(crate) fn close(&mut self, what: u8, name: &str) -> Result<()> {
+        self.message(b'C', "Close", |draft| {
+            draft.out.put_u8(what);
+            draft.text(name, "the name of a statement or portal")
+        })
+    }
+
+    /// `CopyData`.
+    pub(crate) fn copy_data(&mut self, data: &[u8]) -> Result<()> {
+        self.message(b'd', "one piece of COPY data", |draft| {
+            draft.out.put_slice(data);
+            Ok(())
+        })
+    }
+
+    /// `CopyDone`.
+    pub(crate) fn copy_done(&mut self) {
+        self.out.put_slice(b"c\0\0\0\x04");
     }
 
     /// `Sync`.
@@ -257,8 +280,18 @@ const ALL_BINARY: &[u8] = b"\0\x01\0\x01";
 
 /// The beginning of a `Bind` to the unnamed portal, up to the first parameter: the same each time, but for its length word.
 pub(crate) fn bind_head(statement: &str, parameters: usize) -> Result<Vec<u8>> {
+    bind_head_of_portal("", statement, parameters)
+}
+
+/// The same for a portal with a name.
+pub(crate) fn bind_head_of_portal(
+    portal: &str,
+    statement: &str,
+    parameters: usize,
+) -> Result<Vec<u8>> {
     let count = parameter_count(parameters)?;
-    Ok([b"B\0\0\0\0\0", statement.as_bytes(), b"\0", ALL_BINARY, &count.to_be_bytes()].concat())
+    let names = [portal.as_bytes(), b"\0", statement.as_bytes(), b"\0"];
+    Ok([b"B\0\0\0\0", &*names.concat(), ALL_BINARY, &count.to_be_bytes()].concat())
 }
 
 /// As many parameters as there may be.

@@ -95,6 +95,7 @@ struct Report {
     delivery: Delivery,
     before_running: bool,
     statement: Option<Arc<str>>,
+    item: Option<usize>,
     source: Option<Cause>,
     original: Option<Cause>,
 }
@@ -113,6 +114,7 @@ impl Error {
             delivery: Delivery::NotSent,
             before_running: false,
             statement: None,
+            item: None,
             source: None,
             original: None,
         }))
@@ -156,6 +158,13 @@ impl Error {
     #[must_use]
     pub fn with_statement(mut self, statement: impl Into<Arc<str>>) -> Self {
         self.0.statement = Some(statement.into());
+        self
+    }
+
+    /// The same error, with the number of the item that failed, the first being 0.
+    #[must_use]
+    pub fn with_item(mut self, item: usize) -> Self {
+        self.0.item = Some(item);
         self
     }
 
@@ -208,6 +217,11 @@ impl Error {
     /// The statement that failed, if the error belongs to one.
     pub fn statement(&self) -> Option<&str> {
         self.0.statement.as_deref()
+    }
+
+    /// Which of many items failed, the first being 0: an execution of `execute_many`, a row of a COPY.
+    pub fn item(&self) -> Option<usize> {
+        self.0.item
     }
 
     /// What to change, if we know.
@@ -301,6 +315,9 @@ impl fmt::Display for Error {
                     write!(f, " (the server said: {server})")?;
                 }
             }
+        }
+        if let Some(item) = self.0.item {
+            write!(f, " (item {item})")?;
         }
         if let Some(original) = &self.0.original {
             f.write_str(": ")?;

@@ -2,9 +2,11 @@
 
 use crate::answer::Answer;
 use crate::auth::KeyDerivation;
+use crate::copy::{CopyLayout, Direction};
 use crate::error::{Error, Result};
 use crate::notification::Notification;
 use crate::request::Ticket;
+use crate::rows::Rows;
 use crate::server_error::ServerError;
 use crate::transaction_status::TransactionStatus;
 
@@ -25,6 +27,29 @@ pub enum Event {
         outcome: Result<Box<Answer>>,
         /// The transaction status at its ReadyForQuery; the last one known if there was none.
         status: TransactionStatus,
+    },
+    /// Rows of a request that is streamed; they are not in its answer any more.
+    Rows {
+        /// Which request.
+        ticket: Ticket,
+        /// Those that came together.
+        rows: Rows,
+    },
+    /// A COPY has begun: its data may be sent, or comes.
+    CopyStarted {
+        /// Which request.
+        ticket: Ticket,
+        /// From where to where.
+        direction: Direction,
+        /// The form of the data.
+        layout: CopyLayout,
+    },
+    /// Data of a COPY to us, cut where it pleased the network.
+    CopyData {
+        /// Which request.
+        ticket: Ticket,
+        /// As it came.
+        data: Vec<u8>,
     },
     /// A NOTIFY arrived.
     Notification(Notification),

@@ -1,216 +1,18 @@
 //! One request, and the answer it is still owed.
 //!
-//! A request is a script of steps; the server answers them in order. What may come next is [`Owed`]:
-//!
-//! ```text
-//!   step        owed         message              then
-//!   ----------  -----------  -------------------  ---------------------------------
-//!   Close       Close        CloseComplete        the next step
-//!   Parse       Parse        ParseComplete        the next step
-//!   Bind        Bind         BindComplete         the next step
-//!   Statement   Parameters   ParameterDescription Columns
-//!               Columns      RowDescription       the next step
-//!                            NoData               the next step
-//!   Portal      Columns      (as above)
-//!   BEGIN       Parse, Bind  (as above)
-//!               Begin        CommandComplete      the next step
-//!   Execute     Rows         DataRow              Rows
-//!                            CommandComplete      the next step
-//!                            EmptyQueryResponse   the next step
-//!                            CopyInResponse       CopyIn   (refused with CopyFail)
-//!                            CopyOutResponse      CopyOut
-//!               CopyOut      CopyData             CopyOut
-//!                            CopyDone             Rows
-//!   Script      Script       RowDescription       ScriptRows
-//!                            CommandComplete      Further
-//!                            EmptyQueryResponse   Further
-//!                            CopyInResponse       CopyIn
-//!                            CopyOutResponse      ScriptCopyOut
-//!               ScriptRows   DataRow              ScriptRows
-//!                            CommandComplete      Further
-//!             ScriptCopyOut  CopyData             ScriptCopyOut
-//!                            CopyDone             Further
-//!               Further      (as Script)
-//!                            ReadyForQuery        settled
-//!   Sync        Ready        ReadyForQuery        settled
-//!   any         any          ErrorResponse        Failed
-//!               Failed       ReadyForQuery        settled
-//! ```
-//!
-//! Whatever is not in the table is a violation of the protocol. Notices, notifications, parameter changes and fatal errors
-//! may come at any time and never get here.
+//! Which message may come next, and where it leads, is in [`Owed`]; what a message brings is read here.
 
 use crate::answer::Answer;
+use crate::copy::{CopyLayout, Direction};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::owed::{Next, Owed, Steps};
 use crate::request::Ticket;
 use crate::row::{read_columns, type_of};
 use crate::rows::{Rows, skip_rows};
 use crate::server_error::ServerError;
 use crate::transaction_status::TransactionStatus;
 use crate::wire::{Message, Reader, violation};
-
-/// A message of the client that is answered by itself; `Close` comes before and `Sync` after them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Parse,
-    Bind,
-    Statement,
-    Portal,
-    Execute,
-    Script,
-}
-
-/// Statements closed along with one request, at most.
-pub(crate) const CLOSES: u8 = 8;
-
-/// The steps of a request, in order: statements to close, a BEGIN, the request itself.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Steps {
-    closes: u8,
-    /// How many steps of BEGIN are left, counted from its end.
-    begin: u8,
-    request: &'static [Step],
-}
-
-impl Steps {
-    pub(crate) fn new(closes: u8, begins: bool, request: &'static [Step]) -> Self {
-        Self { closes, begin: if begins { 3 } else { 0 }, request }
-    }
-
-    #[inline]
-    fn next(&mut self) -> Owed {
-        if self.closes > 0 {
-            self.closes -= 1;
-            return Owed::Close;
-        }
-        if self.begin > 0 {
-            self.begin -= 1;
-            return match self.begin {
-                2 => Owed::Parse,
-                1 => Owed::Bind,
-                _ => Owed::Begin,
-            };
-        }
-        let Some((step, rest)) = self.request.split_first() else {
-            return Owed::Ready;
-        };
-        self.request = rest;
-        match step {
-            Step::Parse => Owed::Parse,
-            Step::Bind => Owed::Bind,
-            Step::Statement => Owed::Parameters,
-            Step::Portal => Owed::Columns,
-            Step::Execute => Owed::Rows,
-            Step::Script => Owed::Script,
-        }
-    }
-}
-
-/// What the server owes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owed {
-    Close,
-    Parse,
-    Bind,
-    Parameters,
-    Columns,
-    Begin,
-    Rows,
-    CopyIn,
-    CopyOut,
-    /// The first statement's answer.
-    Script,
-    ScriptRows,
-    ScriptCopyOut,
-    /// Another statement's answer, or the end: a ReadyForQuery in answer to nothing would be somebody else's.
-    Further,
-    Ready,
-    Failed,
-}
-
-/// Where a message leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Step,
-    To(Owed),
-    Settled,
-}
-
-impl Owed {
-    /// Whether the server has yet to execute the statement.
-    fn is_before_running(self) -> bool {
-        matches!(self, Self::Close | Self::Parse | Self::Bind | Self::Parameters | Self::Columns)
-    }
-
-    /// Where a message leads: the transition table, looked up.
-    fn after(self, tag: u8) -> Option<Next> {
-        static TABLE: [[Option<Next>; 128]; Owed::COUNT] = Owed::table();
-        TABLE.get(self as usize)?.get(usize::from(tag)).copied().flatten()
-    }
-
-    const COUNT: usize = Self::Failed as usize + 1;
-
-    // Evaluated at compile time: an index out of bounds would not compile.
-    #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
-    const fn table() -> [[Option<Next>; 128]; Self::COUNT] {
-        const ALL: [Owed; Owed::COUNT] = [
-            Owed::Close,
-            Owed::Parse,
-            Owed::Bind,
-            Owed::Parameters,
-            Owed::Columns,
-            Owed::Begin,
-            Owed::Rows,
-            Owed::CopyIn,
-            Owed::CopyOut,
-            Owed::Script,
-            Owed::ScriptRows,
-            Owed::ScriptCopyOut,
-            Owed::Further,
-            Owed::Ready,
-            Owed::Failed,
-        ];
-        let mut table = [[None; 128]; Self::COUNT];
-        let mut n = 0;
-        while n < ALL.len() {
-            let mut tag = 0;
-            while tag < 128 {
-                table[ALL[n] as usize][tag] = ALL[n].next(tag as u8);
-                tag += 1;
-            }
-            n += 1;
-        }
-        table
-    }
-
-    /// The one transition table.
-    const fn next(self, tag: u8) -> Option<Next> {
-        Some(match (self, tag) {
-            (Self::Close, b'3')
-            | (Self::Parse, b'1')
-            | (Self::Bind, b'2')
-            | (Self::Columns, b'T' | b'n')
-            | (Self::Begin, b'C')
-            | (Self::Rows, b'C' | b'I') => Next::Step,
-            (Self::Parameters, b't') => Next::To(Self::Columns),
-            (Self::Rows, b'D') | (Self::CopyOut, b'c') => Next::To(Self::Rows),
-            (Self::Rows, b'H') | (Self::CopyOut, b'd') => Next::To(Self::CopyOut),
-            (Self::Rows | Self::Script | Self::Further, b'G') => Next::To(Self::CopyIn),
-            (Self::Script | Self::Further, b'T') | (Self::ScriptRows, b'D') => {
-                Next::To(Self::ScriptRows)
-            }
-            (Self::Script | Self::Further, b'C' | b'I')
-            | (Self::ScriptRows, b'C')
-            | (Self::ScriptCopyOut, b'c') => Next::To(Self::Further),
-            (Self::Script | Self::Further, b'H') | (Self::ScriptCopyOut, b'd') => {
-                Next::To(Self::ScriptCopyOut)
-            }
-            (Self::Ready | Self::Failed | Self::Further, b'Z') => Next::Settled,
-            (_, b'E') => Next::To(Self::Failed),
-            _ => return None,
-        })
-    }
-}
 
 /// What became of the exchange with a message.
 #[derive(Debug)]
@@ -222,6 +24,8 @@ pub(crate) enum Progress {
         /// Whether the script's `Sync` was swallowed by COPY and must be sent again.
         sync_again: bool,
     },
+    /// The data of a COPY that was asked for goes from here to there.
+    CopyStarted(Direction, CopyLayout),
     /// ReadyForQuery: the answer is complete.
     Settled(TransactionStatus),
 }
@@ -232,10 +36,14 @@ pub(crate) struct Exchange {
     pub(crate) ticket: Ticket,
     steps: Steps,
     owed: Owed,
-    /// The position in the outbox behind the byte that makes the server act.
+    /// The position in the outbox behind the byte that makes the server act; of a COPY that is being fed, no position yet.
     decisive: u64,
     /// Nobody waits for the answer any more: it is read and thrown away.
     abandoned: bool,
+    /// Rows are told of as they come, instead of with the answer.
+    streamed: bool,
+    /// Data of a COPY that has not been told of.
+    copied: Vec<u8>,
     /// In a box: it changes hands several times on its way to the caller.
     answer: Box<Answer>,
     failure: Option<Error>,
@@ -250,7 +58,17 @@ impl Exchange {
         answer: Box<Answer>,
     ) -> Self {
         let owed = steps.next();
-        Self { ticket, steps, owed, decisive, abandoned: false, answer, failure: None }
+        Self {
+            ticket,
+            steps,
+            owed,
+            decisive,
+            abandoned: false,
+            streamed: false,
+            copied: Vec::new(),
+            answer,
+            failure: None,
+        }
     }
 
     pub(crate) fn decisive(&self) -> u64 {
@@ -259,7 +77,41 @@ impl Exchange {
 
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
+        self.copied = Vec::new();
         *self.answer = Answer::default();
+        // A COPY that nobody will feed is refused when the server asks for its data.
+        if self.owed == Owed::Feed {
+            self.owed = Owed::Script;
+        }
+    }
+
+    /// Rows are to be told of as they come.
+    pub(crate) fn stream(&mut self) {
+        self.streamed = true;
+    }
+
+    /// Whether the server takes the data of a COPY.
+    pub(crate) fn is_feeding(&self) -> bool {
+        self.owed == Owed::Feeding && self.decisive == u64::MAX
+    }
+
+    /// The end of the data lies before this position.
+    pub(crate) fn end_of_data(&mut self, end: u64) {
+        self.decisive = end;
+    }
+
+    /// What has come since the last time and is to be told of before the answer is complete.
+    #[inline]
+    pub(crate) fn take_piece(&mut self) -> Option<Event> {
+        if !self.copied.is_empty() {
+            let data = std::mem::take(&mut self.copied);
+            return Some(Event::CopyData { ticket: self.ticket, data });
+        }
+        if !self.streamed {
+            return None;
+        }
+        let rows = self.answer.rows().take_piece()?;
+        Some(Event::Rows { ticket: self.ticket, rows })
     }
 
     /// Whether rows are owed now.
@@ -297,7 +149,11 @@ impl Exchange {
             // ParseComplete, BindComplete, CloseComplete, NoData.
             b'1' | b'2' | b'3' | b'n' if body.is_empty() => {}
             b'1' | b'2' | b'3' | b'n' => return Err(not_empty(tag)),
+            b'C' if self.is_feeding() => {
+                return Err(violation("the server ended a COPY before its data"));
+            }
             b'C' => self.complete(body)?,
+            b'd' => self.copy(body),
             b'Z' => {
                 let status = read_ready(body)?;
                 if next == Next::Settled {
@@ -306,17 +162,50 @@ impl Exchange {
             }
             _ => self.read(tag, body)?,
         }
+        if self.owed.is_other_than_copy(tag) {
+            self.refuse_other_than_copy();
+        }
         let before = self.owed;
         self.owed = match next {
             Next::To(owed) => owed,
             // Only ReadyForQuery settles.
             Next::Step | Next::Settled => self.steps.next(),
         };
-        if tag == b'G' {
-            let sync_again = !matches!(before, Owed::Script | Owed::Further);
-            return Ok(Progress::RefuseCopy { sync_again });
+        match (self.owed, tag) {
+            (Owed::Feeding, b'G') => {
+                Ok(Progress::CopyStarted(Direction::In, CopyLayout::read(body, "CopyInResponse")?))
+            }
+            (Owed::Tapping, b'H') => Ok(Progress::CopyStarted(
+                Direction::Out,
+                CopyLayout::read(body, "CopyOutResponse")?,
+            )),
+            (_, b'G') => {
+                let sync_again = !matches!(before, Owed::Script | Owed::Further | Owed::Tap);
+                Ok(Progress::RefuseCopy { sync_again })
+            }
+            _ => Ok(Progress::Owed),
         }
-        Ok(Progress::Owed)
+    }
+
+    /// Data of a COPY: kept if somebody asked for it.
+    #[inline]
+    fn copy(&mut self, data: &[u8]) {
+        if self.owed == Owed::Tapping && !self.abandoned {
+            self.copied.extend_from_slice(data);
+        }
+    }
+
+    #[cold]
+    fn refuse_other_than_copy(&mut self) {
+        let wanted = match self.owed {
+            Owed::Feed => "COPY … FROM STDIN",
+            _ => "COPY … TO STDOUT",
+        };
+        self.abandon();
+        self.fail(
+            Error::new(ErrorKind::Request, format!("the statement is not {wanted}"))
+                .with_delivery(Delivery::Answered),
+        );
     }
 
     /// A statement is complete.
@@ -325,7 +214,9 @@ impl Exchange {
         let Some((0, tag)) = body.split_last() else {
             return Err(violation("the server sent a CommandComplete that breaks off"));
         };
-        if self.owed != Owed::Begin {
+        if self.steps.are_repeated() && self.owed == Owed::Rows {
+            self.answer.finish_item(tag);
+        } else if self.owed != Owed::Begin {
             self.finish_result(tag);
         }
         Ok(())
@@ -361,6 +252,7 @@ impl Exchange {
                     *self.answer.rows() = Rows::new(Some(columns.into()));
                 }
             }
+            b'G' | b'H' if matches!(self.owed, Owed::Feed | Owed::Tap) => {}
             b'G' | b'H' => self.fail(
                 Error::new(
                     ErrorKind::Request,
@@ -369,14 +261,22 @@ impl Exchange {
                 .with_delivery(Delivery::Answered),
             ),
             b'E' => {
-                let error = Error::from_server(ServerError::parse(body));
-                self.fail(if self.owed.is_before_running() {
+                let mut error = Error::from_server(ServerError::parse(body));
+                let items = self.answer.items();
+                if self.steps.are_repeated() && matches!(self.owed, Owed::Bind | Owed::Rows) {
+                    error = error.with_item(items);
+                }
+                self.fail(if self.owed.is_before_running() && items == 0 {
                     error.before_running()
                 } else {
                     error
                 });
             }
-            // CopyData and CopyDone of a COPY that is refused already.
+            b's' => {
+                Reader::new(body, "PortalSuspended").end()?;
+                self.answer.suspended = true;
+            }
+            // CopyDone.
             _ => {}
         }
         Ok(())

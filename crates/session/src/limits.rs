@@ -23,6 +23,13 @@ pub const REQUEST_BYTES: usize = (1 << 30) - 1;
 /// Parameters of one statement: their count travels in an unsigned 16-bit number.
 pub const PARAMETERS: usize = 65_535;
 
+/// Sets of parameters in one request: what is sent for it is built in memory as a whole. A thousand take the round trip's share
+/// to nothing.
+pub const MANY: usize = 65_536;
+
+/// Bytes of one message of COPY data that we send: 64 KiB, as large as what is written at a time. The server joins them again.
+pub const COPY_DATA_BYTES: usize = 64 * 1024;
+
 /// Columns of one row description: the server's own limit is 1,664; the count travels in 16 bits.
 pub const COLUMNS: usize = 65_535;
 

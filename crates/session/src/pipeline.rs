@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::answer::Answer;
-use crate::exchange::{Exchange, Steps};
+use crate::exchange::Exchange;
+use crate::owed::Steps;
 use crate::request::Ticket;
 
 /// The front is the one that the server is answering.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::answer::Answer;
 use crate::encode::parameter_count;
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::{Parameters, Request, Ticket};
+use crate::request::{ParameterSets, Parameters, Request, Ticket};
 use crate::session::Session;
 use crate::sqlstate::SqlState;
 use crate::statement::Statement;
@@ -45,6 +45,24 @@ enum Stage {
     Running,
 }
 
+/// What is to be done with a statement.
+#[derive(Debug, Clone, Copy)]
+pub enum Work<'a> {
+    /// It is run with these parameters.
+    Run(Parameters<'a>),
+    /// It is run into a portal, of which the first rows come.
+    Open {
+        /// The portal's name.
+        portal: &'a str,
+        /// Rows at most; 0 for all.
+        rows: u32,
+        /// The statement's parameters.
+        parameters: Parameters<'a>,
+    },
+    /// It is run once with each set of parameters, until one fails.
+    Many(&'a dyn ParameterSets),
+}
+
 /// What to do after an answer.
 #[derive(Debug)]
 pub enum Turn {
@@ -70,30 +88,32 @@ impl Query {
         &mut self,
         session: &mut Session,
         sql: &str,
-        parameters: Parameters<'_>,
+        work: Work<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
         if let Stage::New = self.stage
             && let Some(statement) = session.statements().lend(sql)
         {
-            let ticket = Self::run(session, &statement, parameters, begin);
+            let ticket = Self::run(session, &statement, work, begin);
             session.statements().give_back(statement);
             if ticket.is_ok() {
                 self.stage = Stage::Running;
             }
             return ticket.map_err(|error| error.with_statement(sql));
         }
-        let (ticket, stage) = match &self.stage {
-            Stage::Described { statement } => {
-                (Self::run(session, statement, parameters, begin), Stage::Running)
+        let (ticket, stage) = match (&self.stage, work) {
+            (Stage::Described { statement }, _) => {
+                (Self::run(session, statement, work, begin), Stage::Running)
             }
-            _ if parameters.is_empty() => {
+            (_, Work::Run(parameters)) if parameters.is_empty() => {
                 let name = session.statements().name_for(sql);
                 let request = Request::PrepareAndRun { name: &name, sql, types: &[], parameters };
                 (session.submit_after(begin, request), Stage::Fresh { name })
             }
             _ => {
-                parameter_count(parameters.len())?;
+                if let Work::Run(parameters) | Work::Open { parameters, .. } = work {
+                    parameter_count(parameters.len())?;
+                }
                 let name = session.statements().name_for(sql);
                 let request = Request::Prepare { name: &name, sql };
                 (session.submit_after(begin, request), Stage::Preparing { name })
@@ -107,19 +127,22 @@ impl Query {
     fn run(
         session: &mut Session,
         statement: &Statement,
-        parameters: Parameters<'_>,
+        work: Work<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
-        let request = if statement.name().is_empty() {
+        let request = match work {
             // The server keeps nothing of it: its types are what we know.
-            Request::PrepareAndRun {
+            Work::Run(parameters) if statement.name().is_empty() => Request::PrepareAndRun {
                 name: "",
                 sql: statement.sql(),
                 types: statement.parameters(),
                 parameters,
+            },
+            Work::Run(parameters) => Request::Run { statement, parameters },
+            Work::Open { portal, rows, parameters } => {
+                Request::Open { statement, parameters, portal, rows }
             }
-        } else {
-            Request::Run { statement, parameters }
+            Work::Many(sets) => Request::Many { statement, sets },
         };
         session.submit_after(begin, request)
     }
@@ -129,6 +152,11 @@ impl Query {
         if let Stage::Preparing { name } | Stage::Fresh { name } = std::mem::take(&mut self.stage) {
             session.statements().discard(&name);
         }
+    }
+
+    /// Whether the answer to come is the statement's own, and not a step on the way to it.
+    pub fn is_last(&self) -> bool {
+        matches!(self.stage, Stage::Running | Stage::Fresh { .. })
     }
 
     /// Takes the answer to what was submitted, and the transaction status that came with it.

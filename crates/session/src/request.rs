@@ -1,12 +1,14 @@
 //! Everything one can ask of a server, as plain data.
 
+use std::fmt;
 use std::sync::Arc;
 
 use postgres_types::{ToSql, Type};
 
-use crate::encode::{Draft, bind_head};
-use crate::error::Result;
-use crate::exchange::Step;
+use crate::encode::{Draft, bind_head, bind_head_of_portal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::owed::{Step, Steps};
 use crate::row::Column;
 use crate::statement::Statement;
 
@@ -47,13 +49,80 @@ pub enum Request<'a> {
         /// Its parameters.
         parameters: Parameters<'a>,
     },
+    /// Runs a statement up to so many rows; the portal keeps the others until the transaction ends.
+    Open {
+        /// The statement.
+        statement: &'a Statement,
+        /// Its parameters.
+        parameters: Parameters<'a>,
+        /// The portal's name.
+        portal: &'a str,
+        /// Rows at most; 0 for all.
+        rows: u32,
+    },
+    /// The next rows of a portal.
+    Fetch {
+        /// The portal's name.
+        portal: &'a str,
+        /// The columns of its rows.
+        columns: Option<&'a Arc<[Column]>>,
+        /// Rows at most; 0 for all.
+        rows: u32,
+    },
+    /// Closes a portal. One that does not exist is no error.
+    ClosePortal {
+        /// Its name.
+        portal: &'a str,
+    },
+    /// Runs a statement once with each set of parameters, in one implicit transaction: the first that fails ends them all.
+    Many {
+        /// The statement.
+        statement: &'a Statement,
+        /// The sets of parameters.
+        sets: &'a dyn ParameterSets,
+    },
+    /// A COPY FROM STDIN; its data goes by [`Session::copy_data`](crate::Session::copy_data).
+    CopyIn {
+        /// The statement.
+        sql: &'a str,
+    },
+    /// A COPY TO STDOUT; its data comes as [`Event::CopyData`](crate::Event::CopyData).
+    CopyOut {
+        /// The statement.
+        sql: &'a str,
+    },
+}
+
+/// Several sets of parameters for one statement.
+pub trait ParameterSets: Sync {
+    /// How many sets there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `f` with the values of this set.
+    ///
+    /// # Errors
+    ///
+    /// What `f` returned.
+    fn with(&self, index: usize, f: &mut dyn FnMut(Parameters<'_>) -> Result<()>) -> Result<()>;
+}
+
+impl fmt::Debug for dyn ParameterSets + '_ {
+    /// How many; values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParameterSets").field("len", &self.len()).finish_non_exhaustive()
+    }
 }
 
 impl Request<'_> {
     /// Writes the request's messages, but for its `Sync`; gives back the steps in which it will be answered.
     #[inline]
-    pub(crate) fn write(&self, draft: &mut Draft<'_>) -> Result<&'static [Step]> {
-        Ok(match *self {
+    pub(crate) fn write(&self, draft: &mut Draft<'_>) -> Result<Steps> {
+        Ok(Steps::new(match *self {
             Request::Script { sql } => {
                 draft.query(sql)?;
                 &[Step::Script]
@@ -75,17 +144,89 @@ impl Request<'_> {
                 draft.execute();
                 &[Step::Parse, Step::Bind, Step::Portal, Step::Execute]
             }
-        })
+            Request::Open { statement, parameters, portal, rows } => {
+                let parses = parse_if_unnamed(draft, statement)?;
+                let types = statement.parameters();
+                let head = bind_head_of_portal(portal, statement.name(), types.len())?;
+                draft.bind(&head, types, parameters)?;
+                draft.execute_portal(portal, rows)?;
+                if parses {
+                    &[Step::Parse, Step::Bind, Step::Portion]
+                } else {
+                    &[Step::Bind, Step::Portion]
+                }
+            }
+            Request::Fetch { portal, rows, .. } => {
+                draft.execute_portal(portal, rows)?;
+                &[Step::Portion]
+            }
+            Request::ClosePortal { portal } => {
+                draft.close(b'P', portal)?;
+                &[Step::Close]
+            }
+            Request::Many { statement, sets } => return write_many(draft, statement, sets),
+            Request::CopyIn { sql } => {
+                draft.query(sql)?;
+                &[Step::Feed]
+            }
+            Request::CopyOut { sql } => {
+                draft.query(sql)?;
+                &[Step::Tap]
+            }
+        }))
+    }
+
+    /// Whether it goes as a `Query`, which needs no `Sync` and takes nothing along.
+    #[inline]
+    pub(crate) fn is_simple(&self) -> bool {
+        matches!(self, Self::Script { .. } | Self::CopyIn { .. } | Self::CopyOut { .. })
     }
 
     /// The columns of its rows, where they are known beforehand.
     #[inline]
     pub(crate) fn columns(&self) -> Option<Arc<[Column]>> {
         match self {
-            Self::Run { statement, .. } => statement.shared_columns(),
+            Self::Run { statement, .. }
+            | Self::Open { statement, .. }
+            | Self::Many { statement, .. } => statement.shared_columns(),
+            Self::Fetch { columns, .. } => columns.cloned(),
             _ => None,
         }
     }
+}
+
+/// A statement that the server does not keep is parsed anew, with the types that we know.
+fn parse_if_unnamed(draft: &mut Draft<'_>, statement: &Statement) -> Result<bool> {
+    let unnamed = statement.name().is_empty();
+    if unnamed {
+        draft.parse("", statement.sql(), statement.parameters())?;
+    }
+    Ok(unnamed)
+}
+
+fn write_many(
+    draft: &mut Draft<'_>,
+    statement: &Statement,
+    sets: &dyn ParameterSets,
+) -> Result<Steps> {
+    const ITEM: &[Step] = &[Step::Bind, Step::Execute];
+    let count = u32::try_from(sets.len()).ok().filter(|_| sets.len() <= limits::MANY);
+    let Some(repeats) = count.filter(|&count| count > 0).map(|count| count - 1) else {
+        return Err(Error::new(
+            ErrorKind::Request,
+            format!("{} sets of parameters; 1 to {} go in one request", sets.len(), limits::MANY),
+        ));
+    };
+    let parses = parse_if_unnamed(draft, statement)?;
+    for index in 0..sets.len() {
+        let written = sets.with(index, &mut |parameters| {
+            draft.bind(statement.bind_head(), statement.parameters(), parameters)
+        });
+        written.map_err(|error| error.with_item(index))?;
+        draft.execute();
+    }
+    let first: &[Step] = if parses { &[Step::Parse, Step::Bind, Step::Execute] } else { ITEM };
+    Ok(Steps::new(first).and_again(ITEM, repeats))
 }
 
 /// Numbers a request of a session; answers come in this order.

@@ -92,6 +92,15 @@ pub(crate) fn type_of(oid: u32) -> Type {
     })
 }
 
+/// The format of this code.
+pub(crate) fn format_of(code: i16) -> Result<Format> {
+    match code {
+        0 => Ok(Format::Text),
+        1 => Ok(Format::Binary),
+        other => Err(violation(format!("the server announced a column in format {other}"))),
+    }
+}
+
 /// Reads a `RowDescription`.
 pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
     let mut reader = Reader::new(body, "RowDescription");
@@ -106,15 +115,7 @@ pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
             ty: type_of(reader.u32()?),
             type_size: reader.i16()?,
             type_modifier: reader.i32()?,
-            format: match reader.i16()? {
-                0 => Format::Text,
-                1 => Format::Binary,
-                other => {
-                    return Err(violation(format!(
-                        "the server announced a column in format {other}"
-                    )));
-                }
-            },
+            format: format_of(reader.i16()?)?,
         });
     }
     reader.end()?;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use postgres_types::FromSql;
 use smallvec::SmallVec;
 
 use crate::error::Result;
-use crate::row::{Column, Row};
+use crate::row::{Column, ColumnIndex, Row};
 use crate::wire::{HEADER, Message, Trust, split_message, violation};
 
 /// Rows whose messages lay side by side: their bytes, and where each value begins.
@@ -42,6 +43,8 @@ pub struct Rows {
     first: Batch,
     more: Vec<Batch>,
     len: usize,
+    /// Rows of the same result that came before these.
+    before: usize,
 }
 
 impl Rows {
@@ -54,8 +57,34 @@ impl Rows {
         self.columns = columns;
     }
 
-    pub(crate) fn shared_columns(&self) -> Option<Arc<[Column]>> {
+    /// The columns, to be kept.
+    pub fn shared_columns(&self) -> Option<Arc<[Column]>> {
         self.columns.clone()
+    }
+
+    /// Takes out the rows that have come so far; those that follow go on counting.
+    #[inline]
+    pub(crate) fn take_piece(&mut self) -> Option<Self> {
+        if self.len == 0 {
+            return None;
+        }
+        let rest = Self {
+            columns: self.columns.clone(),
+            before: self.before + self.len,
+            ..Self::default()
+        };
+        Some(std::mem::replace(self, rest))
+    }
+
+    /// Bytes of memory that the rows take, roughly.
+    pub fn size(&self) -> usize {
+        let batches = std::iter::once(&self.first).chain(&self.more);
+        batches.map(|batch| batch.bytes.len() + 4 * batch.values.len()).sum()
+    }
+
+    /// How many rows of the same result came before these: those of a stream come in pieces.
+    pub fn before(&self) -> usize {
+        self.before
     }
 
     /// How many rows there are.
@@ -101,7 +130,7 @@ impl Rows {
         let columns = self.columns();
         let start = within * columns.len();
         let values = batch.values.get(start..start + columns.len())?;
-        Some(Row::new(columns, &batch.bytes, values, number))
+        Some(Row::new(columns, &batch.bytes, values, self.before + number))
     }
 
     fn column_count(&self) -> Result<usize> {
@@ -164,6 +193,42 @@ impl Rows {
             self.more.push(batch);
         }
         Ok(())
+    }
+}
+
+/// A row that is kept by itself: it shares the memory of those that came with it.
+#[derive(Clone)]
+pub struct OwnedRow {
+    rows: Arc<Rows>,
+    number: usize,
+}
+
+impl OwnedRow {
+    /// The row of this number among `rows`, the first being 0.
+    pub fn of(rows: &Arc<Rows>, number: usize) -> Option<Self> {
+        (number < rows.len()).then(|| Self { rows: Arc::clone(rows), number })
+    }
+
+    /// The row.
+    pub fn as_row(&self) -> Row<'_> {
+        self.rows.get(self.number).unwrap_or_else(|| Row::new(&[], &[], &[], self.number))
+    }
+
+    /// The value of a column: see [`Row::get`].
+    #[inline]
+    pub fn get<'a, T: FromSql<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
+        self.as_row().get(column)
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[Column] {
+        self.rows.columns()
+    }
+}
+
+impl fmt::Debug for OwnedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_row().fmt(f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One PostgreSQL session without I/O: requests and bytes go in, events and bytes come out.
 
+mod copying;
 mod incoming;
 mod login;
 
@@ -12,10 +13,10 @@ use crate::cancel::CancelKey;
 use crate::encode::{Draft, bind_head};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::exchange::{CLOSES, Steps};
 use crate::limits;
 use crate::loss::Loss;
 use crate::outbox::Outbox;
+use crate::owed::CLOSES;
 use crate::phase::Phase;
 use crate::pipeline::Pipeline;
 use crate::request::{Request, Ticket};
@@ -141,7 +142,7 @@ impl Session {
                 return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
             }
         }
-        if let (Some(_), Request::Script { .. }) = (begin, request) {
+        if begin.is_some() && request.is_simple() {
             return Err(Error::new(
                 ErrorKind::Request,
                 "a script cannot open a transaction in the same flight",
@@ -150,9 +151,9 @@ impl Session {
         let base = self.outbox.end();
         let mut closes = 0;
         let mut draft = Draft::new(self.outbox.pending());
-        if !matches!(request, Request::Script { .. }) {
+        if !request.is_simple() {
             for name in self.statements.names_to_close(CLOSES) {
-                draft.close_statement(name)?;
+                draft.close(b'S', name)?;
                 closes += 1;
             }
         }
@@ -162,15 +163,19 @@ impl Session {
             draft.execute();
         }
         let steps = request.write(&mut draft)?;
-        let decisive = base + draft.len() as u64;
-        if !matches!(request, Request::Script { .. }) {
+        let decisive = match request {
+            // Nothing is kept before the end of the data.
+            Request::CopyIn { .. } => u64::MAX,
+            _ => base + draft.len() as u64,
+        };
+        if !request.is_simple() {
             draft.sync();
         }
         draft.keep();
         self.statements.closed(closes);
         let mut answer = self.spare.take().unwrap_or_default();
         answer.rows().describe(request.columns());
-        Ok(self.pipeline.push(Steps::new(closes, begin.is_some(), steps), decisive, answer))
+        Ok(self.pipeline.push(steps.after(closes, begin.is_some()), decisive, answer))
     }
 
     /// Takes back an answer that has been read, to be used for another one.
@@ -182,8 +187,17 @@ impl Session {
 
     /// Nobody waits for this answer any more: it is read and thrown away, and settles all the same.
     pub fn abandon(&mut self, ticket: Ticket) {
+        // The only error there is lies in the reason given.
+        let _ = self.copy_fail(ticket, "the client gave up");
         if let Some(exchange) = self.pipeline.get(ticket) {
             exchange.abandon();
+        }
+    }
+
+    /// Rows of this request are told of as they come, by [`Event::Rows`], instead of with its answer.
+    pub fn stream(&mut self, ticket: Ticket) {
+        if let Some(exchange) = self.pipeline.get(ticket) {
+            exchange.stream();
         }
     }
 
@@ -312,6 +326,7 @@ impl Session {
     }
 
     fn settle_all(&mut self, loss: &Loss) {
+        self.tell_piece();
         while let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
             let has_left = self.outbox.has_left(exchange.decisive());

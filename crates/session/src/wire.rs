@@ -173,6 +173,10 @@ impl<'a> Reader<'a> {
         Ok(*array)
     }
 
+    pub(crate) fn u8(&mut self) -> Result<u8> {
+        self.array().map(u8::from_be_bytes)
+    }
+
     pub(crate) fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_be_bytes)
     }

@@ -13,7 +13,9 @@ use support::dialog::{Dialog, message};
 use support::player::{Player, opening};
 use support::spoken;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
-use txpostgres_session::{Error, ErrorKind, Parameters, Query, Request, Session, Ticket, limits};
+use txpostgres_session::{
+    Error, ErrorKind, Parameters, Query, Request, Session, Ticket, Work, limits,
+};
 
 fn dialog() -> Dialog {
     Dialog::parse("bad request", "A bad request.\n! open")
@@ -97,7 +99,7 @@ fn nul() {
     fails(ErrorKind::Request, |session| {
         session.submit_after(Some("begin\0"), Request::Prepare { name: "", sql: "select 1" })
     });
-    fails(ErrorKind::Request, |session| Query::new().submit(session, sql, &[], None));
+    fails(ErrorKind::Request, |session| Query::new().submit(session, sql, Work::Run(&[]), None));
 }
 
 fn two(parameters: Parameters<'_>) -> Request<'_> {

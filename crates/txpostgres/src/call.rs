@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use parking_lot::MutexGuard;
 use txpostgres_session::{
-    Answer, Error, ErrorKind, Query, Request, Result, Rows, Ticket, TransactionStatus, Turn as Step,
+    Answer, Error, ErrorKind, Query, Request, Result, Rows, Ticket, TransactionStatus,
+    Turn as Step, Work,
 };
 
 use crate::interaction::Transaction;
@@ -172,7 +173,7 @@ impl Question {
         let session = &mut desk.session;
         match self {
             Self::Statement(query) => {
-                params.with(|values| query.submit(session, sql, values, begin))
+                params.with(|values| query.submit(session, sql, Work::Run(values), begin))
             }
             Self::Script => session.submit(Request::Script { sql }),
         }

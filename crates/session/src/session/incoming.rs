@@ -80,7 +80,16 @@ impl Session {
         if !input.is_empty() {
             self.partial.fill(&mut input, self.trust())?;
         }
+        self.tell_piece();
         Ok(())
+    }
+
+    /// Tells what has come of an answer that is told piece by piece.
+    #[inline]
+    pub(super) fn tell_piece(&mut self) {
+        if let Some(piece) = self.pipeline.front().and_then(Exchange::take_piece) {
+            self.events.push_back(piece);
+        }
     }
 
     /// Takes one message in a buffer of its own.
@@ -136,8 +145,12 @@ impl Session {
         let Some(exchange) = self.pipeline.front() else {
             return Err(unasked(message));
         };
+        let ticket = exchange.ticket;
         match exchange.receive(message)? {
             Progress::Owed => {}
+            Progress::CopyStarted(direction, layout) => {
+                self.events.push_back(Event::CopyStarted { ticket, direction, layout });
+            }
             Progress::RefuseCopy { sync_again } => self.refuse_copy(sync_again)?,
             Progress::Settled(status) => self.settle(status),
         }
@@ -146,6 +159,7 @@ impl Session {
 
     fn settle(&mut self, status: TransactionStatus) {
         self.status = status;
+        self.tell_piece();
         if let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
             let outcome = Exchange::settle(exchange, status);

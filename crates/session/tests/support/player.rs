@@ -13,7 +13,7 @@ use txpostgres_session::tls::TlsOptions;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
     DerivedKey, Encryption, Event, KeyCache, Login, Opening, Query, Request, Session, Ticket,
-    TlsSettings, Turn,
+    TlsSettings, Turn, Work,
 };
 
 use super::dialog::{Act, Ask, Dialog, Step};
@@ -302,7 +302,7 @@ impl Pending {
         begin: Option<&str>,
     ) -> Result<Ticket, txpostgres_session::Error> {
         let parameters: Vec<_> = self.values.iter().map(as_parameter).collect();
-        let ticket = self.query.submit(session, &self.sql, &parameters, begin)?;
+        let ticket = self.query.submit(session, &self.sql, Work::Run(&parameters), begin)?;
         self.ticket = Some(ticket);
         Ok(ticket)
     }

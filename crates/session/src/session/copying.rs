@@ -1,0 +1,64 @@
+//! The data of a COPY FROM STDIN, on its way to the server.
+
+use super::Session;
+use crate::encode::Draft;
+use crate::error::Result;
+use crate::exchange::Exchange;
+use crate::limits;
+use crate::request::Ticket;
+
+impl Session {
+    fn fed(&mut self, ticket: Ticket) -> Option<&mut Exchange> {
+        let exchange = self.pipeline.get(ticket)?;
+        exchange.is_feeding().then_some(exchange)
+    }
+
+    /// Appends data of the COPY of this ticket. Says whether the server still takes any: it does from
+    /// [`Event::CopyStarted`](crate::Event::CopyStarted) on, until it refuses a row or the COPY is ended.
+    pub fn copy_data(&mut self, ticket: Ticket, data: &[u8]) -> Result<bool> {
+        if self.fed(ticket).is_none() {
+            return Ok(false);
+        }
+        let mut draft = Draft::new(self.outbox.pending());
+        for piece in data.chunks(limits::COPY_DATA_BYTES) {
+            draft.copy_data(piece)?;
+        }
+        draft.keep();
+        Ok(true)
+    }
+
+    /// All data has been given: the server is to take it, and answers the request.
+    pub fn copy_done(&mut self, ticket: Ticket) {
+        if self.fed(ticket).is_none() {
+            return;
+        }
+        let mut draft = Draft::new(self.outbox.pending());
+        draft.copy_done();
+        draft.keep();
+        // From here on the server may have taken all of it; before, it can have kept nothing.
+        let end = self.outbox.end();
+        if let Some(exchange) = self.pipeline.get(ticket) {
+            exchange.end_of_data(end);
+        }
+    }
+
+    /// The data ends before its time: the server is to throw away what it got, for this reason, and answers the request with an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// The reason holds a NUL. Nothing changes.
+    pub fn copy_fail(&mut self, ticket: Ticket, why: &str) -> Result<()> {
+        if self.fed(ticket).is_none() {
+            return Ok(());
+        }
+        let mut draft = Draft::new(self.outbox.pending());
+        draft.copy_fail(why)?;
+        draft.keep();
+        let end = self.outbox.end();
+        if let Some(exchange) = self.pipeline.get(ticket) {
+            exchange.end_of_data(end);
+        }
+        Ok(())
+    }
+}
