@@ -33,7 +33,7 @@ pub enum Event {
         /// Which request.
         ticket: Ticket,
         /// Those that came together.
-        rows: Rows,
+        rows: Box<Rows>,
     },
     /// A COPY has begun: its data may be sent, or comes.
     CopyStarted {

@@ -110,7 +110,7 @@ impl Exchange {
         if !self.streamed {
             return None;
         }
-        let rows = self.answer.rows().take_piece()?;
+        let rows = Box::new(self.answer.rows().take_piece()?);
         Some(Event::Rows { ticket: self.ticket, rows })
     }
 
