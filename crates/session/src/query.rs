@@ -28,6 +28,8 @@ use crate::transaction_status::TransactionStatus;
 pub struct Query {
     stage: Stage,
     retried: bool,
+    /// Nothing is run: the columns are what is asked for.
+    describes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +80,11 @@ impl Query {
         Self::default()
     }
 
+    /// A statement that is described and not run: its answer has columns and no rows.
+    pub fn describing() -> Self {
+        Self { describes: true, ..Self::default() }
+    }
+
     /// Asks the next thing. `begin` opens a transaction in the same flight; when it fails nothing else is run.
     ///
     /// # Errors
@@ -92,6 +99,7 @@ impl Query {
         begin: Option<&str>,
     ) -> Result<Ticket> {
         if let Stage::New = self.stage
+            && !self.describes
             && let Some(statement) = session.statements().lend(sql)
         {
             let ticket = Self::run(session, &statement, work, begin);
@@ -105,7 +113,7 @@ impl Query {
             (Stage::Described { statement }, _) => {
                 (Self::run(session, statement, work, begin), Stage::Running)
             }
-            (_, Work::Run(parameters)) if parameters.is_empty() => {
+            (_, Work::Run(parameters)) if parameters.is_empty() && !self.describes => {
                 let name = session.statements().name_for(sql);
                 let request = Request::PrepareAndRun { name: &name, sql, types: &[], parameters };
                 (session.submit_after(begin, request), Stage::Fresh { name })
@@ -180,6 +188,9 @@ impl Query {
                     answer.columns(),
                 ));
                 session.statements().insert(Arc::clone(&statement));
+                if self.describes {
+                    return Turn::Done(Ok(answer));
+                }
                 self.stage = Stage::Described { statement };
                 Turn::Again
             }

@@ -1,20 +1,21 @@
 //! One call: a statement on its way to the server and back, driven by the task that awaits it.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use parking_lot::MutexGuard;
 use txpostgres_session::{
-    Answer, Error, ErrorKind, Query, Request, Result, Rows, Ticket, TransactionStatus,
-    Turn as Step, Work,
+    Answer, Column, Error, ErrorKind, Query, Request, Result, Rows, Ticket, Turn as Step, Work,
 };
 
+use crate::inbox::{Next, Piece};
 use crate::interaction::Transaction;
 use crate::link::Link;
 use crate::params::Params;
-use crate::switchboard::Desk;
+use crate::switchboard::{Desk, Settled};
 use crate::turnstile::Turn;
 
 /// On whose behalf a call is made.
@@ -45,12 +46,16 @@ impl Caller {
 ///   Queued ──submitted──▶ Waiting ──answered──▶ Ended, or Queued again for the next step
 ///      └──────────────────refused─────────────▶ Ended
 /// ```
-pub(crate) struct Call<'a, P> {
+pub(crate) struct Call<'a, W> {
     /// On whose behalf; or why on nobody's.
     caller: Result<Caller, Option<Error>>,
-    sql: &'a str,
-    params: P,
+    sql: Cow<'a, str>,
+    work: W,
     question: Question,
+    /// The answer comes in pieces, of which so many bytes may wait to be fetched.
+    pieces: Option<usize>,
+    /// Somebody else sends what is submitted.
+    unhurried: bool,
     place: Place,
 }
 
@@ -68,18 +73,76 @@ enum Place {
 enum Question {
     /// As one statement with parameters.
     Statement(Query),
-    /// As any number of statements.
-    Script,
+    /// As something that has no parameters.
+    Plain(Plain),
 }
 
-impl<'a, P: Params> Call<'a, P> {
-    pub(crate) fn new(caller: Result<Caller>, sql: &'a str, params: P) -> Self {
+/// What is asked without parameters.
+pub(crate) enum Plain {
+    /// Any number of statements.
+    Script,
+    /// A COPY whose data we send.
+    CopyIn,
+    /// A COPY whose data we get.
+    CopyOut,
+    /// The next rows of a portal.
+    Fetch { portal: String, columns: Option<Arc<[Column]>>, rows: u32 },
+    /// The end of a portal.
+    ClosePortal { portal: String },
+}
+
+/// What is done with a statement, and with which values.
+pub(crate) trait Task: Send {
+    fn with<R>(&self, f: impl FnOnce(Work<'_>) -> R) -> R;
+}
+
+impl<P: Params> Task for P {
+    #[inline]
+    fn with<R>(&self, f: impl FnOnce(Work<'_>) -> R) -> R {
+        Params::with(self, |parameters| f(Work::Run(parameters)))
+    }
+}
+
+impl<'a, W: Task> Call<'a, W> {
+    pub(crate) fn new(caller: Result<Caller>, sql: impl Into<Cow<'a, str>>, work: W) -> Self {
         Self {
             caller: caller.map_err(Some),
-            sql,
-            params,
+            sql: sql.into(),
+            work,
             question: Question::Statement(Query::new()),
+            pieces: None,
+            unhurried: false,
             place: Place::Queued { turn: None },
+        }
+    }
+
+    /// The answer is to be fetched in pieces, of which so many bytes may wait.
+    pub(crate) fn in_pieces(mut self, limit: usize) -> Self {
+        self.pieces = Some(limit);
+        self
+    }
+
+    /// Somebody else sends what is submitted.
+    pub(crate) fn unhurried(mut self) -> Self {
+        self.unhurried = true;
+        self
+    }
+
+    /// The statement is described and not run.
+    pub(crate) fn describing(mut self) -> Self {
+        self.question = Question::Statement(Query::describing());
+        self
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.place, Place::Ended)
+    }
+
+    /// What it waits for, and where.
+    pub(crate) fn waiting(&self) -> Option<(&Arc<Link>, Ticket)> {
+        match (&self.caller, self.place) {
+            (Ok(caller), Place::Waiting { ticket, .. }) => Some((caller.link(), ticket)),
+            _ => None,
         }
     }
 
@@ -90,75 +153,138 @@ impl<'a, P: Params> Call<'a, P> {
         take: impl FnOnce(&mut Answer) -> T,
     ) -> Poll<Result<T>> {
         loop {
-            let caller = match &mut self.caller {
-                Ok(caller) => &*caller,
-                Err(error) => {
-                    self.place = Place::Ended;
-                    return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_end)));
-                }
+            let (ticket, turn) = ready!(self.poll_submitted(cx))?;
+            let Ok(caller) = &self.caller else {
+                return Poll::Ready(Err(polled_after_end()));
             };
-            match &mut self.place {
-                Place::Ended => return Poll::Ready(Err(polled_after_end())),
-                Place::Queued { turn } => {
-                    let mut desk = caller.link().board.desk();
-                    let submitted = match admit(caller, &mut desk, turn, cx) {
-                        Poll::Pending => {
-                            queued(caller.link(), desk);
-                            return Poll::Pending;
-                        }
-                        Poll::Ready(Err(error)) => Err(error),
-                        Poll::Ready(Ok(begin)) => {
-                            self.question.submit(&mut desk, self.sql, &self.params, begin)
-                        }
-                    };
-                    let ticket = match submitted {
-                        Ok(ticket) => ticket,
-                        Err(error) => {
-                            drop(desk);
-                            self.leave();
-                            return Poll::Ready(Err(error));
-                        }
-                    };
-                    if let Caller::Transaction(transaction) | Caller::Begin(transaction) = caller {
-                        transaction.has_begun(&mut desk, ticket);
-                    }
-                    desk.expect(ticket, cx.waker());
-                    let turn = *turn;
-                    let (flusher, may_be_answered) = send(caller.link(), desk, ticket, cx);
-                    self.place = Place::Waiting { ticket, turn, flusher };
-                    if !may_be_answered {
-                        return Poll::Pending;
-                    }
+            let mut desk = caller.link().board.desk();
+            let Poll::Ready(settled) = desk.poll(ticket, cx) else {
+                return Poll::Pending;
+            };
+            match self.question.settled(&mut desk, &self.sql, settled) {
+                Step::Done(Ok(mut answer)) => {
+                    self.place = Place::Ended;
+                    let taken = take(&mut answer);
+                    desk.session.recycle(answer);
+                    return Poll::Ready(Ok(taken));
                 }
-                Place::Waiting { ticket, turn, flusher } => {
-                    let (ticket, turn, link) = (*ticket, *turn, caller.link());
-                    if std::mem::take(flusher) {
-                        link.board.desk().flush_promised = false;
-                        link.drive(Some(ticket), true);
-                    } else if link.board.has_rung() {
-                        link.drive(Some(ticket), false);
-                    }
-                    let mut desk = link.board.desk();
-                    let Poll::Ready((outcome, status)) = desk.poll(ticket, cx) else {
-                        return Poll::Pending;
-                    };
-                    match self.question.settled(&mut desk, self.sql, outcome, status) {
-                        Step::Done(Ok(mut answer)) => {
-                            self.place = Place::Ended;
-                            let taken = take(&mut answer);
-                            desk.session.recycle(answer);
-                            return Poll::Ready(Ok(taken));
-                        }
-                        Step::Done(Err(error)) => {
-                            self.place = Place::Ended;
-                            return Poll::Ready(Err(error));
-                        }
-                        Step::Again => self.place = Place::Queued { turn },
-                    }
+                Step::Done(Err(error)) => {
+                    self.place = Place::Ended;
+                    return Poll::Ready(Err(error));
                 }
+                Step::Again => self.place = Place::Queued { turn },
             }
         }
     }
+
+    /// The next piece of the answer, or its end.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
+        loop {
+            let (ticket, turn) = ready!(self.poll_submitted(cx))?;
+            let Ok(caller) = &self.caller else {
+                return Poll::Ready(Err(polled_after_end()));
+            };
+            let link = caller.link();
+            let mut desk = link.board.desk();
+            let next = desk.poll_piece(ticket, cx);
+            let has_room = desk.inbox(ticket).is_none_or(|inbox| inbox.has_room());
+            let reads_on = has_room && link.board.resume();
+            let done = match next {
+                Poll::Pending => None,
+                Poll::Ready(Next::Piece(piece)) => Some(Ok(Fetched::Piece(piece))),
+                Poll::Ready(Next::End(settled)) => {
+                    match self.question.settled(&mut desk, &self.sql, settled) {
+                        Step::Again => {
+                            self.place = Place::Queued { turn };
+                            continue;
+                        }
+                        Step::Done(outcome) => {
+                            self.place = Place::Ended;
+                            Some(outcome.map(Fetched::End))
+                        }
+                    }
+                }
+            };
+            drop(desk);
+            if reads_on {
+                link.drive(Some(ticket), false);
+            }
+            match done {
+                Some(fetched) => return Poll::Ready(fetched),
+                None if reads_on => {}
+                None => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Sees to it that the question is asked, and drives the connection if that is this task's turn.
+    #[inline]
+    fn poll_submitted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Ticket, Option<Turn>)>> {
+        let caller = match &mut self.caller {
+            Ok(caller) => &*caller,
+            Err(error) => {
+                self.place = Place::Ended;
+                return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_end)));
+            }
+        };
+        match &mut self.place {
+            Place::Ended => Poll::Ready(Err(polled_after_end())),
+            Place::Queued { turn } => {
+                let mut desk = caller.link().board.desk();
+                let submitted = match admit(caller, &mut desk, turn, cx) {
+                    Poll::Pending => {
+                        queued(caller.link(), desk);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(error)) => Err(error),
+                    Poll::Ready(Ok(begin)) => {
+                        self.question.submit(&mut desk, &self.sql, &self.work, begin)
+                    }
+                };
+                let ticket = match submitted {
+                    Ok(ticket) => ticket,
+                    Err(error) => {
+                        drop(desk);
+                        self.leave();
+                        return Poll::Ready(Err(error));
+                    }
+                };
+                if let Caller::Transaction(transaction) | Caller::Begin(transaction) = caller {
+                    transaction.has_begun(&mut desk, ticket);
+                }
+                match self.pieces.filter(|_| self.question.is_last()) {
+                    Some(limit) => desk.expect_pieces(ticket, cx.waker(), limit),
+                    None => desk.expect(ticket, cx.waker()),
+                }
+                let turn = *turn;
+                if self.unhurried {
+                    self.place = Place::Waiting { ticket, turn, flusher: false };
+                    return Poll::Pending;
+                }
+                let (flusher, may_be_answered) = send(caller.link(), desk, ticket, cx);
+                self.place = Place::Waiting { ticket, turn, flusher };
+                if may_be_answered { Poll::Ready(Ok((ticket, turn))) } else { Poll::Pending }
+            }
+            Place::Waiting { ticket, turn, flusher } => {
+                let (ticket, turn, link) = (*ticket, *turn, caller.link());
+                if std::mem::take(flusher) {
+                    link.board.desk().flush_promised = false;
+                    link.drive(Some(ticket), true);
+                } else if link.board.has_rung() {
+                    link.drive(Some(ticket), false);
+                }
+                Poll::Ready(Ok((ticket, turn)))
+            }
+        }
+    }
+}
+
+/// What [`Call::poll_piece`] fetches.
+pub(crate) enum Fetched {
+    /// More of the answer.
+    Piece(Piece),
+    /// How it ended; what came in pieces is not in it.
+    End(Box<Answer>),
 }
 
 impl Question {
@@ -167,28 +293,42 @@ impl Question {
         &mut self,
         desk: &mut Desk,
         sql: &str,
-        params: &impl Params,
+        work: &impl Task,
         begin: Option<&str>,
     ) -> Result<Ticket> {
         let session = &mut desk.session;
-        match self {
+        let plain = match self {
             Self::Statement(query) => {
-                params.with(|values| query.submit(session, sql, Work::Run(values), begin))
+                return work.with(|work| query.submit(session, sql, work, begin));
             }
-            Self::Script => session.submit(Request::Script { sql }),
+            Self::Plain(plain) => plain,
+        };
+        session.submit_after(
+            begin,
+            match plain {
+                Plain::Script => Request::Script { sql },
+                Plain::CopyIn => Request::CopyIn { sql },
+                Plain::CopyOut => Request::CopyOut { sql },
+                Plain::Fetch { portal, columns, rows } => {
+                    Request::Fetch { portal, columns: columns.as_ref(), rows: *rows }
+                }
+                Plain::ClosePortal { portal } => Request::ClosePortal { portal },
+            },
+        )
+    }
+
+    /// Whether the answer to come is the last one.
+    fn is_last(&self) -> bool {
+        match self {
+            Self::Statement(query) => query.is_last(),
+            Self::Plain(_) => true,
         }
     }
 
-    fn settled(
-        &mut self,
-        desk: &mut Desk,
-        sql: &str,
-        outcome: Result<Box<Answer>>,
-        status: TransactionStatus,
-    ) -> Step {
+    fn settled(&mut self, desk: &mut Desk, sql: &str, (outcome, status): Settled) -> Step {
         match self {
             Self::Statement(query) => query.settled(&mut desk.session, sql, outcome, status),
-            Self::Script => Step::Done(outcome.map_err(|error| error.with_statement(sql))),
+            Self::Plain(_) => Step::Done(outcome.map_err(|error| error.with_statement(sql))),
         }
     }
 }
@@ -230,7 +370,7 @@ fn send(
     (true, false)
 }
 
-impl<P: Params> Call<'_, P> {
+impl<W: Task> Call<'_, W> {
     /// Awaits the answer.
     pub(crate) async fn answer<T>(mut self, take: impl Fn(&mut Answer) -> T) -> Result<T> {
         std::future::poll_fn(|cx| self.poll(cx, &take)).await
@@ -238,17 +378,26 @@ impl<P: Params> Call<'_, P> {
 }
 
 impl<'a> Call<'a, ()> {
+    /// A call without parameters.
+    pub(crate) fn plain(
+        caller: Result<Caller>,
+        sql: impl Into<Cow<'a, str>>,
+        plain: Plain,
+    ) -> Self {
+        let mut this = Self::new(caller, sql, ());
+        this.question = Question::Plain(plain);
+        this
+    }
+
     /// A call of several statements, without parameters.
     pub(crate) fn script(caller: Result<Caller>, sql: &'a str) -> Self {
-        let mut this = Self::new(caller, sql, ());
-        this.question = Question::Script;
-        this
+        Self::plain(caller, sql, Plain::Script)
     }
 }
 
-impl<P> Call<'_, P> {
+impl<W> Call<'_, W> {
     /// Nobody will fetch the answer; the connection goes on without this call.
-    fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         let place = std::mem::replace(&mut self.place, Place::Ended);
         let Ok(caller) = &self.caller else {
             return;
@@ -271,8 +420,11 @@ impl<P> Call<'_, P> {
                 if flusher {
                     desk.flush_promised = false;
                 }
+                // What it did not fetch held up the reading; and a COPY that was given up has a last word to say.
+                let last_word = self.pieces.is_some() && desk.session.has_output();
+                link.board.resume();
                 drop(desk);
-                if flusher {
+                if flusher || last_word {
                     link.drive(None, true);
                 }
                 if link.board.has_rung() {
@@ -285,7 +437,7 @@ impl<P> Call<'_, P> {
     }
 }
 
-impl<P> Drop for Call<'_, P> {
+impl<W> Drop for Call<'_, W> {
     fn drop(&mut self) {
         if !matches!(self.place, Place::Ended) {
             self.leave();

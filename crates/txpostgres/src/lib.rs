@@ -72,6 +72,7 @@ mod cursor;
 mod dial;
 #[cfg(any(doc, doctest))]
 pub mod guide;
+mod inbox;
 mod interaction;
 mod link;
 mod opening;

@@ -15,6 +15,7 @@ use txpostgres_session::{
     Answer, Error, ErrorKind, Event, Result, Session, Ticket, TransactionStatus,
 };
 
+use crate::inbox::{Inbox, Next, Piece};
 use crate::turnstile::{Turn, Turnstile};
 
 /// An answer, and the transaction status that came with it.
@@ -27,6 +28,8 @@ pub(crate) struct Switchboard {
     armed: AtomicBool,
     /// What those want who found the socket's lock taken: [`DRIVE`], [`FLUSH`].
     wishes: AtomicU8,
+    /// The oldest call has more waiting for it than it wants: nothing is read until it has fetched some.
+    paused: AtomicBool,
 }
 
 const DRIVE: u8 = 1;
@@ -39,6 +42,8 @@ pub(crate) struct Desk {
     waiters: VecDeque<Waiter>,
     /// The ticket number of the first waiter.
     first: u64,
+    /// How many of them get their answers in pieces.
+    inboxes: usize,
     /// The task that looks after the connection when nobody else does.
     watcher: Option<Waker>,
     /// The watcher looks every few milliseconds whether a task that was woken also drove.
@@ -62,6 +67,8 @@ enum End {
 enum Waiter {
     /// A call; its waker is gone while it is being woken to drive.
     Call(Option<Waker>),
+    /// A call whose answer comes in pieces.
+    Pieces(Box<Inbox>),
     /// The answer has come and was not fetched yet.
     Answered(Settled),
     /// The end of an interaction that nobody waits for.
@@ -81,6 +88,7 @@ impl Switchboard {
                 turnstile: Turnstile::default(),
                 waiters: VecDeque::new(),
                 first: 0,
+                inboxes: 0,
                 watcher: None,
                 patrol: false,
                 flush_promised: false,
@@ -89,6 +97,7 @@ impl Switchboard {
             }),
             armed: AtomicBool::new(false),
             wishes: AtomicU8::new(0),
+            paused: AtomicBool::new(false),
         })
     }
 
@@ -111,6 +120,21 @@ impl Switchboard {
     /// There is more to read.
     pub(crate) fn disarm(&self) {
         self.armed.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether nothing is to be read for now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Nothing is to be read while the oldest call has too much waiting for it.
+    pub(crate) fn pause(&self, desk: &Desk) {
+        self.paused.store(desk.is_swamped(), Ordering::Release);
+    }
+
+    /// Reading goes on; whoever says so drives. Says whether it had stopped.
+    pub(crate) fn resume(&self) -> bool {
+        self.paused.swap(false, Ordering::AcqRel)
     }
 
     /// Somebody is about to try the socket's lock, and wants it driven by whoever has it.
@@ -167,6 +191,7 @@ impl Desk {
         }
         let next = self.waiters.iter_mut().find_map(|waiter| match waiter {
             Waiter::Call(waker) => waker.take(),
+            Waiter::Pieces(inbox) => inbox.take_waker(),
             _ => None,
         });
         next.or_else(|| self.watcher.clone())
@@ -174,6 +199,9 @@ impl Desk {
 
     /// Whether a task that was woken and does not poll its call would hold up others.
     pub(crate) fn concerns_several(&self) -> bool {
+        if self.is_swamped() {
+            return false;
+        }
         self.session.outstanding() > 1 || self.turnstile.waits_for_begin()
     }
 
@@ -189,6 +217,29 @@ impl Desk {
     /// Notes that a call waits for this ticket, which the session has just given out.
     pub(crate) fn expect(&mut self, ticket: Ticket, waker: &Waker) {
         self.push(ticket, Waiter::Call(Some(waker.clone())));
+    }
+
+    /// The same for a call whose answer comes in pieces, of which so many bytes may wait for it.
+    pub(crate) fn expect_pieces(&mut self, ticket: Ticket, waker: &Waker, limit: usize) {
+        self.session.stream(ticket);
+        self.inboxes += 1;
+        self.push(ticket, Waiter::Pieces(Box::new(Inbox::new(limit, waker))));
+    }
+
+    /// Whether the oldest call has too much waiting for it.
+    fn is_swamped(&self) -> bool {
+        if self.inboxes == 0 {
+            return false;
+        }
+        let ended = |waiter: &&Waiter| match waiter {
+            Waiter::Pieces(inbox) => inbox.has_ended(),
+            Waiter::Answered(_) | Waiter::Nobody => true,
+            Waiter::Call(_) | Waiter::End(_) => false,
+        };
+        match self.waiters.iter().find(|waiter| !ended(waiter)) {
+            Some(Waiter::Pieces(inbox)) => inbox.is_full(),
+            _ => false,
+        }
     }
 
     /// Notes that this ticket ends an interaction whose future is gone.
@@ -242,13 +293,40 @@ impl Desk {
         }
     }
 
+    /// The next piece of this ticket's answer, or its end; else the waker is kept.
+    pub(crate) fn poll_piece(&mut self, ticket: Ticket, cx: &Context<'_>) -> Poll<Next> {
+        let Some(Waiter::Pieces(inbox)) = self.waiter(ticket) else {
+            return self.poll(ticket, cx).map(Next::End);
+        };
+        let next = inbox.poll(cx);
+        if let Poll::Ready(Next::End(_)) = next {
+            self.clear(ticket);
+            self.forget_answered();
+        }
+        next
+    }
+
+    /// The inbox of this ticket, if its answer comes in pieces.
+    pub(crate) fn inbox(&mut self, ticket: Ticket) -> Option<&mut Inbox> {
+        match self.waiter(ticket)? {
+            Waiter::Pieces(inbox) => Some(inbox),
+            _ => None,
+        }
+    }
+
     /// Nobody waits for this ticket any more.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
         self.session.abandon(ticket);
-        if let Some(waiter) = self.waiter(ticket) {
-            *waiter = Waiter::Nobody;
-        }
+        self.clear(ticket);
         self.forget_answered();
+    }
+
+    fn clear(&mut self, ticket: Ticket) {
+        if let Some(waiter) = self.waiter(ticket)
+            && let Waiter::Pieces(_) = std::mem::replace(waiter, Waiter::Nobody)
+        {
+            self.inboxes -= 1;
+        }
     }
 
     /// Drops waiters at the front whose tickets are settled and fetched.
@@ -269,6 +347,13 @@ impl Desk {
                     self.turnstile.settled(ticket, status, calls);
                     self.settle(ticket, (outcome, status), own, calls);
                 }
+                Event::Rows { ticket, rows } => self.put(ticket, Piece::Rows(rows), own, calls),
+                Event::CopyStarted { ticket, layout, .. } => {
+                    self.put(ticket, Piece::CopyStarted(layout), own, calls);
+                }
+                Event::CopyData { ticket, data } => {
+                    self.put(ticket, Piece::CopyData(data), own, calls);
+                }
                 Event::Notice(notice) => tracing::debug!(target: "txpostgres::notice", "{notice}"),
                 Event::Closed(error) => {
                     self.end = error.map_or(End::Asked, End::Because);
@@ -280,8 +365,22 @@ impl Desk {
         }
     }
 
+    fn put(&mut self, ticket: Ticket, piece: Piece, own: Option<Ticket>, calls: &mut Calls) {
+        if let Some(inbox) = self.inbox(ticket) {
+            let waker = inbox.put(piece);
+            if own != Some(ticket) {
+                calls.extend(waker);
+            }
+        }
+    }
+
     fn settle(&mut self, ticket: Ticket, settled: Settled, own: Option<Ticket>, calls: &mut Calls) {
-        if own == Some(ticket) && ticket.number() == self.first && self.own.is_none() {
+        let front_is_whole = !matches!(self.waiters.front(), Some(Waiter::Pieces(_)));
+        if own == Some(ticket)
+            && ticket.number() == self.first
+            && self.own.is_none()
+            && front_is_whole
+        {
             self.own = Some((ticket, settled));
             self.waiters.pop_front();
             self.first += 1;
@@ -293,6 +392,13 @@ impl Desk {
         match std::mem::replace(waiter, Waiter::Nobody) {
             Waiter::Call(waker) => {
                 *waiter = Waiter::Answered(settled);
+                if own != Some(ticket) {
+                    calls.extend(waker);
+                }
+            }
+            Waiter::Pieces(mut inbox) => {
+                let waker = inbox.end(settled);
+                *waiter = Waiter::Pieces(inbox);
                 if own != Some(ticket) {
                     calls.extend(waker);
                 }

@@ -1,0 +1,112 @@
+//! What comes for a call piece by piece, until it is fetched.
+//!
+//! The rows of a stream and the data of a COPY are kept here from the read that brought them to the call that wants them. When
+//! that call does not come and the inbox is full, the socket is not read any more, and the server has to wait: memory is
+//! bounded by the inbox's limit and what one read brings.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use txpostgres_session::{CopyLayout, Rows};
+
+use crate::switchboard::Settled;
+
+/// What came together.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Rows of a stream.
+    Rows(Box<Rows>),
+    /// A COPY has begun.
+    CopyStarted(CopyLayout),
+    /// Data of a COPY.
+    CopyData(Vec<u8>),
+}
+
+impl Piece {
+    /// Bytes of memory, roughly.
+    fn size(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.size(),
+            Self::CopyStarted(_) => 0,
+            Self::CopyData(data) => data.len(),
+        }
+    }
+}
+
+/// What a call fetches.
+pub(crate) enum Next {
+    /// More.
+    Piece(Piece),
+    /// The end of the answer.
+    End(Settled),
+}
+
+/// The pieces that nobody has fetched yet.
+pub(crate) struct Inbox {
+    pieces: VecDeque<Piece>,
+    /// Bytes in them.
+    size: usize,
+    limit: usize,
+    end: Option<Settled>,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    /// `limit` in bytes; the last piece may go beyond.
+    pub(crate) fn new(limit: usize, waker: &Waker) -> Self {
+        Self { pieces: VecDeque::new(), size: 0, limit, end: None, waker: Some(waker.clone()) }
+    }
+
+    /// Puts a piece in. Gives the waker of whoever waits for it.
+    pub(crate) fn put(&mut self, piece: Piece) -> Option<Waker> {
+        self.size += piece.size();
+        self.pieces.push_back(piece);
+        self.waker.take()
+    }
+
+    /// The answer is complete.
+    pub(crate) fn end(&mut self, settled: Settled) -> Option<Waker> {
+        self.end = Some(settled);
+        self.waker.take()
+    }
+
+    /// Whether nothing more should be read for it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.size >= self.limit && self.end.is_none()
+    }
+
+    /// Whether there is room again that is worth reading for.
+    pub(crate) fn has_room(&self) -> bool {
+        self.size <= self.limit / 2
+    }
+
+    /// Whether the answer is complete, fetched or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// The waker of whoever waits, to be called to drive.
+    pub(crate) fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    /// What came first; else whoever asks is called when there is something.
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Next> {
+        if let Some(piece) = self.pieces.pop_front() {
+            self.size = self.size.saturating_sub(piece.size());
+            return Poll::Ready(Next::Piece(piece));
+        }
+        if let Some(settled) = self.end.take() {
+            return Poll::Ready(Next::End(settled));
+        }
+        self.wait(cx);
+        Poll::Pending
+    }
+
+    /// Whoever asks is called when something changes.
+    pub(crate) fn wait(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+}
