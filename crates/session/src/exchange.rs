@@ -36,12 +36,14 @@ pub(crate) struct Exchange {
     pub(crate) ticket: Ticket,
     steps: Steps,
     owed: Owed,
-    /// The position in the outbox behind the byte that makes the server act; of a COPY that is being fed, no position yet.
+    /// The position in the outbox behind the byte that makes the server act.
     decisive: u64,
     /// Nobody waits for the answer any more: it is read and thrown away.
     abandoned: bool,
     /// Rows are told of as they come, instead of with the answer.
     streamed: bool,
+    /// The end of the data of a COPY was appended.
+    fed: bool,
     /// Data of a COPY that has not been told of.
     copied: Vec<u8>,
     /// In a box: it changes hands several times on its way to the caller.
@@ -65,6 +67,7 @@ impl Exchange {
             decisive,
             abandoned: false,
             streamed: false,
+            fed: false,
             copied: Vec::new(),
             answer,
             failure: None,
@@ -92,11 +95,17 @@ impl Exchange {
 
     /// Whether the server takes the data of a COPY.
     pub(crate) fn is_feeding(&self) -> bool {
-        self.owed == Owed::Feeding && self.decisive == u64::MAX
+        self.owed == Owed::Feeding && !self.fed
+    }
+
+    /// Whether the data of a COPY is not complete: the server can have kept nothing of it.
+    pub(crate) fn lacks_data(&self) -> bool {
+        matches!(self.owed, Owed::Feed | Owed::Feeding) && !self.fed
     }
 
     /// The end of the data lies before this position.
     pub(crate) fn end_of_data(&mut self, end: u64) {
+        self.fed = true;
         self.decisive = end;
     }
 

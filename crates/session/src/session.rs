@@ -163,11 +163,7 @@ impl Session {
             draft.execute();
         }
         let steps = request.write(&mut draft)?;
-        let decisive = match request {
-            // Nothing is kept before the end of the data.
-            Request::CopyIn { .. } => u64::MAX,
-            _ => base + draft.len() as u64,
-        };
+        let decisive = base + draft.len() as u64;
         if !request.is_simple() {
             draft.sync();
         }
@@ -329,7 +325,7 @@ impl Session {
         self.tell_piece();
         while let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
-            let has_left = self.outbox.has_left(exchange.decisive());
+            let has_left = self.outbox.has_left(exchange.decisive()) && !exchange.lacks_data();
             let delivery = if has_left { Delivery::Unknown } else { Delivery::NotSent };
             let error = exchange.into_failure().unwrap_or_else(|| loss.error(delivery));
             self.events.push_back(Event::Settled {
