@@ -36,12 +36,30 @@ impl CancelKey {
     pub fn process_id(&self) -> i32 {
         self.process_id
     }
+
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
+    }
 }
 
 impl fmt::Debug for CancelKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CancelKey").field("process_id", &self.process_id).finish_non_exhaustive()
     }
+}
+
+/// What became of a request that is to be cancelled: see [`Session::cancel`](crate::Session::cancel).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cancel {
+    /// It has its answer, or was never asked: there is nothing to cancel.
+    Over,
+    /// It had not left, and will not. It settles with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    Withdrawn,
+    /// The server may be working on it, and on nothing else of ours. The gate is shut: send a CancelRequest, wait until the
+    /// server has hung up on it, and call [`Session::open_gate`](crate::Session::open_gate).
+    Running,
+    /// Others travel with it, and a cancel could hit those: nothing is done.
+    Entangled,
 }
 
 #[cfg(test)]

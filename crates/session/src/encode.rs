@@ -99,6 +99,16 @@ impl<'a> Draft<'a> {
         self.out.put_u32(80_877_103);
     }
 
+    /// `CancelRequest`. The secret has 4 to 256 bytes: `CancelKey` sees to it.
+    pub(crate) fn cancel_request(&mut self, process_id: i32, secret: &[u8]) -> Result<()> {
+        self.counted(true, "the cancel request", |draft| {
+            draft.out.put_u32(80_877_102);
+            draft.out.put_i32(process_id);
+            draft.out.put_slice(secret);
+            Ok(())
+        })
+    }
+
     /// `StartupMessage`.
     pub(crate) fn startup<'p>(
         &mut self,
@@ -273,6 +283,21 @@ impl<'a> Draft<'a> {
     pub(crate) fn terminate(&mut self) {
         self.out.put_slice(b"X\0\0\0\x04");
     }
+}
+
+/// The names of the statements that a request closes before anything else.
+pub(crate) fn closed_names(mut bytes: &[u8]) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        // The tag, the length that counts itself, what is closed, its name, NUL.
+        let (b'C', rest) = bytes.split_first()? else {
+            return None;
+        };
+        let length = u32::from_be_bytes(*rest.first_chunk()?);
+        let (message, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        bytes = rest;
+        let name = message.get(4..)?.strip_prefix(b"S")?.strip_suffix(b"\0")?;
+        std::str::from_utf8(name).ok()
+    })
 }
 
 /// One format code, for all there are: binary.

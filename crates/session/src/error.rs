@@ -62,9 +62,29 @@ pub enum ErrorKind {
     /// ROLLBACK failed: see [`Error::original`] for the failure that asked for it.
     RollbackFailed,
 
+    // --- The user changed his mind ---
+    /// We cancelled it, because we were asked to. [`Error::delivery`] tells whether the server had got it.
+    Cancelled,
+
     // --- Time ---
     /// A time limit of ours passed; the message says which.
     Timeout,
+}
+
+/// Who or what ended a statement, or its session, before it was done: see [`Error::interruption`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Interruption {
+    /// We did, by a cancel or by a deadline of this library ([`ErrorKind::Cancelled`], [`ErrorKind::Timeout`]).
+    Ours,
+    /// The server's `statement_timeout` passed.
+    StatementTimeout,
+    /// The server's `lock_timeout` passed, or a lock was asked for with `NOWAIT` (SQLSTATE 55P03).
+    LockTimeout,
+    /// The server cancelled it, and we had not asked: `pg_cancel_backend`, a psql on another host.
+    ByAnother,
+    /// The session was ended: `pg_terminate_backend`, or the server shuts down (SQLSTATE 57P01).
+    Terminated,
 }
 
 /// Whether the server got the request: what decides if it may be sent again.
@@ -192,6 +212,38 @@ impl Error {
         this.0.original = Some(original.into());
         this.0.source = Some(Box::new(rollback));
         this
+    }
+
+    /// A cancel, if it is one that we had asked for.
+    #[must_use]
+    pub(crate) fn cancelled_by_us(mut self) -> Self {
+        if self.interruption() == Some(Interruption::ByAnother) {
+            self.0.kind = ErrorKind::Cancelled;
+            self.0.message = Cow::Borrowed("the statement was cancelled, as asked");
+        }
+        self
+    }
+
+    /// Who or what ended the statement before it was done, if anything did.
+    ///
+    /// A cancel and `statement_timeout` have the same SQLSTATE (57014). What we asked for we know; the others are told
+    /// apart by the server's English message, so that with another `lc_messages` a `statement_timeout` that struck counts
+    /// as [`Interruption::ByAnother`], or as ours if we had asked for a cancel at the same time.
+    pub fn interruption(&self) -> Option<Interruption> {
+        match (self.kind(), self.sqlstate()) {
+            (ErrorKind::Cancelled | ErrorKind::Timeout, _) => Some(Interruption::Ours),
+            (_, Some(SqlState::QUERY_CANCELED)) => {
+                let server = self.server()?;
+                Some(if server.message() == "canceling statement due to statement timeout" {
+                    Interruption::StatementTimeout
+                } else {
+                    Interruption::ByAnother
+                })
+            }
+            (_, Some(SqlState::LOCK_NOT_AVAILABLE)) => Some(Interruption::LockTimeout),
+            (_, Some(SqlState::ADMIN_SHUTDOWN)) => Some(Interruption::Terminated),
+            _ => None,
+        }
     }
 
     /// What went wrong.

@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     fed: bool,
     /// Data of a COPY that has not been told of.
     copied: Vec<u8>,
+    /// Whether we asked the server to cancel it, or did not send it at all.
+    intervention: Intervention,
     /// In a box: it changes hands several times on its way to the caller.
     answer: Box<Answer>,
     failure: Option<Error>,
@@ -69,6 +71,7 @@ impl Exchange {
             streamed: false,
             fed: false,
             copied: Vec::new(),
+            intervention: Intervention::None,
             answer,
             failure: None,
         }
@@ -76,6 +79,26 @@ impl Exchange {
 
     pub(crate) fn decisive(&self) -> u64 {
         self.decisive
+    }
+
+    /// It has its place in the outbox now, or lost it.
+    pub(crate) fn set_decisive(&mut self, position: u64) {
+        self.decisive = position;
+    }
+
+    /// The server is asked to cancel it.
+    pub(crate) fn ask_to_cancel(&mut self) {
+        self.intervention = Intervention::Asked;
+    }
+
+    /// It is not sent: no answer is owed.
+    pub(crate) fn withdraw(&mut self) {
+        self.intervention = Intervention::Withdrawn;
+        self.abandon();
+    }
+
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.intervention == Intervention::Withdrawn
     }
 
     pub(crate) fn abandon(&mut self) {
@@ -307,14 +330,33 @@ impl Exchange {
     pub(crate) fn settle(mut self, status: TransactionStatus) -> Result<Box<Answer>> {
         self.answer.status = status;
         match self.failure {
-            Some(error) => Err(error),
+            Some(error) => Err(explained(error, self.intervention)),
             None => Ok(self.answer),
         }
     }
 
     /// What the server had already said when the connection broke, if it is final.
     pub(crate) fn into_failure(self) -> Option<Error> {
-        self.failure
+        self.failure.map(|error| explained(error, self.intervention))
+    }
+}
+
+/// Whether we did something about a request before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intervention {
+    None,
+    /// A CancelRequest was made for it.
+    Asked,
+    /// It was taken back before it left.
+    Withdrawn,
+}
+
+/// A cancel that we asked for is told apart from those of a timeout or an administrator, which share its SQLSTATE.
+#[cold]
+fn explained(error: Error, intervention: Intervention) -> Error {
+    match intervention {
+        Intervention::Asked => error.cancelled_by_us(),
+        _ => error,
     }
 }
 

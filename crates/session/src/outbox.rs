@@ -107,6 +107,17 @@ impl Outbox {
         }
     }
 
+    /// Whether what ends at this position is yet to be handed out.
+    pub(crate) fn is_pending(&self, position: u64) -> bool {
+        self.handed < position
+    }
+
+    /// Takes back everything behind this position that was not handed out.
+    pub(crate) fn take_back(&mut self, position: u64) -> BytesMut {
+        let at = position.saturating_sub(self.handed).min(self.pending.len() as u64);
+        self.pending.split_off(usize::try_from(at).unwrap_or(self.pending.len()))
+    }
+
     /// Nothing that waits is to leave any more. What was handed out counts as left: a driver that says goodbye sends it
     /// first.
     pub(crate) fn withdraw(&mut self) {

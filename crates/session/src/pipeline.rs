@@ -12,11 +12,19 @@ use crate::request::Ticket;
 pub(crate) struct Pipeline {
     exchanges: VecDeque<Exchange>,
     tickets: u64,
+    /// How many were withdrawn and still have others before them; the front never is.
+    withdrawn: usize,
 }
 
 impl Pipeline {
+    /// From the front to the last, those that were withdrawn in between included.
     pub(crate) fn len(&self) -> usize {
         self.exchanges.len()
+    }
+
+    /// How many are to be answered.
+    pub(crate) fn owed(&self) -> usize {
+        self.exchanges.len() - self.withdrawn
     }
 
     pub(crate) fn push(&mut self, steps: Steps, decisive: u64, answer: Box<Answer>) -> Ticket {
@@ -31,13 +39,38 @@ impl Pipeline {
     }
 
     pub(crate) fn pop(&mut self) -> Option<Exchange> {
-        self.exchanges.pop_front()
+        let exchange = self.exchanges.pop_front();
+        if self.withdrawn > 0 {
+            self.drop_withdrawn();
+        }
+        exchange
     }
 
     /// The exchange of this ticket, if it is still outstanding. Tickets are numbered without holes.
     pub(crate) fn get(&mut self, ticket: Ticket) -> Option<&mut Exchange> {
         let first = self.exchanges.front()?.ticket.0;
         let index = usize::try_from(ticket.0.checked_sub(first)?).ok()?;
-        self.exchanges.get_mut(index)
+        self.exchanges.get_mut(index).filter(|exchange| !exchange.is_withdrawn())
+    }
+
+    /// The exchange of this ticket, if it is the newest.
+    pub(crate) fn last_if(&mut self, ticket: Ticket) -> Option<&mut Exchange> {
+        self.exchanges.back_mut().filter(|exchange| exchange.ticket == ticket)
+    }
+
+    /// No answer is owed to this one any more. Its place is kept until those before it are settled.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) {
+        if let Some(exchange) = self.get(ticket) {
+            exchange.withdraw();
+            self.withdrawn += 1;
+            self.drop_withdrawn();
+        }
+    }
+
+    fn drop_withdrawn(&mut self) {
+        while self.exchanges.front().is_some_and(Exchange::is_withdrawn) {
+            self.exchanges.pop_front();
+            self.withdrawn -= 1;
+        }
     }
 }

@@ -204,8 +204,8 @@ impl Query {
             }
             (_, Ok(answer)) => Turn::Done(Ok(answer)),
             (stage, Err(error)) => {
-                if let Stage::Fresh { name } = &stage {
-                    // It may have been parsed before it failed.
+                if let Stage::Fresh { name } | Stage::Preparing { name } = &stage {
+                    // It may have been parsed before it failed, or was cancelled.
                     session.statements().discard(name);
                 }
                 if matches!(stage, Stage::Running)
@@ -222,7 +222,9 @@ impl Query {
                     }
                 }
                 Turn::Done(Err(match error.kind() {
-                    ErrorKind::Server | ErrorKind::Request => error.with_statement(sql),
+                    ErrorKind::Server | ErrorKind::Request | ErrorKind::Cancelled => {
+                        error.with_statement(sql)
+                    }
                     _ => error,
                 }))
             }

@@ -1,6 +1,7 @@
 //! One PostgreSQL session without I/O: requests and bytes go in, events and bytes come out.
 
 mod copying;
+mod departure;
 mod incoming;
 mod login;
 
@@ -13,6 +14,7 @@ use crate::cancel::CancelKey;
 use crate::encode::{Draft, bind_head};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::gate::{Gate, Parcel};
 use crate::limits;
 use crate::loss::Loss;
 use crate::outbox::Outbox;
@@ -42,6 +44,9 @@ pub struct Session {
     phase: Phase,
     tls: Option<Box<Tls>>,
     outbox: Outbox,
+    gate: Gate,
+    /// Where the newest request begins in the outbox.
+    newest: u64,
     partial: Partial,
     /// Where decrypted bytes are put; empty between calls.
     plaintext: Vec<u8>,
@@ -63,11 +68,18 @@ impl Session {
     ///
     /// A startup parameter holds a NUL, or the TLS settings do not go with the server's name.
     pub fn new(opening: Opening) -> Result<Self> {
+        let statements = StatementCache::new(opening.statement_cache, tag(&opening));
+        Self::begin(Startup::new(opening), statements)
+    }
+
+    fn begin(startup: Startup, statements: StatementCache) -> Result<Self> {
         let mut this = Self {
-            statements: StatementCache::new(opening.statement_cache, tag(&opening)),
-            phase: Phase::Starting(Box::new(Startup::new(opening))),
+            statements,
+            phase: Phase::Starting(Box::new(startup)),
             tls: None,
             outbox: Outbox::default(),
+            gate: Gate::default(),
+            newest: 0,
             partial: Partial::default(),
             plaintext: Vec::new(),
             pipeline: Pipeline::default(),
@@ -148,9 +160,11 @@ impl Session {
                 "a script cannot open a transaction in the same flight",
             ));
         }
-        let base = self.outbox.end();
+        let may_leave = self.gate.is_clear();
+        let mut parcel = BytesMut::new();
+        let base = if may_leave { self.outbox.end() } else { 0 };
         let mut closes = 0;
-        let mut draft = Draft::new(self.outbox.pending());
+        let mut draft = Draft::new(if may_leave { self.outbox.pending() } else { &mut parcel });
         if !request.is_simple() {
             for name in self.statements.names_to_close(CLOSES) {
                 draft.close(b'S', name)?;
@@ -171,7 +185,14 @@ impl Session {
         self.statements.closed(closes);
         let mut answer = self.spare.take().unwrap_or_default();
         answer.rows().describe(request.columns());
-        Ok(self.pipeline.push(steps.after(closes, begin.is_some()), decisive, answer))
+        let steps = steps.after(closes, begin.is_some());
+        if may_leave {
+            self.newest = base;
+            return Ok(self.pipeline.push(steps, decisive, answer));
+        }
+        let ticket = self.pipeline.push(steps, departure::NOT_YET, answer);
+        self.gate.push(Parcel::new(ticket, parcel, decisive));
+        Ok(ticket)
     }
 
     /// Takes back an answer that has been read, to be used for another one.
@@ -293,6 +314,9 @@ impl Session {
                 let error = startup.ended_in_handshake();
                 self.lost(error);
             }
+            Phase::Starting(startup) if startup.stage == Stage::Interrupting => {
+                self.interrupted();
+            }
             Phase::Starting(_) => self.lost(
                 Error::new(ErrorKind::Connect, "the server closed the connection during the login")
                     .with_hint("its log may say why; check that host and port are PostgreSQL's"),
@@ -323,6 +347,7 @@ impl Session {
 
     fn settle_all(&mut self, loss: &Loss) {
         self.tell_piece();
+        self.gate.clear();
         while let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
             let has_left = self.outbox.has_left(exchange.decisive()) && !exchange.lacks_data();
@@ -354,7 +379,7 @@ impl Session {
         self.has_begun
     }
 
-    /// Requests whose answers are outstanding.
+    /// Requests from the oldest that is outstanding to the newest; those that were withdrawn in between included.
     #[inline]
     pub fn outstanding(&self) -> usize {
         self.pipeline.len()

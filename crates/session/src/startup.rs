@@ -28,7 +28,7 @@ pub struct Opening {
 }
 
 /// Whether a session encrypts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Encryption {
     /// It does not.
     Plain,
@@ -54,6 +54,8 @@ pub enum Encryption {
 ///   plain ──────────────────────▶ Greeting        ▼    │
 ///                                               Deriving
 /// ```
+///
+/// A session that is only to cancel another one goes to `Interrupting` instead of `Greeting`, and the server hangs up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// SSLRequest was sent; one byte is owed.
@@ -64,6 +66,8 @@ pub(crate) enum Stage {
     Greeting,
     /// A key is being derived elsewhere; the server waits for us.
     Deriving,
+    /// CancelRequest was sent; the server says nothing and hangs up.
+    Interrupting,
     /// We are in; parameters and the cancel key follow.
     Settling,
 }
@@ -78,6 +82,8 @@ pub(crate) struct Startup {
     versions: RangeInclusive<ProtocolVersion>,
     /// What was agreed on.
     version: ProtocolVersion,
+    /// The session that is to be cancelled, if that is all there is to be said.
+    pub(crate) victim: Option<CancelKey>,
 }
 
 /// What a message of the greeting asks the session to do.
@@ -107,7 +113,25 @@ impl Startup {
             authentication: Authentication::new(opening.login, opening.nonce),
             version: *opening.versions.end(),
             versions: opening.versions,
+            victim: None,
         }
+    }
+
+    /// A session that is only to cancel this one.
+    pub(crate) fn to_cancel(victim: CancelKey, encryption: Encryption) -> Self {
+        let opening = Opening {
+            parameters: Vec::new(),
+            encryption,
+            login: Login::default(),
+            nonce: [0; NONCE_BYTES],
+            versions: ProtocolVersion::V3_0..=ProtocolVersion::V3_0,
+            statement_cache: 0,
+        };
+        Self { victim: Some(victim), ..Self::new(opening) }
+    }
+
+    pub(crate) fn is_interrupting(&self) -> bool {
+        self.stage == Stage::Interrupting
     }
 
     /// The version number of the StartupMessage.
@@ -168,6 +192,11 @@ impl Startup {
     pub(crate) fn receive(&mut self, message: Message<'_>, channel: &Channel) -> Result<Reply> {
         let Message { tag, body } = message;
         match (self.stage, tag) {
+            // A pooler may say why it does not cancel.
+            (Stage::Interrupting, b'E') => {
+                Err(Error::new(ErrorKind::Connect, "the server refused to cancel")
+                    .with_server(ServerError::parse(body)))
+            }
             (_, b'E') => {
                 let error = ServerError::parse(body);
                 Err(Error::from_server(error).with_delivery(Delivery::NotSent))
@@ -183,6 +212,7 @@ impl Startup {
                 char::from(tag),
                 match stage {
                     Stage::Settling => "the end of the login",
+                    Stage::Interrupting => "a cancel, which it does not answer",
                     _ => "the login",
                 }
             ))),

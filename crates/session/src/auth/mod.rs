@@ -33,7 +33,7 @@ pub enum Channel {
 }
 
 /// Who logs in, and what the server may ask for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Login {
     /// The name in the startup message.
     pub user: String,

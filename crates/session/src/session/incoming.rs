@@ -164,12 +164,16 @@ impl Session {
             let ticket = exchange.ticket;
             let outcome = Exchange::settle(exchange, status);
             self.events.push_back(Event::Settled { ticket, outcome, status });
+            if !self.gate.is_clear() {
+                self.gate.settled(ticket);
+                self.release();
+            }
         }
     }
 
     /// The server waits for the data of a COPY, which only its own call could give.
     fn refuse_copy(&mut self, sync_again: bool) -> Result<()> {
-        if self.pipeline.len() > 1 {
+        if self.on_the_line() > 1 {
             // What follows is already on its way and would be taken for data.
             return Err(Error::new(
                 ErrorKind::Lost,

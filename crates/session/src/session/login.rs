@@ -44,13 +44,18 @@ impl Session {
         self.greet()
     }
 
-    /// Sends the StartupMessage.
+    /// Sends the StartupMessage, or the CancelRequest if that is what the session is for.
     pub(super) fn greet(&mut self) -> Result<()> {
-        let Phase::Starting(startup) = &self.phase else {
+        let Phase::Starting(startup) = &mut self.phase else {
             return Ok(());
         };
         let mut draft = Draft::new(self.outbox.pending());
-        draft.startup(startup.version_number(), startup.parameters())?;
+        if let Some(key) = &startup.victim {
+            startup.stage = Stage::Interrupting;
+            draft.cancel_request(key.process_id(), key.secret())?;
+        } else {
+            draft.startup(startup.version_number(), startup.parameters())?;
+        }
         draft.keep();
         Ok(())
     }

@@ -1,0 +1,171 @@
+//! What may leave, and what waits until it may.
+//!
+//! A request that is to be cancelled must be the only one that a cancel can hit: the server is told to interrupt whatever
+//! it is doing, and nobody can say what that will be (manual, section 54.2.8). So such a request *travels alone*: it leaves
+//! when nothing else is outstanding, and nothing leaves behind it before it is settled. And while a CancelRequest is on
+//! its way the gate is shut, for it may arrive after the request has ended.
+//!
+//! ```text
+//!   append ──▶ outbox                    nothing waits, nobody travels alone, the gate is open
+//!          └─▶ waiting ──▶ outbox        when that is so again; one that travels alone: when all before it are settled
+//!                     └──▶ withdrawn
+//! ```
+//!
+//! What waits is kept apart from the outbox, so positions there need not change when something is withdrawn.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use crate::request::Ticket;
+
+/// A request that has not gone to the outbox.
+pub(crate) struct Parcel {
+    pub(crate) ticket: Ticket,
+    pub(crate) bytes: BytesMut,
+    /// How many of the bytes make the server act.
+    pub(crate) decisive: u64,
+    alone: bool,
+}
+
+impl Parcel {
+    pub(crate) fn new(ticket: Ticket, bytes: BytesMut, decisive: u64) -> Self {
+        Self { ticket, bytes, decisive, alone: false }
+    }
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub(crate) struct Gate {
+    waiting: VecDeque<Parcel>,
+    /// Who has the line for itself.
+    alone: Option<Ticket>,
+    /// A CancelRequest is on its way.
+    shut: bool,
+}
+
+impl std::fmt::Debug for Gate {
+    /// Without the bytes that wait: there are values in them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("waiting", &self.waiting.len())
+            .field("alone", &self.alone)
+            .field("shut", &self.shut)
+            .finish()
+    }
+}
+
+impl Gate {
+    /// Whether what is asked now may go to the outbox at once.
+    #[inline]
+    pub(crate) fn is_clear(&self) -> bool {
+        self.alone.is_none() && !self.shut && self.waiting.is_empty()
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn push(&mut self, parcel: Parcel) {
+        self.waiting.push_back(parcel);
+    }
+
+    /// The line is this one's, until it is settled.
+    pub(crate) fn set_alone(&mut self, ticket: Ticket) {
+        self.alone = Some(ticket);
+    }
+
+    /// The one that came last is to travel alone, if it waits.
+    pub(crate) fn isolate(&mut self, ticket: Ticket) -> bool {
+        let last = self.waiting.back_mut().filter(|parcel| parcel.ticket == ticket);
+        last.map(|parcel| parcel.alone = true).is_some()
+    }
+
+    /// Takes out one that waits.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> Option<Parcel> {
+        let at = self.waiting.iter().position(|parcel| parcel.ticket == ticket)?;
+        self.waiting.remove(at)
+    }
+
+    /// A CancelRequest goes out.
+    pub(crate) fn shut(&mut self) {
+        self.shut = true;
+    }
+
+    /// The server has taken note of it, or it never went out.
+    pub(crate) fn open(&mut self) {
+        self.shut = false;
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut
+    }
+
+    /// This one is settled.
+    #[inline]
+    pub(crate) fn settled(&mut self, ticket: Ticket) {
+        if self.alone == Some(ticket) {
+            self.alone = None;
+        }
+    }
+
+    /// The next one that may go to the outbox. `front` is the oldest that is outstanding.
+    pub(crate) fn release(&mut self, front: Option<Ticket>) -> Option<Parcel> {
+        if self.shut || self.alone.is_some() {
+            return None;
+        }
+        self.waiting.front().filter(|parcel| !parcel.alone || front == Some(parcel.ticket))?;
+        let parcel = self.waiting.pop_front()?;
+        if parcel.alone {
+            self.alone = Some(parcel.ticket);
+        }
+        Some(parcel)
+    }
+
+    /// Nothing is to leave any more.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(number: u64, alone: bool) -> Parcel {
+        Parcel { alone, ..Parcel::new(Ticket(number), BytesMut::new(), 0) }
+    }
+
+    fn released(gate: &mut Gate, front: u64) -> Vec<u64> {
+        let parcels = std::iter::from_fn(|| gate.release(Some(Ticket(front))));
+        parcels.map(|parcel| parcel.ticket.0).collect()
+    }
+
+    #[test]
+    fn who_travels_alone_has_nobody_before_or_behind() {
+        let mut gate = Gate::default();
+        for (number, alone) in [(1, false), (2, false), (3, true), (4, false)] {
+            gate.push(parcel(number, alone));
+        }
+        assert_eq!(released(&mut gate, 0), [1, 2]);
+        assert_eq!(released(&mut gate, 2), []);
+        assert_eq!(released(&mut gate, 3), [3]);
+        assert_eq!(released(&mut gate, 3), []);
+        gate.settled(Ticket(3));
+        assert_eq!(released(&mut gate, 4), [4]);
+        assert!(gate.is_clear());
+    }
+
+    #[test]
+    fn nothing_passes_a_shut_gate() {
+        let mut gate = Gate::default();
+        gate.set_alone(Ticket(0));
+        gate.shut();
+        gate.push(parcel(1, false));
+        gate.settled(Ticket(0));
+        assert_eq!(released(&mut gate, 1), []);
+        gate.open();
+        assert_eq!(released(&mut gate, 1), [1]);
+    }
+}

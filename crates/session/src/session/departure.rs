@@ -1,0 +1,156 @@
+//! Which requests travel alone, which are taken back, and how one that runs is cancelled: see `gate.rs`.
+
+use super::Session;
+use crate::cancel::{Cancel, CancelKey};
+use crate::encode::closed_names;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::gate::Parcel;
+use crate::phase::Phase;
+use crate::request::Ticket;
+use crate::startup::{Encryption, Startup};
+use crate::statement::StatementCache;
+
+/// The position of what has no place in the outbox.
+pub(super) const NOT_YET: u64 = u64::MAX;
+
+impl Session {
+    /// Has the request that was just submitted travel alone: it leaves when nothing else is outstanding, and nothing leaves
+    /// behind it before it is settled. So it can be cancelled, and no other be hit.
+    ///
+    /// To be said before anything is taken for sending. Later it has no effect, and gives `false`.
+    pub fn isolate(&mut self, ticket: Ticket) -> bool {
+        if self.gate.isolate(ticket) {
+            return true;
+        }
+        let newest = self.newest;
+        let front = self.pipeline.front().map(|exchange| exchange.ticket);
+        let Some(exchange) = self.pipeline.last_if(ticket) else {
+            return false;
+        };
+        if !self.outbox.is_pending(exchange.decisive()) {
+            return false;
+        }
+        if front == Some(ticket) {
+            self.gate.set_alone(ticket);
+            return true;
+        }
+        let decisive = exchange.decisive().saturating_sub(newest);
+        exchange.set_decisive(NOT_YET);
+        self.gate.push(Parcel::new(ticket, self.outbox.take_back(newest), decisive));
+        self.gate.isolate(ticket)
+    }
+
+    /// Sees to it that this request is not carried out, or not to its end.
+    pub fn cancel(&mut self, ticket: Ticket) -> Cancel {
+        if !matches!(self.phase, Phase::Open) {
+            return Cancel::Over;
+        }
+        if let Some(parcel) = self.gate.withdraw(ticket) {
+            self.withdraw(ticket, &parcel.bytes);
+            return Cancel::Withdrawn;
+        }
+        let is_only_one = self.on_the_line() == 1;
+        let Some(exchange) = self.pipeline.get(ticket) else {
+            return Cancel::Over;
+        };
+        if !is_only_one {
+            return Cancel::Entangled;
+        }
+        if self.outbox.is_pending(exchange.decisive()) {
+            let bytes = self.outbox.take_back(0);
+            self.withdraw(ticket, &bytes);
+            return Cancel::Withdrawn;
+        }
+        exchange.ask_to_cancel();
+        self.gate.set_alone(ticket);
+        self.gate.shut();
+        Cancel::Running
+    }
+
+    /// The server has hung up on the CancelRequest, or none was sent: other requests may leave again.
+    pub fn open_gate(&mut self) {
+        self.gate.open();
+        self.release();
+    }
+
+    /// Whether a CancelRequest is on its way, and no other request may leave.
+    pub fn is_gate_shut(&self) -> bool {
+        self.gate.is_shut()
+    }
+
+    /// Whether the answer to this request is outstanding.
+    pub fn is_outstanding(&mut self, ticket: Ticket) -> bool {
+        self.pipeline.get(ticket).is_some()
+    }
+
+    /// How many requests the server has, or may have, before it.
+    pub(super) fn on_the_line(&self) -> usize {
+        self.pipeline.owed().saturating_sub(self.gate.waiting())
+    }
+
+    /// Puts into the outbox what may leave now.
+    pub(super) fn release(&mut self) {
+        let front = self.pipeline.front().map(|exchange| exchange.ticket);
+        while let Some(parcel) = self.gate.release(front) {
+            let base = self.outbox.end();
+            self.newest = base;
+            self.outbox.pending().extend_from_slice(&parcel.bytes);
+            if let Some(exchange) = self.pipeline.get(parcel.ticket) {
+                exchange.set_decisive(base + parcel.decisive);
+            }
+        }
+    }
+
+    /// Settles a request whose bytes were taken back.
+    fn withdraw(&mut self, ticket: Ticket, bytes: &[u8]) {
+        for name in closed_names(bytes) {
+            self.statements.discard(name);
+        }
+        self.pipeline.withdraw(ticket);
+        self.gate.settled(ticket);
+        let error =
+            Error::new(ErrorKind::Cancelled, "the statement was cancelled before it was sent");
+        self.events.push_back(Event::Settled { ticket, outcome: Err(error), status: self.status });
+        self.release();
+    }
+
+    // --- The session that carries a CancelRequest ---
+
+    /// A session that says nothing but that another one, whose key this is, is to be cancelled. It ends with
+    /// [`Event::Closed`]: without an error when the server has hung up, which it does when it has taken note; with an
+    /// error otherwise, whose delivery tells whether the request had left.
+    ///
+    /// # Errors
+    ///
+    /// The TLS settings do not go with the server's name.
+    pub fn to_cancel(key: CancelKey, encryption: Encryption) -> Result<Self> {
+        Self::begin(Startup::to_cancel(key, encryption), StatementCache::new(0, 0))
+    }
+
+    /// Whether the server may have got the CancelRequest.
+    pub fn may_have_interrupted(&self) -> bool {
+        match &self.phase {
+            Phase::Starting(startup) => {
+                startup.is_interrupting() && self.outbox.has_left(self.outbox.end())
+            }
+            _ => false,
+        }
+    }
+
+    /// The server has hung up on a CancelRequest.
+    pub(super) fn interrupted(&mut self) {
+        if self.may_have_interrupted() {
+            self.phase = Phase::Closed;
+            self.events.push_back(Event::Closed(None));
+        } else {
+            self.lost(
+                Error::new(
+                    ErrorKind::Connect,
+                    "the server closed the connection before it was asked to cancel",
+                )
+                .with_delivery(Delivery::NotSent),
+            );
+        }
+    }
+}
