@@ -138,6 +138,11 @@ impl Answer {
         if self.items > 0 { &mut self.result.rows } else { &mut self.current().rows }
     }
 
+    /// What has come of the rows of the only statement.
+    pub(crate) fn take_piece(&mut self) -> Option<Rows> {
+        self.result.rows.take_piece()
+    }
+
     /// The statement that is being answered is complete.
     #[inline]
     pub(crate) fn finish(&mut self, tag: &[u8]) {
@@ -172,7 +177,7 @@ impl Answer {
     }
 
     /// The columns of the rows, if the server described any.
-    pub(crate) fn columns(&self) -> Option<Arc<[Column]>> {
+    pub fn columns(&self) -> Option<Arc<[Column]>> {
         self.result.rows.shared_columns()
     }
 

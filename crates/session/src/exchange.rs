@@ -142,7 +142,7 @@ impl Exchange {
         if !self.streamed {
             return None;
         }
-        let rows = Box::new(self.answer.rows().take_piece()?);
+        let rows = Box::new(self.answer.take_piece()?);
         Some(Event::Rows { ticket: self.ticket, rows })
     }
 

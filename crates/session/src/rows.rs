@@ -82,9 +82,37 @@ impl Rows {
         batches.map(|batch| batch.bytes.len() + 4 * batch.values.len()).sum()
     }
 
+    /// The same rows, as those of a result of which so many came before.
+    #[must_use]
+    pub fn after(mut self, before: usize) -> Self {
+        self.before = before;
+        self
+    }
+
     /// How many rows of the same result came before these: those of a stream come in pieces.
     pub fn before(&self) -> usize {
         self.before
+    }
+
+    /// A copy of the rows from this one on, the first being 0.
+    #[must_use]
+    pub fn tail(&self, from: usize) -> Self {
+        let mut tail = Self {
+            columns: self.columns.clone(),
+            before: self.before + from.min(self.len),
+            ..Self::default()
+        };
+        let mut passed = 0;
+        for batch in std::iter::once(&self.first).chain(&self.more) {
+            let skipped = from.saturating_sub(passed).min(batch.rows);
+            passed += batch.rows;
+            let rest = batch.tail(skipped, self.columns().len());
+            if rest.rows > 0 {
+                tail.len += rest.rows;
+                tail.more.push(rest);
+            }
+        }
+        tail
     }
 
     /// How many rows there are.
@@ -244,6 +272,20 @@ pub(crate) fn skip_rows(mut input: &[u8]) -> Result<&[u8]> {
 }
 
 impl Batch {
+    /// A copy of what follows the first `skipped` rows.
+    fn tail(&self, skipped: usize, columns: usize) -> Self {
+        let values = self.values.get(skipped * columns..).unwrap_or_default();
+        // Before the first value of a row lie the number of its values and the message's header. Rows without columns have
+        // nothing to find.
+        let start = values.first().map_or(0, |&value| (value as usize).saturating_sub(2 + HEADER));
+        let shift = u32::try_from(start).unwrap_or(0);
+        Self {
+            bytes: SmallVec::from_slice(self.bytes.get(start..).unwrap_or_default()),
+            values: values.iter().map(|value| value.saturating_sub(shift)).collect(),
+            rows: self.rows - skipped,
+        }
+    }
+
     /// Checks one row's body and notes where its values are; `base` is the body's place in `bytes`.
     fn index(&mut self, body: &[u8], base: usize, columns: usize) -> Result<()> {
         let short = || violation("the server sent a DataRow that breaks off");
@@ -428,6 +470,26 @@ mod tests {
             let error = take_run(&mut rows(1), &message(body)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol, "{body:?}");
             assert!(rows(1).take_buffer(message(body)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_tail_has_what_was_not_skipped() {
+        let mut all = rows(1);
+        for (own_buffer, text) in [(false, b"a"), (false, b"b"), (true, b"c"), (false, b"d")] {
+            let row = data_row(&[Some(text)]);
+            if own_buffer {
+                all.take_buffer(row).unwrap();
+            } else {
+                take_run(&mut all, &row).unwrap();
+            }
+        }
+        for from in 0..6 {
+            let tail = all.tail(from);
+            let texts: Vec<&[u8]> = tail.iter().map(|row| row.get(0).unwrap()).collect();
+            assert_eq!(texts.concat(), &b"abcd"[from.min(4)..]);
+            assert_eq!(tail.len(), texts.len());
+            assert!(tail.first().is_none_or(|row| row.number() == from));
         }
     }
 

@@ -11,7 +11,7 @@ use txpostgres_session::{
     Answer, Column, Error, ErrorKind, Query, Request, Result, Rows, Ticket, Turn as Step, Work,
 };
 
-use crate::inbox::{Next, Piece};
+use crate::inbox::{Inbox, Next, Piece};
 use crate::interaction::Transaction;
 use crate::link::Link;
 use crate::params::Params;
@@ -54,6 +54,8 @@ pub(crate) struct Call<'a, W> {
     question: Question,
     /// The answer comes in pieces, of which so many bytes may wait to be fetched.
     pieces: Option<usize>,
+    /// Nothing else is on the line while it is: it may be stopped, or what it sends must not be mixed with others.
+    alone: bool,
     /// Somebody else sends what is submitted.
     unhurried: bool,
     place: Place,
@@ -111,6 +113,7 @@ impl<'a, W: Task> Call<'a, W> {
             work,
             question: Question::Statement(Query::new()),
             pieces: None,
+            alone: false,
             unhurried: false,
             place: Place::Queued { turn: None },
         }
@@ -119,6 +122,17 @@ impl<'a, W: Task> Call<'a, W> {
     /// The answer is to be fetched in pieces, of which so many bytes may wait.
     pub(crate) fn in_pieces(mut self, limit: usize) -> Self {
         self.pieces = Some(limit);
+        self
+    }
+
+    /// Sets how many bytes of pieces may wait.
+    pub(crate) fn limit(&mut self, bytes: usize) {
+        self.pieces = Some(bytes);
+    }
+
+    /// Nothing else is to be on the line while it is.
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 
@@ -252,9 +266,19 @@ impl<'a, W: Task> Call<'a, W> {
                 if let Caller::Transaction(transaction) | Caller::Begin(transaction) = caller {
                     transaction.has_begun(&mut desk, ticket);
                 }
+                if self.alone {
+                    desk.session.isolate(ticket);
+                }
                 match self.pieces.filter(|_| self.question.is_last()) {
-                    Some(limit) => desk.expect_pieces(ticket, cx.waker(), limit),
+                    Some(limit) => {
+                        let inbox = Inbox::new(limit, !self.alone, cx.waker());
+                        desk.expect_pieces(ticket, inbox);
+                    }
                     None => desk.expect(ticket, cx.waker()),
+                }
+                // What was full for one may not be for two.
+                if caller.link().board.is_paused() {
+                    caller.link().board.pause(&desk);
                 }
                 let turn = *turn;
                 if self.unhurried {

@@ -23,6 +23,7 @@ use crate::interaction::{self, IsolationLevel, Options};
 use crate::link::Link;
 use crate::opening::Recipe;
 use crate::params::Params;
+use crate::stream::QueryStream;
 use crate::watcher::watch;
 
 /// How long `close` waits for the server to hang up: 1 s. It has been told to; a dead network must not hold up the program.
@@ -234,6 +235,28 @@ impl Connection {
     /// As [`run_query`](Self::run_query) in all else.
     pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
         RunOperation(Call::new(self.caller(), sql, params))
+    }
+
+    /// Runs a statement and returns its rows as they come, in bounded memory.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let mut people = connection.query_stream("select name from people", ());
+    /// while let Some(row) = people.next().await {
+    ///     println!("{}", row?.get::<&str>(0)?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Nothing is sent before it is polled. Until its end it has the connection for itself: other calls are made and wait.
+    /// So read it to its end or drop it before you await another call of the same connection, or run it in an
+    /// interaction, where both go together. When the reader is slow the server waits for him: see [`QueryStream`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run_query`](Self::run_query) come as items.
+    pub fn query_stream<'a, P: Params>(&self, sql: &'a str, params: P) -> QueryStream<'a, P> {
+        QueryStream::of_connection(self.caller(), sql, params)
     }
 
     /// Runs several statements without parameters, separated by semicolons, in one round trip. The results come in

@@ -10,6 +10,7 @@ use txpostgres_session::{Answer, Error, Result, ResultSet};
 use crate::call::{Call, Caller, RunOperation, RunQuery};
 use crate::interaction::{Transaction, run_nested};
 use crate::params::Params;
+use crate::stream::QueryStream;
 
 /// The statements of one interaction.
 ///
@@ -37,6 +38,13 @@ impl Cursor {
     /// Runs a statement in the transaction and returns how many rows it affected.
     pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
         RunOperation(Call::new(Ok(self.caller()), sql, params))
+    }
+
+    /// Runs a statement in the transaction and returns its rows a portion at a time, in bounded memory.
+    ///
+    /// Other statements of the interaction may run while it is read. See [`QueryStream`].
+    pub fn query_stream<'a, P: Params>(&self, sql: &'a str, params: P) -> QueryStream<'a, P> {
+        QueryStream::of_transaction(&self.transaction, sql, params)
     }
 
     /// Runs a statement in the transaction; the DB-API's name for [`run_operation`](Self::run_operation).

@@ -47,14 +47,24 @@ pub(crate) struct Inbox {
     /// Bytes in them.
     size: usize,
     limit: usize,
+    /// Others that wait behind it are not held up when it is full.
+    yields: bool,
     end: Option<Settled>,
     waker: Option<Waker>,
 }
 
 impl Inbox {
-    /// `limit` in bytes; the last piece may go beyond.
-    pub(crate) fn new(limit: usize, waker: &Waker) -> Self {
-        Self { pieces: VecDeque::new(), size: 0, limit, end: None, waker: Some(waker.clone()) }
+    /// `limit` in bytes; the last piece may go beyond. One that `yields` is read into beyond its limit while others wait
+    /// behind it: then something else bounds what comes.
+    pub(crate) fn new(limit: usize, yields: bool, waker: &Waker) -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            size: 0,
+            limit,
+            yields,
+            end: None,
+            waker: Some(waker.clone()),
+        }
     }
 
     /// Puts a piece in. Gives the waker of whoever waits for it.
@@ -70,9 +80,9 @@ impl Inbox {
         self.waker.take()
     }
 
-    /// Whether nothing more should be read for it.
-    pub(crate) fn is_full(&self) -> bool {
-        self.size >= self.limit && self.end.is_none()
+    /// Whether nothing more should be read for it, with others behind it or without.
+    pub(crate) fn is_full(&self, others: bool) -> bool {
+        self.size >= self.limit && self.end.is_none() && !(self.yields && others)
     }
 
     /// Whether there is room again that is worth reading for.

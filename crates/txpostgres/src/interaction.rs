@@ -82,7 +82,7 @@ pub(crate) struct Transaction {
     savepoint: Option<String>,
     /// The transaction that a savepoint is in.
     outer: Option<Arc<Transaction>>,
-    savepoints: Arc<AtomicU64>,
+    names: Arc<AtomicU64>,
     /// How many savepoints it is deep in.
     level: u32,
     ended: AtomicBool,
@@ -141,6 +141,24 @@ impl Transaction {
         match &self.savepoint {
             Some(name) => format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"),
             None => "ROLLBACK".to_owned(),
+        }
+    }
+
+    /// A name that nothing else of this transaction has: for a savepoint, a portal.
+    pub(crate) fn next_name(&self) -> String {
+        format!("txpostgres_{}", self.names.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Asks for something whose answer nobody waits for, unless the transaction has ended.
+    pub(crate) fn tell(&self, request: Request<'_>) {
+        let mut desk = self.link.board.desk();
+        if self.has_ended() || desk.turnstile.inside(self.turn).is_none_or(|inside| inside.over) {
+            return;
+        }
+        if let Ok(ticket) = desk.session.submit(request) {
+            desk.expect_nothing(ticket);
+            drop(desk);
+            self.link.drive(None, true);
         }
     }
 
@@ -305,7 +323,7 @@ where
         begin: options.begin(),
         savepoint: None,
         outer: None,
-        savepoints: Arc::default(),
+        names: Arc::default(),
         level: 0,
         ended: AtomicBool::new(false),
     });
@@ -334,15 +352,14 @@ where
     Fut: Future<Output = Result<T, E>>,
     E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
 {
-    let number = outer.savepoints.fetch_add(1, Ordering::Relaxed) + 1;
-    let name = format!("txpostgres_{number}");
+    let name = outer.next_name();
     let transaction = Arc::new(Transaction {
         link: Arc::clone(&outer.link),
         turn: outer.turn,
         begin: outer.begin.clone(),
         savepoint: Some(name.clone()),
         outer: Some(Arc::clone(outer)),
-        savepoints: Arc::clone(&outer.savepoints),
+        names: Arc::clone(&outer.names),
         level: outer.level + 1,
         ended: AtomicBool::new(false),
     });

@@ -77,8 +77,10 @@ mod interaction;
 mod link;
 mod opening;
 mod params;
+mod portal;
 #[cfg(unix)]
 mod socket;
+mod stream;
 mod switchboard;
 mod turnstile;
 mod watcher;
@@ -88,8 +90,8 @@ mod watcher;
 pub use txpostgres_session::types;
 #[doc(inline)]
 pub use txpostgres_session::{
-    Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, Result, ResultSet, Row,
-    Rows, ServerError, SqlState, TransactionStatus, config,
+    Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, OwnedRow, Result,
+    ResultSet, Row, Rows, ServerError, SqlState, TransactionStatus, config,
 };
 
 pub use call::{RunOperation, RunQuery};
@@ -100,6 +102,7 @@ pub use cursor::Cursor;
 pub use dial::{ByteStream, Dial, Dialing, Sockets};
 pub use interaction::IsolationLevel;
 pub use params::Params;
+pub use stream::QueryStream;
 
 /// The README's program is compiled with the tests.
 #[cfg(doctest)]

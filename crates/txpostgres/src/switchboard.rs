@@ -220,10 +220,10 @@ impl Desk {
     }
 
     /// The same for a call whose answer comes in pieces, of which so many bytes may wait for it.
-    pub(crate) fn expect_pieces(&mut self, ticket: Ticket, waker: &Waker, limit: usize) {
+    pub(crate) fn expect_pieces(&mut self, ticket: Ticket, inbox: Inbox) {
         self.session.stream(ticket);
         self.inboxes += 1;
-        self.push(ticket, Waiter::Pieces(Box::new(Inbox::new(limit, waker))));
+        self.push(ticket, Waiter::Pieces(Box::new(inbox)));
     }
 
     /// Whether the oldest call has too much waiting for it.
@@ -237,7 +237,7 @@ impl Desk {
             Waiter::Call(_) | Waiter::End(_) => false,
         };
         match self.waiters.iter().find(|waiter| !ended(waiter)) {
-            Some(Waiter::Pieces(inbox)) => inbox.is_full(),
+            Some(Waiter::Pieces(inbox)) => inbox.is_full(self.session.outstanding() > 1),
             _ => false,
         }
     }

@@ -1,0 +1,179 @@
+//! The rows of a statement as they come, with memory bounded however many there are.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use txpostgres_session::{Answer, Column, OwnedRow, Result, Rows};
+
+use crate::call::{Call, Caller, Fetched};
+use crate::inbox::Piece;
+use crate::interaction::Transaction;
+use crate::params::Params;
+use crate::portal::{Portal, Portion};
+
+/// Bytes of rows that may wait for their reader if he says nothing else: 256 KiB, four reads of the socket.
+const STREAM_BYTES: usize = 256 * 1024;
+
+/// The rows of a statement as they come: see [`Connection::query_stream`](crate::Connection::query_stream).
+///
+/// It is a [`Stream`] of rows, and has [`next`](Self::next) for those who want no more. [`next_rows`](Self::next_rows) gives
+/// all rows that came together, which spares the way through the executor for each of them.
+///
+/// # Memory, and a slow reader
+///
+/// At most [`limit`](Self::limit) bytes of rows wait for the reader (256 KiB if not said otherwise), and what one read brought,
+/// which is 64 KiB or one row if that is larger. When they do, the socket is not read, and the server stands still.
+///
+/// # The end before the end
+///
+/// Dropped early, a stream of the connection is cancelled in the server, and what is on its way is read and thrown away. One
+/// of an interaction is a portal, which is closed: the transaction goes on. Either way the connection is usable at once.
+#[must_use = "a stream does nothing unless it is read"]
+pub struct QueryStream<'a, P: Params> {
+    source: Source<'a, P>,
+    /// Rows that have come, and which of them is next.
+    rows: Option<(Arc<Rows>, usize)>,
+    columns: Option<Arc<[Column]>>,
+    row_count: Option<u64>,
+}
+
+enum Source<'a, P: Params> {
+    /// As fast as they are read, until the end.
+    Whole(Call<'a, P>),
+    /// A portion at a time, with other statements between.
+    Portions(Portal<'a, P>),
+    Over,
+}
+
+// Nothing in it is pinned.
+impl<P: Params> Unpin for QueryStream<'_, P> {}
+
+impl<'a, P: Params> QueryStream<'a, P> {
+    pub(crate) fn of_connection(caller: Result<Caller>, sql: &'a str, params: P) -> Self {
+        Self::new(Source::Whole(Call::new(caller, sql, params).in_pieces(STREAM_BYTES).alone()))
+    }
+
+    pub(crate) fn of_transaction(transaction: &Arc<Transaction>, sql: &'a str, params: P) -> Self {
+        Self::new(Source::Portions(Portal::new(transaction, sql, params, STREAM_BYTES)))
+    }
+
+    fn new(source: Source<'a, P>) -> Self {
+        Self { source, rows: None, columns: None, row_count: None }
+    }
+
+    /// Sets how many bytes of rows may wait for their reader; one row may be larger. To be said before the first row is asked
+    /// for.
+    pub fn limit(mut self, bytes: usize) -> Self {
+        match &mut self.source {
+            Source::Whole(call) => call.limit(bytes),
+            Source::Portions(portal) => portal.limit(bytes),
+            Source::Over => {}
+        }
+        self
+    }
+
+    /// The columns; `None` until the first rows have come.
+    pub fn columns(&self) -> Option<&[Column]> {
+        self.columns.as_deref()
+    }
+
+    /// How many rows the statement returned or changed; `None` before its end.
+    pub fn row_count(&self) -> Option<u64> {
+        self.row_count
+    }
+
+    /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::run_query`](crate::Connection::run_query). Rows that came before were as good as they seemed: an error
+    /// in the middle of a statement comes after them. Nothing follows an error.
+    pub async fn next(&mut self) -> Option<Result<OwnedRow>> {
+        poll_fn(|cx| self.poll_row(cx)).await
+    }
+
+    /// The next rows, as many as there are at hand; `None` after the last ones. Dropped before its end, it takes nothing
+    /// away.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
+        if let Some((rows, from)) = self.rows.take()
+            && from < rows.len()
+        {
+            return Ok(Some(rows.tail(from)));
+        }
+        poll_fn(|cx| self.poll_rows(cx)).await
+    }
+
+    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
+        let ended = loop {
+            match &mut self.source {
+                Source::Over => return Poll::Ready(Ok(None)),
+                Source::Whole(call) => match ready!(call.poll_piece(cx)) {
+                    Ok(Fetched::Piece(Piece::Rows(rows))) => {
+                        return Poll::Ready(Ok(Some(self.note(*rows))));
+                    }
+                    Ok(Fetched::Piece(_)) => {}
+                    Ok(Fetched::End(answer)) => break Ok(self.end(&answer)),
+                    Err(error) => break Err(error),
+                },
+                Source::Portions(portal) => match ready!(portal.poll(cx)) {
+                    Ok(Portion::Rows(rows)) => return Poll::Ready(Ok(Some(self.note(rows)))),
+                    Ok(Portion::End { row_count }) => break Ok(self.row_count = Some(row_count)),
+                    Err(error) => break Err(error),
+                },
+            }
+        };
+        self.source = Source::Over;
+        Poll::Ready(ended.map(|()| None))
+    }
+
+    fn note(&mut self, rows: Rows) -> Rows {
+        if self.columns.is_none() {
+            self.columns = rows.shared_columns();
+        }
+        rows
+    }
+
+    fn end(&mut self, answer: &Answer) {
+        self.columns = self.columns.take().or_else(|| answer.columns());
+        self.row_count = Some(answer.row_count());
+    }
+
+    fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedRow>>> {
+        loop {
+            if let Some((rows, next)) = &mut self.rows {
+                if let Some(row) = OwnedRow::of(rows, *next) {
+                    *next += 1;
+                    return Poll::Ready(Some(Ok(row)));
+                }
+                self.rows = None;
+            }
+            match ready!(self.poll_rows(cx)) {
+                Ok(Some(rows)) => self.rows = Some((Arc::new(rows), 0)),
+                Ok(None) => return Poll::Ready(None),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+impl<P: Params> Stream for QueryStream<'_, P> {
+    type Item = Result<OwnedRow>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_row(cx)
+    }
+}
+
+impl<P: Params> fmt::Debug for QueryStream<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryStream").field("columns", &self.columns).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,224 @@
+//! Rows as they come: in bounded memory, with a reader who is slow, who stops, who asks for something else meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use support::{assert_works, bounded, connected, until_session};
+use txpostgres::{Connection, Error, ErrorKind, SqlState};
+
+const NUMBERS: &str = "select n, repeat('x', 100) from generate_series(1, $1::int) n";
+
+#[tokio::test]
+async fn every_row_comes_once_and_in_order() {
+    let (_database, connection) = connected().await;
+    for limit in [1, 1000, 1 << 20] {
+        let mut stream = connection.query_stream(NUMBERS, (50_000_i32,)).limit(limit);
+        assert!(stream.columns().is_none());
+        let mut expected = 0;
+        while let Some(row) = bounded(stream.next()).await {
+            let row = row.unwrap();
+            assert_eq!(row.as_row().number(), usize::try_from(expected).unwrap());
+            expected += 1;
+            assert_eq!(row.get::<i32>(0).unwrap(), expected);
+        }
+        assert_eq!(expected, 50_000);
+        assert_eq!(stream.columns().unwrap().len(), 2);
+        assert_eq!(stream.row_count(), Some(50_000));
+        assert!(bounded(stream.next()).await.is_none(), "nothing follows the end");
+    }
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn rows_come_in_batches_that_lose_nothing() {
+    let (_database, connection) = connected().await;
+    let mut stream = connection.query_stream(NUMBERS, (10_000_i32,));
+    let mut seen = Vec::new();
+    seen.push(bounded(stream.next()).await.unwrap().unwrap().get::<i32>(0).unwrap());
+    while let Some(rows) = bounded(stream.next_rows()).await.unwrap() {
+        assert_eq!(rows.before(), seen.len());
+        seen.extend(rows.iter().map(|row| row.get::<i32>(0).unwrap()));
+        if let Some(row) = bounded(stream.next()).await {
+            seen.push(row.unwrap().get(0).unwrap());
+        }
+    }
+    assert!(seen.into_iter().eq(1..=10_000));
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_comes_after_the_rows_before_it() {
+    let (_database, connection) = connected().await;
+    let sql = "select 1 / (5000 - n) from generate_series(1, 10000) n";
+    let mut stream = connection.query_stream(sql, ());
+    let mut rows = 0;
+    let error = loop {
+        match bounded(stream.next()).await.unwrap() {
+            Ok(_) => rows += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(rows, 4_999);
+    assert_eq!(error.sqlstate(), Some(SqlState::DIVISION_BY_ZERO));
+    assert_eq!(error.statement(), Some(sql));
+    assert!(bounded(stream.next()).await.is_none());
+    let mut wrong = connection.query_stream("select", (1_i32,));
+    assert_eq!(bounded(wrong.next()).await.unwrap().unwrap_err().kind(), ErrorKind::Parameter);
+    assert_works(&connection).await;
+}
+
+/// The seventh line of the list: a reader who does not read stalls the server.
+#[tokio::test]
+async fn a_reader_who_stops_stalls_the_server() {
+    let (database, connection) = connected().await;
+    let pid = connection.backend_pid().unwrap();
+    let mut stream = connection.query_stream(NUMBERS, (10_000_000_i32,));
+    bounded(stream.next()).await.unwrap().unwrap();
+    until_session(&database, pid, "wait_event = 'ClientWrite'").await;
+    // Closing does not wait for the rest.
+    bounded(connection.close()).await;
+    let mut last = None;
+    while let Some(row) = bounded(stream.next()).await {
+        last = Some(row);
+    }
+    assert_eq!(last.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    until_gone(&database, pid).await;
+}
+
+async fn until_gone(database: &txpostgres_testkit::Database, pid: i32) {
+    let sql = format!("select count(*) from pg_stat_activity where pid = {pid}");
+    support::eventually("it is gone", || database.server().sql(&sql).unwrap() == "0").await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dropped_leaves_the_connection_usable() {
+    let (_database, connection) = connected().await;
+    for rows in [0, 1, 100, 5_000] {
+        let mut stream = connection.query_stream(NUMBERS, (1_000_000_i32,)).limit(10_000);
+        for _ in 0..rows {
+            bounded(stream.next()).await.unwrap().unwrap();
+        }
+        drop(stream);
+        assert_works(&connection).await;
+    }
+}
+
+#[tokio::test]
+async fn others_wait_for_a_stream_and_get_their_own_answers() {
+    let (_database, connection) = connected().await;
+    let mut stream = connection.query_stream(NUMBERS, (20_000_i32,)).limit(10_000);
+    bounded(stream.next()).await.unwrap().unwrap();
+    let other = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.run_query("select $1::int", (7_i32,)).await }
+    });
+    let mut rows = 1;
+    while let Some(row) = bounded(stream.next()).await {
+        row.unwrap();
+        rows += 1;
+    }
+    assert_eq!(rows, 20_000);
+    let seven = bounded(other).await.unwrap().unwrap();
+    assert_eq!(seven.first().unwrap().get::<i32>(0).unwrap(), 7);
+}
+
+#[tokio::test]
+async fn in_an_interaction_other_statements_go_between() {
+    let (_database, connection) = connected().await;
+    bounded(connection.run_script("create table seen (n int)")).await.unwrap();
+    let count = bounded(connection.run_interaction(async |cursor| {
+        let mut stream = cursor.query_stream(NUMBERS, (3_000_i32,)).limit(5_000);
+        while let Some(row) = stream.next().await {
+            let row = row?;
+            let n: i32 = row.get(0)?;
+            assert_eq!(row.as_row().number() + 1, usize::try_from(n).unwrap());
+            if n % 10 == 0 {
+                cursor.run_operation("insert into seen values ($1)", (n,)).await?;
+            }
+        }
+        assert_eq!(stream.row_count(), Some(3_000));
+        let rows = cursor.run_query("select count(*) from seen", ()).await?;
+        rows.first().unwrap().get::<i64>(0)
+    }))
+    .await
+    .unwrap();
+    assert_eq!(count, 300);
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn in_an_interaction_a_stream_that_is_dropped_closes_its_portal() {
+    let (_database, connection) = connected().await;
+    bounded(connection.run_interaction(async |cursor| {
+        for rows in [0, 1, 64, 65, 1_000] {
+            let mut stream = cursor.query_stream(NUMBERS, (100_000_i32,)).limit(10_000);
+            for _ in 0..rows {
+                stream.next().await.unwrap()?;
+            }
+            drop(stream);
+            let open =
+                cursor.run_query("select count(*) from pg_cursors where name <> ''", ()).await?;
+            assert_eq!(open.first().unwrap().get::<i64>(0)?, 0, "after {rows}");
+        }
+        Ok::<_, Error>(())
+    }))
+    .await
+    .unwrap();
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_stream_outlives_its_interaction_in_vain() {
+    let (_database, connection) = connected().await;
+    let mut stream = bounded(connection.run_interaction(async |cursor| {
+        let mut stream = cursor.query_stream(NUMBERS, (100_000_i32,)).limit(1_000);
+        stream.next().await.unwrap()?;
+        Ok::<_, Error>(stream)
+    }))
+    .await
+    .unwrap();
+    let error = loop {
+        if let Err(error) = bounded(stream.next()).await.unwrap() {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::InteractionEnded);
+    drop(stream);
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn many_streams_of_many_tasks_on_one_connection() {
+    let (_database, connection) = connected().await;
+    let tasks: Vec<_> = (0..20)
+        .map(|task: i32| {
+            let connection = connection.clone();
+            tokio::spawn(async move {
+                let mut stream = connection
+                    .query_stream("select $1::int + n from generate_series(0, 2999) n", (task,))
+                    .limit(2_000);
+                let mut sum = 0;
+                for n in 0..3_000 {
+                    let row = stream.next().await.unwrap().unwrap();
+                    assert_eq!(row.get::<i32>(0).unwrap(), task + n);
+                    sum += 1;
+                    if task % 3 == 0 && n > 1_000 {
+                        break;
+                    }
+                }
+                sum
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert!(bounded(task).await.unwrap() > 1_000);
+    }
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_stream_of_a_connection_that_is_not_open_says_so() {
+    let connection = Connection::new();
+    let mut stream = connection.query_stream("select 1", ());
+    assert_eq!(bounded(stream.next()).await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+}
