@@ -8,9 +8,21 @@
 /// The server cannot build a larger one: a field ends at 1 GB (`MaxAllocSize` in PostgreSQL's `memutils.h`).
 pub const MESSAGE_BYTES: usize = 1 << 30;
 
-/// Bytes of one message of a kind that is never long (everything but `D`, `T`, `t`, `E`, `N`, `A`, `d` and `V`): 30,000, as in
+/// Bytes of one message of a kind that is never long (everything but `D`, `T`, `t`, `E`, `N`, `d` and `V`, and `A`, see below): 30,000, as in
 /// libpq's `VALID_LONG_MESSAGE_TYPE`. A peer that is not PostgreSQL is found out by it.
 pub const SHORT_MESSAGE_BYTES: usize = 30_000;
+
+/// Bytes of one NotificationResponse: 256 KiB. A payload ends below 8,000 bytes where blocks have 8 KiB, and below 32,768 where
+/// they have 32, which is the most (`NOTIFY_PAYLOAD_MAX_LENGTH` in PostgreSQL's `async.c`); as UTF-8 it may have four times
+/// as many (`MAX_CONVERSION_GROWTH`). More is not PostgreSQL.
+pub const NOTIFICATION_BYTES: usize = 256 * 1024;
+
+/// Bytes of a NOTIFY's payload: less than 8,000, unless the server was built with other blocks (manual, NOTIFY).
+pub const NOTIFY_PAYLOAD_BYTES: usize = 7_999;
+
+/// Bytes of a name: `NAMEDATALEN` is 64, its NUL included. The server cuts a longer one off; a channel's is refused instead, since
+/// another would be listened to.
+pub const NAME_BYTES: usize = 63;
 
 /// Bytes of one message before the server has let us in: libpq accepts 2,000 for authentication requests and 30,000
 /// for an error.

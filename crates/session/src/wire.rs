@@ -46,8 +46,18 @@ const fn longest(long: &[u8], long_limit: usize, short: &[u8]) -> Longest {
     table
 }
 
+#[allow(clippy::indexing_slicing)]
+const fn with(mut table: Longest, tag: u8, limit: usize) -> Longest {
+    table[tag as usize] = limit;
+    table
+}
+
 static OF_STRANGERS: Longest = longest(b"R", limits::AUTHENTICATION_BYTES, b"ENvSKZ");
-static OF_THE_SERVER: Longest = longest(b"DTtENAdV", limits::MESSAGE_BYTES, b"123CGHIKRSWZcnsv");
+static OF_THE_SERVER: Longest = with(
+    longest(b"DTtENdV", limits::MESSAGE_BYTES, b"123CGHIKRSWZcnsv"),
+    b'A',
+    limits::NOTIFICATION_BYTES,
+);
 
 /// The length of the body behind this header, if the two may be what they say.
 #[inline]

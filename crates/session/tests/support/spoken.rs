@@ -18,9 +18,9 @@ pub fn event(event: &Event, session: &Session) -> String {
         }
         Event::Notification(notification) => format!(
             "notification by {}: {} {}",
-            notification.process_id,
-            quote(notification.channel.as_bytes()),
-            quote(notification.payload.as_bytes())
+            notification.process_id(),
+            quote(notification.channel().as_bytes()),
+            quote(notification.payload().as_bytes())
         ),
         Event::Notice(notice) => format!("notice {notice}"),
         Event::Parameter { name, value } => format!("parameter {name}={value}"),

@@ -1,0 +1,68 @@
+//! Names as SQL text: the one place where they are quoted.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A name between double quotes, as SQL has it (manual, section 4.1.1), so that no byte of it can mean anything else.
+///
+/// It is always quoted; the server's function of this name leaves quotes out where none are needed. Case is kept:
+/// `quote_ident("News")` is not the name that an unquoted `News` is.
+///
+/// ```
+/// assert_eq!(txpostgres_session::quote_ident("a \"b\"").unwrap(), "\"a \"\"b\"\"\"");
+/// ```
+///
+/// # Errors
+///
+/// [`ErrorKind::Request`] for an empty name, and for one with a NUL, which no text of PostgreSQL can hold.
+pub fn quote_ident(name: &str) -> Result<String> {
+    let mut quoted = String::with_capacity(name.len() + 2);
+    push_ident(&mut quoted, name)?;
+    Ok(quoted)
+}
+
+/// Appends the name, quoted as [`quote_ident`] does, or nothing if it cannot be.
+///
+/// # Errors
+///
+/// As [`quote_ident`].
+pub fn push_ident(sql: &mut String, name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::new(ErrorKind::Request, "a name is empty"));
+    }
+    if name.contains('\0') {
+        return Err(Error::new(ErrorKind::Request, "a name holds a NUL character"));
+    }
+    sql.push('"');
+    for (number, part) in name.split('"').enumerate() {
+        if number > 0 {
+            sql.push_str("\"\"");
+        }
+        sql.push_str(part);
+    }
+    sql.push('"');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_doubled() {
+        for (name, quoted) in [
+            ("news", "\"news\""),
+            ("\"", "\"\"\"\""),
+            ("a\"\"b", "\"a\"\"\"\"b\""),
+            ("x; drop table y --", "\"x; drop table y --\""),
+        ] {
+            assert_eq!(quote_ident(name).unwrap(), quoted);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_refused() {
+        for name in ["", "a\0", "\0"] {
+            assert_eq!(quote_ident(name).unwrap_err().kind(), ErrorKind::Request);
+        }
+    }
+}
