@@ -1,5 +1,7 @@
 //! What is said of a COPY before its data comes: which way it goes, and in which form.
 
+use std::fmt;
+
 use crate::error::Result;
 use crate::row::{Format, format_of};
 use crate::wire::Reader;
@@ -41,6 +43,25 @@ impl CopyLayout {
     /// How many columns a row has.
     pub fn columns(&self) -> usize {
         self.columns
+    }
+}
+
+/// Data of a COPY that came together.
+#[derive(Default)]
+pub struct CopyData {
+    /// As they came.
+    pub bytes: Vec<u8>,
+    /// How many messages they came in: the server makes one of each row.
+    pub messages: usize,
+}
+
+impl fmt::Debug for CopyData {
+    /// Sizes only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyData")
+            .field("bytes", &self.bytes.len())
+            .field("messages", &self.messages)
+            .finish()
     }
 }
 

@@ -187,6 +187,26 @@ impl<'a> Draft<'a> {
         self.write_length(at, true, "the parameters together")
     }
 
+    /// One row in COPY's binary format.
+    pub(crate) fn tuple(&mut self, types: &[Type], values: &[&(dyn ToSql + Sync)]) -> Result<()> {
+        let count = i16::try_from(types.len()).ok().filter(|_| types.len() == values.len());
+        let Some(count) = count else {
+            return Err(Error::new(
+                ErrorKind::Parameter,
+                format!(
+                    "a row has {} columns, and {} values were given",
+                    types.len(),
+                    values.len()
+                ),
+            ));
+        };
+        self.out.put_i16(count);
+        for (index, (value, ty)) in values.iter().zip(types).enumerate() {
+            self.parameter(index, *value, ty)?;
+        }
+        Ok(())
+    }
+
     fn parameter(&mut self, index: usize, value: &(dyn ToSql + Sync), ty: &Type) -> Result<()> {
         let at = self.out.len();
         self.out.put_i32(-1);

@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::auth::KeyDerivation;
-use crate::copy::{CopyLayout, Direction};
+use crate::copy::{CopyData, CopyLayout, Direction};
 use crate::error::{Error, Result};
 use crate::notification::Notification;
 use crate::request::Ticket;
@@ -49,7 +49,7 @@ pub enum Event {
         /// Which request.
         ticket: Ticket,
         /// As it came.
-        data: Vec<u8>,
+        data: CopyData,
     },
     /// A NOTIFY arrived.
     Notification(Notification),

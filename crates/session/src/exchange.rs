@@ -3,7 +3,7 @@
 //! Which message may come next, and where it leads, is in [`Owed`]; what a message brings is read here.
 
 use crate::answer::Answer;
-use crate::copy::{CopyLayout, Direction};
+use crate::copy::{CopyData, CopyLayout, Direction};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::owed::{Next, Owed, Steps};
@@ -44,8 +44,8 @@ pub(crate) struct Exchange {
     streamed: bool,
     /// The end of the data of a COPY was appended.
     fed: bool,
-    /// Data of a COPY that has not been told of.
-    copied: Vec<u8>,
+    /// Data of a COPY that has not been told of. In a box, since most requests have none.
+    copied: Option<Box<CopyData>>,
     /// Whether we asked the server to cancel it, or did not send it at all.
     intervention: Intervention,
     /// In a box: it changes hands several times on its way to the caller.
@@ -70,7 +70,7 @@ impl Exchange {
             abandoned: false,
             streamed: false,
             fed: false,
-            copied: Vec::new(),
+            copied: None,
             intervention: Intervention::None,
             answer,
             failure: None,
@@ -103,7 +103,7 @@ impl Exchange {
 
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
-        self.copied = Vec::new();
+        self.copied = None;
         *self.answer = Answer::default();
         // A COPY that nobody will feed is refused when the server asks for its data.
         if self.owed == Owed::Feed {
@@ -135,9 +135,8 @@ impl Exchange {
     /// What has come since the last time and is to be told of before the answer is complete.
     #[inline]
     pub(crate) fn take_piece(&mut self) -> Option<Event> {
-        if !self.copied.is_empty() {
-            let data = std::mem::take(&mut self.copied);
-            return Some(Event::CopyData { ticket: self.ticket, data });
+        if let Some(copied) = self.copied.take() {
+            return Some(Event::CopyData { ticket: self.ticket, data: *copied });
         }
         if !self.streamed {
             return None;
@@ -223,7 +222,9 @@ impl Exchange {
     #[inline]
     fn copy(&mut self, data: &[u8]) {
         if self.owed == Owed::Tapping && !self.abandoned {
-            self.copied.extend_from_slice(data);
+            let copied = self.copied.get_or_insert_default();
+            copied.bytes.extend_from_slice(data);
+            copied.messages += 1;
         }
     }
 

@@ -42,6 +42,9 @@ pub const MANY: usize = 65_536;
 /// Bytes of one message of COPY data that we send: 64 KiB, as large as what is written at a time. The server joins them again.
 pub const COPY_DATA_BYTES: usize = 64 * 1024;
 
+/// Columns of one row in COPY's binary format: their count travels in a signed 16-bit number; a table has 1,600 at most.
+pub const COPY_COLUMNS: usize = 32_767;
+
 /// Columns of one row description: the server's own limit is 1,664; the count travels in 16 bits.
 pub const COLUMNS: usize = 65_535;
 

@@ -48,6 +48,11 @@ impl Outbox {
         self.pending.is_empty()
     }
 
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Where messages are appended.
     pub(crate) fn pending(&mut self) -> &mut BytesMut {
         &mut self.pending

@@ -62,6 +62,24 @@ impl Rows {
         self.columns.clone()
     }
 
+    /// Rows of COPY's binary format: the bodies of `DataRow` messages without their headers. The first begins at `from`, and
+    /// they end at `ends`.
+    pub(crate) fn of_tuples(
+        columns: &Arc<[Column]>,
+        bytes: Vec<u8>,
+        mut from: usize,
+        ends: &[usize],
+    ) -> Result<Self> {
+        let mut batch = Batch::default();
+        for &end in ends {
+            batch.index(bytes.get(from..end).unwrap_or_default(), from, columns.len())?;
+            from = end;
+        }
+        batch.bytes = SmallVec::from_vec(bytes);
+        let len = batch.rows;
+        Ok(Self { columns: Some(Arc::clone(columns)), first: batch, len, ..Self::default() })
+    }
+
     /// Takes out the rows that have come so far; those that follow go on counting.
     #[inline]
     pub(crate) fn take_piece(&mut self) -> Option<Self> {

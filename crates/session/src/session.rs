@@ -250,6 +250,11 @@ impl Session {
             && (!self.outbox.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output()))
     }
 
+    /// Bytes that wait to be taken for sending, before encryption.
+    pub fn output_len(&self) -> usize {
+        self.outbox.len()
+    }
+
     /// Appends to `into` what is to be sent, in this order and once.
     #[inline]
     pub fn take_output(&mut self, into: &mut BytesMut) {

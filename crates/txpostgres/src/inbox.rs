@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-use txpostgres_session::{CopyLayout, Rows};
+use txpostgres_session::{CopyData, CopyLayout, Rows};
 
 use crate::switchboard::Settled;
 
@@ -19,7 +19,7 @@ pub(crate) enum Piece {
     /// A COPY has begun.
     CopyStarted(CopyLayout),
     /// Data of a COPY.
-    CopyData(Vec<u8>),
+    CopyData(CopyData),
 }
 
 impl Piece {
@@ -28,7 +28,7 @@ impl Piece {
         match self {
             Self::Rows(rows) => rows.size(),
             Self::CopyStarted(_) => 0,
-            Self::CopyData(data) => data.len(),
+            Self::CopyData(data) => data.bytes.len(),
         }
     }
 }
