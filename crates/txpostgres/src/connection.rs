@@ -17,6 +17,7 @@ use txpostgres_session::{
 };
 
 use crate::call::{Call, Caller, RunOperation, RunQuery};
+use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, Table};
 use crate::cursor::Cursor;
 use crate::dial::{Dial, Sockets};
 use crate::interaction::{self, IsolationLevel, Options};
@@ -270,6 +271,72 @@ impl Connection {
     /// As [`run_query`](Self::run_query). The first statement that fails ends the script.
     pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
         Call::script(self.caller(), sql).answer(Answer::take_results).await
+    }
+
+    // --- COPY ---
+
+    /// Begins a `COPY … FROM STDIN`: data of any size goes into a table, in constant memory.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let mut copy = connection.copy_in("copy people (id, name) from stdin").await?;
+    /// copy.send("1\tAda\n").await?;
+    /// copy.send("2\tGrace\n").await?;
+    /// assert_eq!(copy.finish().await?, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run_script`](Self::run_script), and [`ErrorKind::Request`] if the statement is another one.
+    pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
+        CopyIn::begin(self.caller(), sql).await
+    }
+
+    /// Begins a `COPY … TO STDOUT`: data of any size comes out of a table, in constant memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`copy_in`](Self::copy_in).
+    pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
+        CopyOut::begin(self.caller(), sql).await
+    }
+
+    /// Begins a COPY of rows into these columns of a table, or into all of them if none is named. Names are quoted as they
+    /// are. Values are those that a statement's parameters could be.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let mut copy = connection.copy_in_rows("people", &["id", "name"]).await?;
+    /// for (id, name) in [(1_i64, "Ada"), (2, "Grace")] {
+    ///     copy.send((id, name)).await?;
+    /// }
+    /// assert_eq!(copy.finish().await?, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The types of the columns are asked for first, which takes a round trip.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_query`](Self::run_query).
+    pub async fn copy_in_rows(
+        &self,
+        table: impl Into<Table<'_>>,
+        columns: &[&str],
+    ) -> Result<CopyInRows> {
+        CopyInRows::begin(self.caller(), table.into(), columns).await
+    }
+
+    /// Begins a COPY of a query's rows to us: for many rows somewhat cheaper than a stream of them.
+    ///
+    /// The query has no parameters: COPY takes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_query`](Self::run_query).
+    pub async fn copy_out_rows(&self, query: &str) -> Result<CopyOutRows> {
+        CopyOutRows::begin(self.caller(), query).await
     }
 
     /// Runs a closure in a transaction: committed when it returns `Ok`, rolled back when it returns `Err`, panics, or is

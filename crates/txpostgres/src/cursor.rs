@@ -8,6 +8,7 @@ use std::sync::Arc;
 use txpostgres_session::{Answer, Error, Result, ResultSet};
 
 use crate::call::{Call, Caller, RunOperation, RunQuery};
+use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, Table};
 use crate::interaction::{Transaction, run_nested};
 use crate::params::Params;
 use crate::stream::QueryStream;
@@ -59,6 +60,32 @@ impl Cursor {
     pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
         self.transaction.begin_now().await?;
         Call::script(Ok(self.caller()), sql).answer(Answer::take_results).await
+    }
+
+    /// Begins a `COPY … FROM STDIN` in the transaction: see [`Connection::copy_in`](crate::Connection::copy_in).
+    ///
+    /// A COPY that fails fails the transaction; in a nested interaction only that one.
+    pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
+        CopyIn::begin(Ok(self.caller()), sql).await
+    }
+
+    /// Begins a `COPY … TO STDOUT` in the transaction: see [`Connection::copy_out`](crate::Connection::copy_out).
+    pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
+        CopyOut::begin(Ok(self.caller()), sql).await
+    }
+
+    /// Begins a COPY of rows into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
+    pub async fn copy_in_rows(
+        &self,
+        table: impl Into<Table<'_>>,
+        columns: &[&str],
+    ) -> Result<CopyInRows> {
+        CopyInRows::begin(Ok(self.caller()), table.into(), columns).await
+    }
+
+    /// Begins a COPY of a query's rows to us: see [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
+    pub async fn copy_out_rows(&self, query: &str) -> Result<CopyOutRows> {
+        CopyOutRows::begin(Ok(self.caller()), query).await
     }
 
     /// Runs a closure in a savepoint: when it fails, only what it did is undone, and the transaction goes on.

@@ -66,8 +66,10 @@
 //! Reconnection, a pool, NOTIFY, cancelling a statement in the server, server-side cursors, rows as a stream, COPY. Rows come
 //! when the statement has ended, all of them in memory. A notification that arrives is read and forgotten.
 
+mod arrived;
 mod call;
 mod connection;
+mod copy;
 mod cursor;
 mod dial;
 #[cfg(any(doc, doctest))]
@@ -98,6 +100,7 @@ pub use call::{RunOperation, RunQuery};
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};
 pub use connection::{Builder, Connection, Interaction};
+pub use copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress, Table};
 pub use cursor::Cursor;
 pub use dial::{ByteStream, Dial, Dialing, Sockets};
 pub use interaction::IsolationLevel;

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use txpostgres_session::{Column, CommandTag, Request, Result, Rows, Work};
+use txpostgres_session::{Column, Request, Result, Rows, Work};
 
 use crate::call::{Call, Caller, Fetched, Plain, Task};
 use crate::inbox::Piece;

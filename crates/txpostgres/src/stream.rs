@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use txpostgres_session::{Answer, Column, OwnedRow, Result, Rows};
 
+use crate::arrived::Arrived;
 use crate::call::{Call, Caller, Fetched};
 use crate::inbox::Piece;
 use crate::interaction::Transaction;
@@ -35,8 +36,7 @@ const STREAM_BYTES: usize = 256 * 1024;
 #[must_use = "a stream does nothing unless it is read"]
 pub struct QueryStream<'a, P: Params> {
     source: Source<'a, P>,
-    /// Rows that have come, and which of them is next.
-    rows: Option<(Arc<Rows>, usize)>,
+    arrived: Arrived,
     columns: Option<Arc<[Column]>>,
     row_count: Option<u64>,
 }
@@ -62,7 +62,7 @@ impl<'a, P: Params> QueryStream<'a, P> {
     }
 
     fn new(source: Source<'a, P>) -> Self {
-        Self { source, rows: None, columns: None, row_count: None }
+        Self { source, arrived: Arrived::default(), columns: None, row_count: None }
     }
 
     /// Sets how many bytes of rows may wait for their reader; one row may be larger. To be said before the first row is asked
@@ -103,10 +103,8 @@ impl<'a, P: Params> QueryStream<'a, P> {
     ///
     /// As [`next`](Self::next).
     pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
-        if let Some((rows, from)) = self.rows.take()
-            && from < rows.len()
-        {
-            return Ok(Some(rows.tail(from)));
+        if let Some(rest) = self.arrived.rest() {
+            return Ok(Some(rest));
         }
         poll_fn(|cx| self.poll_rows(cx)).await
     }
@@ -148,15 +146,11 @@ impl<'a, P: Params> QueryStream<'a, P> {
 
     fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedRow>>> {
         loop {
-            if let Some((rows, next)) = &mut self.rows {
-                if let Some(row) = OwnedRow::of(rows, *next) {
-                    *next += 1;
-                    return Poll::Ready(Some(Ok(row)));
-                }
-                self.rows = None;
+            if let Some(row) = self.arrived.row() {
+                return Poll::Ready(Some(Ok(row)));
             }
             match ready!(self.poll_rows(cx)) {
-                Ok(Some(rows)) => self.rows = Some((Arc::new(rows), 0)),
+                Ok(Some(rows)) => self.arrived.put(rows),
                 Ok(None) => return Poll::Ready(None),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }

@@ -1,0 +1,280 @@
+//! Data on its way into a table.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_sink::Sink;
+use txpostgres_session::{CopyLayout, Delivery, Error, ErrorKind, Format, Result};
+
+use super::{CopyProgress, Meter, begin, with_row};
+use crate::call::{Call, Caller, Fetched, Plain};
+
+/// Bytes that may wait to be sent: 256 KiB. Past this the sender waits.
+const UNSENT_BYTES: usize = 256 * 1024;
+
+/// Bytes from which on it is worth sending: 64 KiB.
+const WORTHWHILE_BYTES: usize = 64 * 1024;
+
+/// A `COPY … FROM STDIN` in progress: see [`Connection::copy_in`](crate::Connection::copy_in).
+///
+/// [`send`](Self::send) takes data cut anywhere, and [`finish`](Self::finish) has the server keep it. Dropped before that, the
+/// server throws it away. It is a [`Sink`] as well, whose `close` is `finish`.
+///
+/// Until it has ended no other call of the same connection gets its answer: do not await one meanwhile in the same task.
+#[must_use = "the data is thrown away unless the COPY is finished"]
+pub struct CopyIn {
+    call: Call<'static, ()>,
+    layout: CopyLayout,
+    meter: Meter,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Data is taken.
+    Open,
+    /// The end of the data was said.
+    Ending,
+    /// The server has answered.
+    Ended { rows: u64 },
+    /// It failed.
+    Failed,
+}
+
+impl CopyIn {
+    pub(crate) async fn begin(caller: Result<Caller>, sql: &str) -> Result<Self> {
+        let (call, layout) = begin(caller, sql, Plain::CopyIn).await?;
+        Ok(Self { call, layout, meter: Meter::default(), state: State::Open })
+    }
+
+    /// The form in which the server wants the data.
+    pub fn format(&self) -> Format {
+        self.layout.format()
+    }
+
+    /// How many columns a row has.
+    pub fn columns(&self) -> usize {
+        self.layout.columns()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> CopyProgress {
+        self.meter.progress
+    }
+
+    /// Has `f` called whenever there is progress. It runs in the sending task and must not block.
+    pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
+        self.meter.told = Some(Box::new(f));
+        self
+    }
+
+    /// Takes data, cut anywhere, and waits while too much of what was taken before has not left. What is taken leaves when 64 KiB
+    /// have gathered, on [`flush`](Self::flush), and at the end.
+    ///
+    /// Dropped before its end, it has taken nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`] when the server has refused something of what was sent before, with
+    /// [`Error::item`] being the line it names, the first being 0; the COPY is over then. [`ErrorKind::Lost`] when the connection
+    /// broke: the server has kept nothing.
+    pub async fn send(&mut self, data: impl AsRef<[u8]>) -> Result<()> {
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        self.push(data.as_ref(), None)
+    }
+
+    /// Sends what was taken, as far as the socket has room.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn flush(&mut self) -> Result<()> {
+        poll_fn(|cx| self.poll_sent(cx, 0)).await
+    }
+
+    /// All data was sent: the server keeps it. Returns how many rows it took.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); when the connection breaks from here on, the server may have kept all
+    /// ([`Delivery::Unknown`]). Dropped before its end, the server decides.
+    pub async fn finish(mut self) -> Result<u64> {
+        poll_fn(|cx| self.poll_finish(cx)).await
+    }
+
+    /// The server is to throw away what was sent, and says so with `why` in its log.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`] if `why` has a NUL; what the server said of data sent before.
+    pub async fn abort(mut self, why: &str) -> Result<()> {
+        if self.state == State::Open {
+            if let Some((link, ticket)) = self.call.waiting() {
+                link.board.desk().session.copy_fail(ticket, why)?;
+                link.drive(Some(ticket), true);
+            }
+            self.state = State::Ending;
+        }
+        match poll_fn(|cx| self.poll_answer(cx)).await {
+            Err(error)
+                if error.sqlstate() == Some(txpostgres_session::SqlState::QUERY_CANCELED) =>
+            {
+                Ok(())
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// How many rows the server took; `None` before its end.
+    pub fn row_count(&self) -> Option<u64> {
+        match self.state {
+            State::Ended { rows } => Some(rows),
+            _ => None,
+        }
+    }
+
+    /// Whether data is taken.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(super) fn meter(&mut self) -> &mut Meter {
+        &mut self.meter
+    }
+
+    /// Waits until there is room for more.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_sent(cx, UNSENT_BYTES)
+    }
+
+    /// Waits until no more than so many bytes have yet to be sent.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<()>> {
+        if self.state != State::Open {
+            return Poll::Ready(Err(over()));
+        }
+        let has_failed = loop {
+            let Some((link, ticket)) = self.call.waiting() else {
+                return Poll::Ready(Err(over()));
+            };
+            if link.board.has_rung() {
+                link.drive(Some(ticket), true);
+            }
+            let waits = |cx: &mut Context<'_>| {
+                let mut desk = link.board.desk();
+                let inbox = desk.inbox(ticket)?;
+                if inbox.has_ended() {
+                    return None;
+                }
+                inbox.wait(cx);
+                Some(desk.session.output_len() > most)
+            };
+            match waits(cx) {
+                None => break true,
+                Some(false) => break false,
+                Some(true) => link.drive(Some(ticket), true),
+            }
+            match waits(cx) {
+                None => break true,
+                Some(false) => break false,
+                Some(true) => {}
+            }
+            if !link.board.has_rung() {
+                return Poll::Pending;
+            }
+        };
+        if has_failed {
+            return self.poll_answer(cx).map(|answer| answer.and(Err(over())));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes data for which there is room.
+    pub(super) fn push(&mut self, data: &[u8], rows: Option<usize>) -> Result<()> {
+        let Some((link, ticket)) = self.call.waiting().filter(|_| self.state == State::Open) else {
+            return Err(over());
+        };
+        let mut desk = link.board.desk();
+        desk.session.copy_data(ticket, data)?;
+        let is_worthwhile = desk.session.output_len() >= WORTHWHILE_BYTES;
+        drop(desk);
+        if is_worthwhile {
+            link.drive(Some(ticket), true);
+        }
+        self.meter.add(data.len(), rows);
+        Ok(())
+    }
+
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64>> {
+        if self.state == State::Open {
+            if let Some((link, ticket)) = self.call.waiting() {
+                link.board.desk().session.copy_done(ticket);
+                link.drive(Some(ticket), true);
+            }
+            self.state = State::Ending;
+        }
+        self.poll_answer(cx)
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64>> {
+        match self.state {
+            State::Ended { rows } => return Poll::Ready(Ok(rows)),
+            State::Failed => return Poll::Ready(Err(over())),
+            State::Open | State::Ending => {}
+        }
+        loop {
+            match ready!(self.call.poll_piece(cx)) {
+                Ok(Fetched::Piece(_)) => {}
+                Ok(Fetched::End(answer)) => {
+                    let rows = answer.row_count();
+                    self.state = State::Ended { rows };
+                    self.meter.progress.rows = Some(rows);
+                    self.meter.tell();
+                    return Poll::Ready(Ok(rows));
+                }
+                Err(error) => {
+                    self.state = State::Failed;
+                    return Poll::Ready(Err(with_row(error)));
+                }
+            }
+        }
+    }
+}
+
+fn over() -> Error {
+    Error::new(ErrorKind::Request, "the COPY is over; it takes no more data")
+        .with_delivery(Delivery::NotSent)
+}
+
+impl<B: AsRef<[u8]>> Sink<B> for CopyIn {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().poll_room(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, data: B) -> Result<()> {
+        self.get_mut().push(data.as_ref(), None)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().poll_sent(cx, 0)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().poll_finish(cx).map(|finished| finished.map(drop))
+    }
+}
+
+// Nothing in it is pinned.
+impl Unpin for CopyIn {}
+
+impl fmt::Debug for CopyIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyIn")
+            .field("layout", &self.layout)
+            .field("progress", &self.meter)
+            .finish_non_exhaustive()
+    }
+}

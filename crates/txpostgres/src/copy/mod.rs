@@ -1,0 +1,135 @@
+//! COPY: much data at once, into a table or out of it, in constant memory.
+
+mod input;
+mod output;
+mod rows;
+
+use std::fmt;
+use std::future::poll_fn;
+
+use txpostgres_session::{Answer, CopyLayout, Error, ErrorKind, Result, Rows, push_ident};
+
+use crate::call::{Call, Caller, Fetched, Plain};
+use crate::inbox::Piece;
+
+pub use input::CopyIn;
+pub use output::CopyOut;
+pub use rows::{CopyInRows, CopyOutRows};
+
+/// Bytes of COPY data from the server that may wait to be read: 256 KiB.
+const WAITING_BYTES: usize = 256 * 1024;
+
+/// How far a COPY is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CopyProgress {
+    /// Bytes of data so far.
+    pub bytes: u64,
+    /// Rows so far, if they can be told apart: data that is sent as bytes is not looked into.
+    pub rows: Option<u64>,
+}
+
+/// Who wants to know how far a COPY is.
+#[derive(Default)]
+struct Meter {
+    progress: CopyProgress,
+    told: Option<Box<dyn FnMut(CopyProgress) + Send>>,
+}
+
+impl Meter {
+    fn add(&mut self, bytes: usize, rows: Option<usize>) {
+        self.progress.bytes += bytes as u64;
+        if let Some(rows) = rows {
+            *self.progress.rows.get_or_insert(0) += rows as u64;
+        }
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        if let Some(told) = &mut self.told {
+            told(self.progress);
+        }
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.progress.fmt(f)
+    }
+}
+
+/// Asks for a COPY and waits until its data may go or comes.
+async fn begin(
+    caller: Result<Caller>,
+    sql: &str,
+    plain: Plain,
+) -> Result<(Call<'static, ()>, CopyLayout)> {
+    if let Ok(Caller::Transaction(transaction)) = &caller {
+        transaction.begin_now().await?;
+    }
+    let mut call = Call::plain(caller, sql.to_owned(), plain).in_pieces(WAITING_BYTES).alone();
+    match poll_fn(|cx| call.poll_piece(cx)).await? {
+        Fetched::Piece(Piece::CopyStarted(layout)) => Ok((call, layout)),
+        // The session sees to it that a COPY begins, or fails.
+        _ => Err(Error::new(ErrorKind::Protocol, "the server did not begin the COPY")),
+    }
+}
+
+/// The rows, without any, that a statement would return.
+async fn describe(caller: Caller, sql: &str) -> Result<Rows> {
+    Call::new(Ok(caller), sql, ()).describing().answer(Answer::take_rows).await
+}
+
+/// A table, with or without its schema: `"people"`, `("public", "people")`. Names are taken as they are and quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Table<'a> {
+    schema: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> From<&'a str> for Table<'a> {
+    fn from(name: &'a str) -> Self {
+        Self { schema: None, name }
+    }
+}
+
+impl<'a> From<(&'a str, &'a str)> for Table<'a> {
+    fn from((schema, name): (&'a str, &'a str)) -> Self {
+        Self { schema: Some(schema), name }
+    }
+}
+
+impl Table<'_> {
+    fn push_to(&self, sql: &mut String) -> Result<()> {
+        if let Some(schema) = self.schema {
+            push_ident(sql, schema)?;
+            sql.push('.');
+        }
+        push_ident(sql, self.name)
+    }
+}
+
+/// Columns by name, separated by commas.
+fn push_columns(sql: &mut String, columns: &[&str]) -> Result<()> {
+    for (index, column) in columns.iter().enumerate() {
+        if index > 0 {
+            sql.push_str(", ");
+        }
+        push_ident(sql, column)?;
+    }
+    Ok(())
+}
+
+/// An error in the middle of a COPY says in its context which row it is about: `COPY people, line 7: …`.
+fn with_row(error: Error) -> Error {
+    let line = error.server().and_then(|server| {
+        let context = server.context()?;
+        let (_, after) = context.strip_prefix("COPY ")?.split_once(", line ")?;
+        let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse::<usize>().ok()?.checked_sub(1)
+    });
+    match line {
+        Some(row) => error.with_item(row),
+        None => error,
+    }
+}

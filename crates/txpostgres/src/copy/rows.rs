@@ -1,0 +1,270 @@
+//! Rows by COPY: values of Rust into a table and out of it, in PostgreSQL's binary format.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use txpostgres_session::{Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Result, Rows};
+
+use super::{CopyIn, CopyOut, CopyProgress, Table, describe, push_columns};
+use crate::arrived::Arrived;
+use crate::call::Caller;
+use crate::params::Params;
+
+/// Bytes of rows that are gathered before they are sent: 32 KiB.
+const GATHERED_BYTES: usize = 32 * 1024;
+
+/// Rows on their way into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
+///
+/// It is a [`Sink`] of parameters as well, whose `close` is `finish`. Dropped before [`finish`](Self::finish), the server keeps
+/// nothing.
+#[must_use = "the rows are thrown away unless the COPY is finished"]
+pub struct CopyInRows {
+    copy: CopyIn,
+    encoder: CopyEncoder,
+    /// Rows that were written to `copy`.
+    pushed: usize,
+}
+
+impl CopyInRows {
+    pub(crate) async fn begin(
+        caller: Result<Caller>,
+        table: Table<'_>,
+        columns: &[&str],
+    ) -> Result<Self> {
+        let caller = caller?;
+        let mut names = String::new();
+        push_columns(&mut names, columns)?;
+        let mut quoted = String::new();
+        table.push_to(&mut quoted)?;
+        let all = if columns.is_empty() { "*" } else { &names };
+        let described = describe(caller.clone(), &format!("select {all} from {quoted}")).await?;
+        let types = described.columns().iter().map(|column| column.type_().clone()).collect();
+        let list = if columns.is_empty() { String::new() } else { format!(" ({names})") };
+        let sql = format!("copy {quoted}{list} from stdin (format binary)");
+        Ok(Self {
+            copy: CopyIn::begin(Ok(caller), &sql).await?,
+            encoder: CopyEncoder::new(types)?,
+            pushed: 0,
+        })
+    }
+
+    /// Takes a row, and waits while too much of what was taken before has not left.
+    ///
+    /// Dropped before its end, it has taken nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) for values that do not fit the columns: nothing of the row is sent,
+    /// and the COPY goes on. Else as [`CopyIn::send`]; [`Error::item`] is the number of the row, the first being 0.
+    pub async fn send(&mut self, row: impl Params) -> Result<()> {
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        self.encode(&row)
+    }
+
+    /// All rows were sent: the server keeps them. Returns how many it took.
+    ///
+    /// # Errors
+    ///
+    /// As [`CopyIn::finish`].
+    pub async fn finish(mut self) -> Result<u64> {
+        poll_fn(|cx| self.poll_finish(cx)).await
+    }
+
+    /// The server is to throw away what was sent, and says so with `why` in its log.
+    ///
+    /// # Errors
+    ///
+    /// As [`CopyIn::abort`].
+    pub async fn abort(self, why: &str) -> Result<()> {
+        self.copy.abort(why).await
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> CopyProgress {
+        self.copy.progress()
+    }
+
+    /// Has `f` called whenever rows were handed over for sending, some 32 KiB at a time. It runs in the sending task and must
+    /// not block.
+    pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
+        self.copy.meter().told = Some(Box::new(f));
+        self
+    }
+
+    fn encode(&mut self, row: &impl Params) -> Result<()> {
+        row.with(|values| self.encoder.row(values))
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.encoder.len() < GATHERED_BYTES {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_pushed(cx)
+    }
+
+    /// Hands over what has gathered.
+    fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.copy.poll_room(cx))?;
+        if !self.encoder.is_empty() {
+            let rows =
+                self.encoder.rows() - std::mem::replace(&mut self.pushed, self.encoder.rows());
+            self.copy.push(self.encoder.bytes(), Some(rows))?;
+            self.encoder.taken();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64>> {
+        if self.copy.is_open() {
+            ready!(self.poll_pushed(cx))?;
+            self.encoder.finish();
+            self.copy.push(self.encoder.bytes(), None)?;
+            self.encoder.taken();
+        }
+        self.copy.poll_finish(cx)
+    }
+}
+
+impl<P: Params> Sink<P> for CopyInRows {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().poll_room(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, row: P) -> Result<()> {
+        self.get_mut().encode(&row)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_pushed(cx))?;
+        this.copy.poll_sent(cx, 0)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().poll_finish(cx).map(|finished| finished.map(drop))
+    }
+}
+
+impl fmt::Debug for CopyInRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyInRows").field("copy", &self.copy).finish_non_exhaustive()
+    }
+}
+
+/// Rows on their way out of a table: see [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
+///
+/// It is a [`Stream`] of rows; [`next_rows`](Self::next_rows) gives all that came together.
+#[must_use = "a COPY does nothing unless it is read"]
+pub struct CopyOutRows {
+    copy: CopyOut,
+    decoder: CopyDecoder,
+    columns: Arc<[Column]>,
+    arrived: Arrived,
+}
+
+impl CopyOutRows {
+    pub(crate) async fn begin(caller: Result<Caller>, query: &str) -> Result<Self> {
+        let caller = caller?;
+        let described = describe(caller.clone(), query).await?;
+        let columns = described.shared_columns().unwrap_or_default();
+        // On a line of its own: the query may end in a comment.
+        let sql = format!("copy ({query}\n) to stdout (format binary)");
+        let copy = CopyOut::begin(Ok(caller), &sql).await?;
+        let decoder = CopyDecoder::new(Arc::clone(&columns));
+        Ok(Self { copy, decoder, columns, arrived: Arrived::default() })
+    }
+
+    /// The columns of the rows.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> CopyProgress {
+        let rows = Some(self.decoder.rows() as u64);
+        CopyProgress { rows, ..self.copy.progress() }
+    }
+
+    /// Has `f` called whenever there is progress. It runs in the reading task and must not block.
+    pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
+        self.copy = self.copy.on_progress(f);
+        self
+    }
+
+    /// How many rows there were; `None` before the end.
+    pub fn row_count(&self) -> Option<u64> {
+        self.copy.row_count()
+    }
+
+    /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
+    ///
+    /// # Errors
+    ///
+    /// As [`CopyOut::next`].
+    pub async fn next(&mut self) -> Option<Result<OwnedRow>> {
+        poll_fn(|cx| self.poll_row(cx)).await
+    }
+
+    /// The next rows, as many as there are at hand; `None` after the last ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`CopyOut::next`].
+    pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
+        if let Some(rest) = self.arrived.rest() {
+            return Ok(Some(rest));
+        }
+        poll_fn(|cx| self.poll_rows(cx)).await
+    }
+
+    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
+        loop {
+            match ready!(self.copy.poll_data(cx))? {
+                Some(data) => match self.decoder.receive(data.bytes) {
+                    Ok(None) => {}
+                    Ok(rows) => return Poll::Ready(Ok(rows)),
+                    Err(error) => {
+                        self.copy.stop();
+                        return Poll::Ready(Err(error));
+                    }
+                },
+                None if self.copy.row_count().is_none() => return Poll::Ready(Ok(None)),
+                None => return Poll::Ready(self.decoder.receive_end().map(|()| None)),
+            }
+        }
+    }
+
+    fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedRow>>> {
+        loop {
+            if let Some(row) = self.arrived.row() {
+                return Poll::Ready(Some(Ok(row)));
+            }
+            match ready!(self.poll_rows(cx)) {
+                Ok(Some(rows)) => self.arrived.put(rows),
+                Ok(None) => return Poll::Ready(None),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+impl Stream for CopyOutRows {
+    type Item = Result<OwnedRow>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_row(cx)
+    }
+}
+
+impl fmt::Debug for CopyOutRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyOutRows").field("copy", &self.copy).finish_non_exhaustive()
+    }
+}
