@@ -1,4 +1,10 @@
-//! Whether a binary value holds as much as it announces, asked before a decoder believes it.
+//! Values: those that `postgres-types` has no Rust type for, and whether a binary value holds as much as it announces, asked
+//! before a decoder believes it.
+//!
+//! [`Range`], [`Multirange`], [`Interval`] and [`Numeric`] are types of PostgreSQL. [`Text`] and [`Raw`] take any value, so
+//! that there is always a way.
+//!
+//! # What is verified
 //!
 //! A value from the server says in its first bytes how many elements, points or fields follow. A decoder that reserves
 //! memory for that number, or computes with it, is at the mercy of whoever wrote it: a broken pooler, a corrupt page, an
@@ -36,15 +42,29 @@
 //! Inside of `record` every field is verified as the built-in type it announces; a field of any other type is only
 //! measured, and to be verified again by who decodes it.
 
+mod interval;
 mod malformed;
+mod numeric;
+mod range;
+mod raw;
+mod text;
 mod unread;
 
 #[cfg(test)]
 mod tests;
 
+use std::error::Error;
+
+use bytes::{BufMut, BytesMut};
 use postgres_types::{Field, Kind, Type};
 
+pub use interval::Interval;
 pub use malformed::Malformed;
+pub use numeric::{Numeric, ParseNumericError};
+pub use range::{Multirange, Range};
+pub use raw::Raw;
+pub use text::Text;
+pub(crate) use text::write_as_text;
 use unread::Unread;
 
 use crate::limits;
@@ -81,7 +101,7 @@ pub fn verify(ty: &Type, bytes: &[u8]) -> Result<(), Malformed> {
 
 /// Types whose values are one piece: nothing in them says how much follows.
 #[inline]
-fn announces_nothing(ty: &Type) -> bool {
+pub(crate) fn announces_nothing(ty: &Type) -> bool {
     matches!(
         *ty,
         Type::BOOL
@@ -181,6 +201,31 @@ fn of_its_kind(ty: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> 
         Kind::Composite(fields) => composite(Some(fields), bytes, levels),
         _ => Ok(()),
     }
+}
+
+/// What a domain is of; any other type itself.
+fn base(mut ty: &Type) -> &Type {
+    // No deeper than it was built.
+    while let Kind::Domain(base) = ty.kind() {
+        ty = base;
+    }
+    ty
+}
+
+/// Writes what `write` writes, with its length in front.
+fn write_sized(
+    out: &mut BytesMut,
+    write: impl FnOnce(&mut BytesMut) -> Result<(), Box<dyn Error + Sync + Send>>,
+) -> Result<(), Box<dyn Error + Sync + Send>> {
+    let at = out.len();
+    out.put_i32(0);
+    write(out)?;
+    let length = i32::try_from(out.len().saturating_sub(at + 4))?;
+    match out.get_mut(at..at + 4) {
+        Some(place) => place.copy_from_slice(&length.to_be_bytes()),
+        None => return Err("a part of the value removed bytes that are not its own".into()),
+    }
+    Ok(())
 }
 
 /// `array_send` in the server's `arrayfuncs.c`; `int2vector` and `oidvector` are sent alike.
