@@ -181,6 +181,16 @@ impl Answer {
         self.result.rows.shared_columns()
     }
 
+    /// The same, to look at.
+    pub(crate) fn described(&self) -> &[Column] {
+        self.result.rows.columns()
+    }
+
+    /// The same rows with these columns.
+    pub(crate) fn describe(&mut self, columns: Option<Arc<[Column]>>) {
+        self.result.rows.describe(columns);
+    }
+
     /// Takes out the rows of the only statement, or of the last one.
     pub fn take_rows(&mut self) -> Rows {
         std::mem::take(&mut self.result.rows)

@@ -3,10 +3,12 @@
 //! Message formats: manual, section 54.7.
 
 use bytes::{BufMut, BytesMut};
-use postgres_types::{IsNull, ToSql, Type};
+use postgres_types::{Format, IsNull, ToSql, Type};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::row::{self, Column};
+use crate::value::write_as_text;
 
 /// Messages being appended. Dropped before [`keep`](Self::keep), by an error or by a panic in a user's `ToSql`, it leaves
 /// nothing behind.
@@ -161,12 +163,13 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// `Bind` to the unnamed portal: every parameter and every column in binary. `head` is [`bind_head`]'s.
+    /// `Bind` to the unnamed portal. `head` is [`bind_head`]'s, and `formats` those of the columns.
     pub(crate) fn bind(
         &mut self,
         head: &[u8],
         types: &[Type],
         parameters: &[&(dyn ToSql + Sync)],
+        formats: &[u8],
     ) -> Result<()> {
         if types.len() != parameters.len() {
             return Err(Error::new(
@@ -179,11 +182,16 @@ impl<'a> Draft<'a> {
             ));
         }
         let at = self.out.len() + 1;
-        self.out.put_slice(head);
-        for (index, (parameter, ty)) in parameters.iter().zip(types).enumerate() {
-            self.parameter(index, *parameter, ty)?;
+        let is_mixed = parameters.iter().zip(types).any(|(value, ty)| is_text(*value, ty));
+        if is_mixed {
+            self.put_mixed_head(head, types, parameters);
+        } else {
+            self.out.put_slice(head);
         }
-        self.out.put_slice(ALL_BINARY);
+        for (index, (value, ty)) in parameters.iter().zip(types).enumerate() {
+            self.parameter(index, *value, ty, is_mixed && is_text(*value, ty))?;
+        }
+        self.out.put_slice(formats);
         self.write_length(at, true, "the parameters together")
     }
 
@@ -202,15 +210,45 @@ impl<'a> Draft<'a> {
         };
         self.out.put_i16(count);
         for (index, (value, ty)) in values.iter().zip(types).enumerate() {
-            self.parameter(index, *value, ty)?;
+            if is_text(*value, ty) {
+                return Err(request_error(format!(
+                    "value {} of the row is in text form, which has no place in a binary COPY",
+                    index + 1
+                ))
+                .with_hint("send text by copy_in"));
+            }
+            self.parameter(index, *value, ty, false)?;
         }
         Ok(())
     }
 
-    fn parameter(&mut self, index: usize, value: &(dyn ToSql + Sync), ty: &Type) -> Result<()> {
+    /// The same head, with a format for each parameter.
+    #[cold]
+    fn put_mixed_head(&mut self, head: &[u8], types: &[Type], parameters: &[&(dyn ToSql + Sync)]) {
+        let (names, count) = head.split_at(head.len().saturating_sub(2));
+        self.out.put_slice(names.strip_suffix(ALL_BINARY).unwrap_or(names));
+        self.out.put_slice(count);
+        for (parameter, ty) in parameters.iter().zip(types) {
+            self.out.put_u16(u16::from(!is_text(*parameter, ty)));
+        }
+        self.out.put_slice(count);
+    }
+
+    fn parameter(
+        &mut self,
+        index: usize,
+        value: &(dyn ToSql + Sync),
+        ty: &Type,
+        as_text: bool,
+    ) -> Result<()> {
         let at = self.out.len();
         self.out.put_i32(-1);
-        let is_null = value.to_sql_checked(ty, self.out).map_err(|source| {
+        let written = if as_text {
+            write_as_text(|| value.to_sql_checked(ty, self.out))
+        } else {
+            value.to_sql_checked(ty, self.out)
+        };
+        let is_null = written.map_err(|source| {
             Error::new(
                 ErrorKind::Parameter,
                 format!("parameter ${} ({}) cannot be sent", index + 1, ty.name()),
@@ -321,7 +359,27 @@ pub(crate) fn closed_names(mut bytes: &[u8]) -> impl Iterator<Item = &str> {
 }
 
 /// One format code, for all there are: binary.
-const ALL_BINARY: &[u8] = b"\0\x01\0\x01";
+pub(crate) const ALL_BINARY: &[u8] = b"\0\x01\0\x01";
+
+/// One format code, for all there are: text.
+pub(crate) const ALL_TEXT: &[u8] = b"\0\x01\0\0";
+
+/// Whether the value is written as text.
+#[inline]
+fn is_text(value: &(dyn ToSql + Sync), ty: &Type) -> bool {
+    matches!(value.encode_format(ty), Format::Text)
+}
+
+/// A format code for each of these columns, as `Bind` ends with them.
+pub(crate) fn result_formats(columns: &[Column]) -> Vec<u8> {
+    // The server has counted them in 16 bits.
+    let count = u16::try_from(columns.len()).unwrap_or(u16::MAX);
+    let mut formats = count.to_be_bytes().to_vec();
+    for column in columns {
+        formats.put_u16(u16::from(column.format() == row::Format::Binary));
+    }
+    formats
+}
 
 /// The beginning of a `Bind` to the unnamed portal, up to the first parameter: the same each time, but for its length word.
 pub(crate) fn bind_head(statement: &str, parameters: usize) -> Result<Vec<u8>> {
@@ -392,8 +450,9 @@ mod tests {
     #[test]
     fn what_fails_leaves_nothing() {
         // postgres-protocol 0.6.12 leaves 25 bytes of half a Bind, and 5 of a Query with a NUL.
-        let (result, out) =
-            after(|d| d.bind(&bind_head("s", 2)?, &[Type::INT4, Type::TEXT], &[&1_i32, &Failing]));
+        let (result, out) = after(|d| {
+            d.bind(&bind_head("s", 2)?, &[Type::INT4, Type::TEXT], &[&1_i32, &Failing], ALL_BINARY)
+        });
         assert_eq!(result.unwrap_err().to_string(), "parameter $2 (text) cannot be sent: no");
         assert_eq!(out, &b"before"[..]);
         let (result, out) = after(|d| d.query("a\0b"));
@@ -412,7 +471,12 @@ mod tests {
     #[test]
     fn writes_what_the_manual_says() {
         let (result, out) = after(|d| {
-            d.bind(&bind_head("s", 2)?, &[Type::INT4, Type::TEXT], &[&258_i32, &None::<&str>])?;
+            d.bind(
+                &bind_head("s", 2)?,
+                &[Type::INT4, Type::TEXT],
+                &[&258_i32, &None::<&str>],
+                ALL_BINARY,
+            )?;
             d.execute();
             d.sync();
             Ok(())
@@ -429,19 +493,29 @@ mod tests {
     fn counts_parameters() {
         let one: &(dyn ToSql + Sync) = &1_i32;
         let (result, out) = after(|d| {
-            d.bind(&bind_head("", 65_535)?, &vec![Type::INT4; 65_535], &vec![one; 65_535])
+            d.bind(
+                &bind_head("", 65_535)?,
+                &vec![Type::INT4; 65_535],
+                &vec![one; 65_535],
+                ALL_BINARY,
+            )
         });
         result.unwrap();
         assert!(out.len() > 65_535 * 8);
         let (result, out) = after(|d| {
-            d.bind(&bind_head("", 65_536)?, &vec![Type::INT4; 65_536], &vec![one; 65_536])
+            d.bind(
+                &bind_head("", 65_536)?,
+                &vec![Type::INT4; 65_536],
+                &vec![one; 65_536],
+                ALL_BINARY,
+            )
         });
         assert_eq!(
             result.unwrap_err().to_string(),
             "65536 parameters were given; a statement takes 65535 at most"
         );
         assert_eq!(out, &b"before"[..]);
-        let (result, _) = after(|d| d.bind(&bind_head("", 1)?, &[Type::INT4], &[]));
+        let (result, _) = after(|d| d.bind(&bind_head("", 1)?, &[Type::INT4], &[], ALL_BINARY));
         assert_eq!(
             result.unwrap_err().to_string(),
             "the statement takes 1 parameters, and 0 were given"
@@ -450,7 +524,8 @@ mod tests {
 
     #[test]
     fn a_type_that_does_not_fit_is_named() {
-        let (result, _) = after(|d| d.bind(&bind_head("", 1)?, &[Type::INT4], &[&"text"]));
+        let (result, _) =
+            after(|d| d.bind(&bind_head("", 1)?, &[Type::INT4], &[&"text"], ALL_BINARY));
         let text = result.unwrap_err().to_string();
         assert!(text.starts_with("parameter $1 (int4) cannot be sent: cannot convert"), "{text}");
     }

@@ -8,7 +8,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::owed::{Next, Owed, Steps};
 use crate::request::Ticket;
-use crate::row::{read_columns, type_of};
+use crate::row::{Column, Format, read_columns, type_of};
 use crate::rows::{Rows, skip_rows};
 use crate::server_error::ServerError;
 use crate::transaction_status::TransactionStatus;
@@ -279,10 +279,15 @@ impl Exchange {
             b'T' => {
                 let mut columns = read_columns(body)?;
                 if self.answer.parameters.is_some() {
-                    columns = columns.into_iter().map(crate::row::Column::in_binary).collect();
+                    // A statement's description says text; its execution will ask for binary.
+                    for column in &mut columns {
+                        *column = column.in_format(Format::Binary);
+                    }
                 }
                 if !self.abandoned {
-                    *self.answer.rows() = Rows::new(Some(columns.into()));
+                    // Of a statement that was described before, more is known than the server says now.
+                    let known = self.answer.columns().filter(|known| are_the_same(known, &columns));
+                    *self.answer.rows() = Rows::new(known.or_else(|| Some(columns.into())));
                 }
             }
             b'G' | b'H' if matches!(self.owed, Owed::Feed | Owed::Tap) => {}
@@ -359,6 +364,11 @@ fn explained(error: Error, intervention: Intervention) -> Error {
         Intervention::Asked => error.cancelled_by_us(),
         _ => error,
     }
+}
+
+/// Whether columns are those that were described before.
+fn are_the_same(known: &[Column], columns: &[Column]) -> bool {
+    known.len() == columns.len() && known.iter().zip(columns).all(|(a, b)| a.is_the_same(b))
 }
 
 #[cold]

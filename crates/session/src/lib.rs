@@ -5,6 +5,7 @@
 mod answer;
 pub mod auth;
 mod cancel;
+mod catalog;
 pub mod config;
 mod copy;
 mod copy_rows;
@@ -47,8 +48,8 @@ pub use event::Event;
 pub use notification::Notification;
 pub use query::{Query, Turn, Work};
 pub use quoting::{push_ident, quote_ident};
-pub use request::{ParameterSets, Parameters, Request, Ticket};
-pub use row::{Column, ColumnIndex, Format, Row};
+pub use request::{ParameterSets, Parameters, Request, ResultFormats, Results, Ticket};
+pub use row::{Column, ColumnIndex, Format, Place, Row};
 pub use rows::{Iter, OwnedRow, Rows};
 pub use server_error::ServerError;
 pub use session::Session;

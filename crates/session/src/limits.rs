@@ -90,3 +90,11 @@ pub const VALUE_DEPTH: usize = 64;
 
 /// Dimensions of an array: `MAXDIM` in PostgreSQL is 6.
 pub const ARRAY_DIMENSIONS: usize = 6;
+
+/// Types of the database that a session remembers. `LOOKUP` asks for as many at once. Past this all are forgotten, and looked
+/// up again when they are met; a database with more enums and composites in use is hard to imagine.
+pub const CATALOG_TYPES: usize = 8_192;
+
+/// Types that are put together from the answer to one lookup: as many as there can be. Each is put together once, but for
+/// recursive types, which could be unfolded without end: what is past this is left out.
+pub const TYPE_STEPS: usize = 8_192;

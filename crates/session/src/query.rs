@@ -1,26 +1,39 @@
-//! One statement from its text to its answer: known, prepared or sent as it is, and tried once more when the server's plan
-//! for it has gone stale.
+//! One statement from its text to its answer: known, prepared or sent as it is, its types looked up if they are new, and
+//! tried once more when the server's plan for it has gone stale.
 //!
 //! ```text
-//!            known to the cache ───────▶ Running ──────▶ done
-//!   New ─┬── no parameters ────────────▶ Fresh ────────▶ remembered, done     one round trip
-//!        └── parameters of unknown types ▶ Preparing ──▶ remembered, Running  two, the first time
+//!            known to the cache ─────────────────────▶ Running ───────▶ done
+//!            known, but not kept by the server ──────▶ Anew ──────────▶ done
+//!   New ─┬── no parameters ──────────────────────────▶ Fresh ──┬──────▶ remembered, done      one round trip
+//!        │                                                     └─ a type is new ▶ LookingUp ▶ remembered, done
+//!        └── parameters of unknown types ▶ Preparing ──┬──────▶ Described ▶ Running           two, the first time
+//!                                                      └─ a type is new ▶ LookingUp ▶ Described ▶ Running
 //!
-//!   Running, Fresh ── the plan is stale, outside a transaction, first time ──▶ New
+//!   Running, Anew, Fresh ── the plan is stale, outside a transaction, first time ──▶ New
+//!   Fresh ── a column cannot be had in binary, outside a transaction, first time ──▶ Preparing
 //! ```
 //!
 //! A stale plan is found out while the server binds the parameters, before it runs anything, so nothing is run twice. The
 //! same error later on is the statement's own: a procedure that has committed half of its work, say.
+//!
+//! That a column cannot be had in binary is found out when the first row is to be sent. What the statement did until then
+//! was undone with its transaction; and only statements that cannot commit by themselves are tried again.
+//!
+//! A lookup never fails the statement it is made for. If it cannot be made, the types stay unresolved.
 
 use std::sync::Arc;
 
+use postgres_types::Type;
+
 use crate::answer::Answer;
+use crate::catalog::LOOKUP;
 use crate::encode::parameter_count;
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::{ParameterSets, Parameters, Request, Ticket};
+use crate::request::{ParameterSets, Parameters, Request, ResultFormats, Results, Ticket};
+use crate::row::Column;
 use crate::session::Session;
 use crate::sqlstate::SqlState;
-use crate::statement::Statement;
+use crate::statement::{Statement, is_worth_keeping};
 use crate::transaction_status::TransactionStatus;
 
 /// One statement on its way to its answer.
@@ -30,6 +43,9 @@ pub struct Query {
     retried: bool,
     /// Nothing is run: the columns are what is asked for.
     describes: bool,
+    /// It is described before it runs, though it has no parameters.
+    prepares: bool,
+    results: Results,
 }
 
 #[derive(Debug, Default)]
@@ -39,12 +55,33 @@ enum Stage {
     New,
     /// The server is to describe it under this name.
     Preparing { name: String },
+    /// These types are asked for.
+    LookingUp { asked: Vec<u32>, waiting: Waiting },
     /// It is described and runs next.
     Described { statement: Arc<Statement> },
     /// It was sent without being described first, under this name.
     Fresh { name: String },
+    /// It was described before, and sent as if it were new.
+    Anew,
     /// It runs.
     Running,
+}
+
+/// A statement that waits for its types.
+#[derive(Debug)]
+struct Waiting {
+    /// Its name on the server.
+    name: String,
+    held: Held,
+}
+
+/// What is there of it.
+#[derive(Debug)]
+enum Held {
+    /// The description of a statement that has not run.
+    Description(Box<Answer>),
+    /// The answer of one that has.
+    Answer(Box<Answer>),
 }
 
 /// What is to be done with a statement.
@@ -85,6 +122,17 @@ impl Query {
         Self { describes: true, ..Self::default() }
     }
 
+    /// The formats in which to ask for the columns of a statement that is run.
+    pub fn set_results(&mut self, results: Results) {
+        self.results = results;
+    }
+
+    /// Has the statement described before it runs, if it is not known: rows that are told of as they come need their types
+    /// beforehand.
+    pub fn prepare_first(&mut self) {
+        self.prepares = true;
+    }
+
     /// Asks the next thing. `begin` opens a transaction in the same flight; when it fails nothing else is run.
     ///
     /// # Errors
@@ -102,21 +150,60 @@ impl Query {
             && !self.describes
             && let Some(statement) = session.statements().lend(sql)
         {
-            let ticket = Self::run(session, &statement, work, begin);
-            session.statements().give_back(statement);
-            if ticket.is_ok() {
-                self.stage = Stage::Running;
+            if statement.is_in_doubt() {
+                drop(statement);
+                session.forget_types();
+            } else {
+                let ticket = self.run(session, &statement, work, begin);
+                let is_kept = !statement.name().is_empty();
+                session.statements().give_back(statement);
+                if ticket.is_ok() {
+                    self.stage = if is_kept { Stage::Running } else { Stage::Anew };
+                }
+                return ticket.map_err(|error| error.with_statement(sql));
             }
-            return ticket.map_err(|error| error.with_statement(sql));
         }
-        let (ticket, stage) = match (&self.stage, work) {
+        self.submit_step(session, sql, work, begin).map_err(|error| error.with_statement(sql))
+    }
+
+    /// Asks what is not simply a statement that is known.
+    fn submit_step(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        work: Work<'_>,
+        begin: Option<&str>,
+    ) -> Result<Ticket> {
+        match (&self.stage, work) {
             (Stage::Described { statement }, _) => {
-                (Self::run(session, statement, work, begin), Stage::Running)
+                let ticket = self.run(session, statement, work, begin)?;
+                let is_kept = !statement.name().is_empty();
+                self.stage = if is_kept { Stage::Running } else { Stage::Anew };
+                Ok(ticket)
             }
-            (_, Work::Run(parameters)) if parameters.is_empty() && !self.describes => {
+            (Stage::LookingUp { asked, .. }, _) => {
+                let request = Request::PrepareAndRun {
+                    name: "",
+                    sql: LOOKUP,
+                    types: &[Type::OID_ARRAY],
+                    parameters: &[asked],
+                    results: ResultFormats::Binary,
+                };
+                session.submit_after(begin, request)
+            }
+            (_, Work::Run(parameters))
+                if parameters.is_empty() && !self.describes && !self.prepares =>
+            {
                 let name = session.statements().name_for(sql);
-                let request = Request::PrepareAndRun { name: &name, sql, types: &[], parameters };
-                (session.submit_after(begin, request), Stage::Fresh { name })
+                let results = match self.results {
+                    Results::Best => ResultFormats::Binary,
+                    Results::Text => ResultFormats::Text,
+                };
+                let request =
+                    Request::PrepareAndRun { name: &name, sql, types: &[], parameters, results };
+                let ticket = session.submit_after(begin, request)?;
+                self.stage = Stage::Fresh { name };
+                Ok(ticket)
             }
             _ => {
                 if let Work::Run(parameters) | Work::Open { parameters, .. } = work {
@@ -124,20 +211,22 @@ impl Query {
                 }
                 let name = session.statements().name_for(sql);
                 let request = Request::Prepare { name: &name, sql };
-                (session.submit_after(begin, request), Stage::Preparing { name })
+                let ticket = session.submit_after(begin, request)?;
+                self.stage = Stage::Preparing { name };
+                Ok(ticket)
             }
-        };
-        let ticket = ticket.map_err(|error| error.with_statement(sql))?;
-        self.stage = stage;
-        Ok(ticket)
+        }
     }
 
+    #[inline]
     fn run(
+        &self,
         session: &mut Session,
         statement: &Statement,
         work: Work<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
+        let results = self.results;
         let request = match work {
             // The server keeps nothing of it: its types are what we know.
             Work::Run(parameters) if statement.name().is_empty() => Request::PrepareAndRun {
@@ -145,8 +234,12 @@ impl Query {
                 sql: statement.sql(),
                 types: statement.parameters(),
                 parameters,
+                results: match results {
+                    Results::Best => ResultFormats::Of(statement),
+                    Results::Text => ResultFormats::Text,
+                },
             },
-            Work::Run(parameters) => Request::Run { statement, parameters },
+            Work::Run(parameters) => Request::Run { statement, parameters, results },
             Work::Open { portal, rows, parameters } => {
                 Request::Open { statement, parameters, portal, rows }
             }
@@ -157,14 +250,31 @@ impl Query {
 
     /// Nobody waits for the answer any more: what the server was asked to keep is not remembered, so it is to be closed.
     pub fn abandon(&mut self, session: &mut Session) {
-        if let Stage::Preparing { name } | Stage::Fresh { name } = std::mem::take(&mut self.stage) {
+        if let Stage::Preparing { name }
+        | Stage::Fresh { name }
+        | Stage::LookingUp { waiting: Waiting { name, .. }, .. } =
+            std::mem::take(&mut self.stage)
+        {
             session.statements().discard(&name);
         }
     }
 
     /// Whether the answer to come is the statement's own, and not a step on the way to it.
     pub fn is_last(&self) -> bool {
-        matches!(self.stage, Stage::Running | Stage::Fresh { .. })
+        matches!(self.stage, Stage::Running | Stage::Fresh { .. } | Stage::Anew)
+    }
+
+    /// The statement's answer, if it only waits for its types to be looked up and that cannot be done any more.
+    pub fn take_held(&mut self) -> Option<Box<Answer>> {
+        match std::mem::take(&mut self.stage) {
+            Stage::LookingUp { waiting: Waiting { held: Held::Answer(answer), .. }, .. } => {
+                Some(answer)
+            }
+            other => {
+                self.stage = other;
+                None
+            }
+        }
     }
 
     /// Takes the answer to what was submitted, and the transaction status that came with it.
@@ -180,55 +290,168 @@ impl Query {
             return Turn::Done(outcome);
         }
         match (std::mem::take(&mut self.stage), outcome) {
-            (Stage::Preparing { name }, Ok(mut answer)) => {
-                let statement = Arc::new(Statement::new(
-                    name,
-                    sql.into(),
-                    answer.parameters.take().unwrap_or_default(),
-                    answer.columns(),
-                ));
-                session.statements().insert(Arc::clone(&statement));
+            (Stage::Preparing { name }, Ok(answer)) => {
+                let held = Held::Description(answer);
+                self.look_up(session, sql, Waiting { name, held }, status)
+            }
+            (Stage::Fresh { name }, Ok(answer)) => {
+                let held = Held::Answer(answer);
+                self.look_up(session, sql, Waiting { name, held }, status)
+            }
+            (Stage::Anew, Ok(answer)) => {
+                let waiting = Waiting { name: String::new(), held: Held::Answer(answer) };
+                self.look_up(session, sql, waiting, status)
+            }
+            (Stage::LookingUp { asked, waiting }, outcome) => {
+                let learnt = outcome.and_then(|mut answer| {
+                    let learnt = session.catalog().learn(&asked, &answer.take_rows());
+                    session.recycle(answer);
+                    learnt
+                });
+                self.looked_up(session, sql, waiting, learnt, status)
+            }
+            (_, Ok(answer)) => Turn::Done(Ok(answer)),
+            (stage, Err(error)) => self.failed(session, sql, &stage, error, status),
+        }
+    }
+
+    /// Goes on with what is there, if all of its types are known; else these are to be asked for first.
+    fn look_up(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        waiting: Waiting,
+        status: TransactionStatus,
+    ) -> Turn {
+        let (Held::Description(answer) | Held::Answer(answer)) = &waiting.held;
+        let columns = answer.described().iter().map(Column::type_);
+        let parameters = answer.parameters.iter().flatten();
+        let asked = session.catalog().unknown(parameters.chain(columns));
+        if asked.is_empty() {
+            return self.go_on(session, sql, waiting, true);
+        }
+        if status == TransactionStatus::Failed {
+            return self.go_on(session, sql, waiting, false);
+        }
+        self.stage = Stage::LookingUp { asked, waiting };
+        Turn::Again
+    }
+
+    /// The types have been looked up, or could not be.
+    fn looked_up(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        waiting: Waiting,
+        learnt: Result<()>,
+        status: TransactionStatus,
+    ) -> Turn {
+        match (learnt, &waiting.held) {
+            (Ok(()), _) => self.go_on(session, sql, waiting, true),
+            (Err(error), Held::Description(_))
+                if status == TransactionStatus::Failed || error.kind() != ErrorKind::Server =>
+            {
+                // The statement could only fail as well, and say less.
+                session.statements().discard(&waiting.name);
+                Turn::Done(Err(error.with_statement(sql)))
+            }
+            (Err(_), _) => self.go_on(session, sql, waiting, false),
+        }
+    }
+
+    /// Goes on with the types that are known. What is not `complete` is not remembered.
+    fn go_on(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        Waiting { name, held }: Waiting,
+        complete: bool,
+    ) -> Turn {
+        let catalog = session.catalog();
+        let doubt = catalog.doubt().clone();
+        match held {
+            Held::Description(mut answer) => {
+                let mut parameters = answer.parameters.take().unwrap_or_default();
+                catalog.resolve(&mut parameters);
+                let columns = catalog.resolve_columns(answer.columns());
+                let columns = catalog.in_best_format(columns);
+                answer.describe(columns.clone());
+                let statement =
+                    Statement::new(name, sql.into(), parameters, columns).with_doubt(&doubt);
+                let statement = Arc::new(statement);
+                if complete {
+                    session.statements().insert(Arc::clone(&statement));
+                } else {
+                    session.statements().close(&statement);
+                }
                 if self.describes {
                     return Turn::Done(Ok(answer));
                 }
+                session.recycle(answer);
                 self.stage = Stage::Described { statement };
                 Turn::Again
             }
-            (Stage::Fresh { name }, Ok(answer)) => {
-                if !name.is_empty() {
-                    let columns = answer.columns();
-                    let statement = Statement::new(name, sql.into(), Vec::new(), columns);
+            Held::Answer(mut answer) => {
+                let columns = catalog.resolve_columns(answer.columns());
+                answer.describe(columns.clone());
+                if complete && !name.is_empty() {
+                    let columns = catalog.in_best_format(columns);
+                    let statement =
+                        Statement::new(name, sql.into(), Vec::new(), columns).with_doubt(&doubt);
                     session.statements().insert(Arc::new(statement));
+                } else {
+                    session.statements().discard(&name);
                 }
                 Turn::Done(Ok(answer))
             }
-            (_, Ok(answer)) => Turn::Done(Ok(answer)),
-            (stage, Err(error)) => {
-                if let Stage::Fresh { name } | Stage::Preparing { name } = &stage {
-                    // It may have been parsed before it failed, or was cancelled.
-                    session.statements().discard(name);
-                }
-                if matches!(stage, Stage::Running)
-                    && error.sqlstate() == Some(SqlState::DATATYPE_MISMATCH)
-                {
-                    // Its parameters may have other types now: it is described anew the next time.
-                    session.statements().forget(sql);
-                }
-                if is_stale(&error) {
-                    session.statements().forget(sql);
-                    if status == TransactionStatus::Idle && !self.retried {
-                        self.retried = true;
-                        return Turn::Again;
-                    }
-                }
-                Turn::Done(Err(match error.kind() {
-                    ErrorKind::Server | ErrorKind::Request | ErrorKind::Cancelled => {
-                        error.with_statement(sql)
-                    }
-                    _ => error,
-                }))
+        }
+    }
+
+    /// The statement has failed, perhaps only for now.
+    fn failed(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        stage: &Stage,
+        error: Error,
+        status: TransactionStatus,
+    ) -> Turn {
+        if let Stage::Fresh { name } | Stage::Preparing { name } = stage {
+            // It may have been parsed before it failed, or was cancelled.
+            session.statements().discard(name);
+        }
+        if matches!(stage, Stage::Running | Stage::Anew)
+            && error.sqlstate() == Some(SqlState::DATATYPE_MISMATCH)
+        {
+            // Its parameters may have other types now, or these may be made of something else: it is described anew the
+            // next time.
+            session.statements().doubt(sql);
+            session.statements().forget(sql);
+        }
+        let may_retry = status == TransactionStatus::Idle && !self.retried;
+        if is_stale(&error) || matches!(stage, Stage::Anew) && has_other_columns(&error) {
+            session.statements().forget(sql);
+            if may_retry {
+                self.retried = true;
+                return Turn::Again;
             }
         }
+        let error = if matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error) {
+            if may_retry && is_worth_keeping(sql) {
+                self.retried = true;
+                self.prepares = true;
+                return Turn::Again;
+            }
+            error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
+        } else {
+            error
+        };
+        Turn::Done(Err(match error.kind() {
+            ErrorKind::Server | ErrorKind::Request | ErrorKind::Cancelled => {
+                error.with_statement(sql)
+            }
+            _ => error,
+        }))
     }
 }
 
@@ -246,4 +469,18 @@ fn is_stale(error: &Error) -> bool {
         SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => true,
         _ => false,
     }
+}
+
+/// Whether a statement that the server does not keep has another number of columns than when it was described: "bind message
+/// has 2 result formats but query has 3 columns".
+fn has_other_columns(error: &Error) -> bool {
+    error.is_before_running() && error.sqlstate() == Some(SqlState::PROTOCOL_VIOLATION)
+}
+
+/// Whether it failed because a type has no binary output (`getTypeBinaryOutputInfo` in the server's `lsyscache.c`).
+fn has_no_binary(error: &Error) -> bool {
+    error.server().is_some_and(|server| {
+        server.code() == SqlState::UNDEFINED_FUNCTION
+            && server.routine().is_some_and(|routine| routine == "getTypeBinaryOutputInfo")
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postgres_types::{ToSql, Type};
 
-use crate::encode::{Draft, bind_head, bind_head_of_portal};
+use crate::encode::{ALL_BINARY, ALL_TEXT, Draft, bind_head, bind_head_of_portal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::owed::{Step, Steps};
@@ -37,6 +37,8 @@ pub enum Request<'a> {
         statement: &'a Statement,
         /// Its parameters.
         parameters: Parameters<'a>,
+        /// The formats of its columns: those of the statement, or text.
+        results: Results,
     },
     /// Parses, describes and runs in one round trip: for parameters whose types are known.
     PrepareAndRun {
@@ -48,6 +50,8 @@ pub enum Request<'a> {
         types: &'a [Type],
         /// Its parameters.
         parameters: Parameters<'a>,
+        /// The formats of its columns, as `Bind` ends with them.
+        results: ResultFormats<'a>,
     },
     /// Runs a statement up to so many rows; the portal keeps the others until the transaction ends.
     Open {
@@ -93,6 +97,38 @@ pub enum Request<'a> {
     },
 }
 
+/// The formats in which a statement that the server knows is to return its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Results {
+    /// Each as its type is best had: binary, or text if it has no binary form.
+    #[default]
+    Best,
+    /// All of them in text.
+    Text,
+}
+
+/// The formats in which a statement that the server does not know is to return its columns.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum ResultFormats<'a> {
+    /// All of them in binary. The server refuses if a type has no binary form.
+    #[default]
+    Binary,
+    /// All of them in text.
+    Text,
+    /// Those of a statement with the same text, described before.
+    Of(&'a Statement),
+}
+
+impl ResultFormats<'_> {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Binary => ALL_BINARY,
+            Self::Text => ALL_TEXT,
+            Self::Of(statement) => statement.result_formats(),
+        }
+    }
+}
+
 /// Several sets of parameters for one statement.
 pub trait ParameterSets: Sync {
     /// How many sets there are.
@@ -132,14 +168,19 @@ impl Request<'_> {
                 draft.describe(b'S', name)?;
                 &[Step::Parse, Step::Statement]
             }
-            Request::Run { statement, parameters } => {
-                draft.bind(statement.bind_head(), statement.parameters(), parameters)?;
+            Request::Run { statement, parameters, results } => {
+                let formats = match results {
+                    Results::Best => statement.result_formats(),
+                    Results::Text => ALL_TEXT,
+                };
+                draft.bind(statement.bind_head(), statement.parameters(), parameters, formats)?;
                 draft.execute();
                 &[Step::Bind, Step::Execute]
             }
-            Request::PrepareAndRun { name, sql, types, parameters } => {
+            Request::PrepareAndRun { name, sql, types, parameters, results } => {
                 draft.parse(name, sql, types)?;
-                draft.bind(&bind_head(name, types.len())?, types, parameters)?;
+                let head = bind_head(name, types.len())?;
+                draft.bind(&head, types, parameters, results.as_bytes())?;
                 draft.describe(b'P', "")?;
                 draft.execute();
                 &[Step::Parse, Step::Bind, Step::Portal, Step::Execute]
@@ -148,7 +189,7 @@ impl Request<'_> {
                 let parses = parse_if_unnamed(draft, statement)?;
                 let types = statement.parameters();
                 let head = bind_head_of_portal(portal, statement.name(), types.len())?;
-                draft.bind(&head, types, parameters)?;
+                draft.bind(&head, types, parameters, statement.result_formats())?;
                 draft.execute_portal(portal, rows)?;
                 if parses {
                     &[Step::Parse, Step::Bind, Step::Portion]
@@ -186,7 +227,10 @@ impl Request<'_> {
     #[inline]
     pub(crate) fn columns(&self) -> Option<Arc<[Column]>> {
         match self {
-            Self::Run { statement, .. }
+            Self::Run { statement, results: Results::Text, .. } => statement.text_columns(),
+            // Where the server describes them all the same, what we know of their types is more.
+            Self::PrepareAndRun { results: ResultFormats::Of(statement), .. }
+            | Self::Run { statement, .. }
             | Self::Open { statement, .. }
             | Self::Many { statement, .. } => statement.shared_columns(),
             Self::Fetch { columns, .. } => columns.cloned(),
@@ -220,7 +264,8 @@ fn write_many(
     let parses = parse_if_unnamed(draft, statement)?;
     for index in 0..sets.len() {
         let written = sets.with(index, &mut |parameters| {
-            draft.bind(statement.bind_head(), statement.parameters(), parameters)
+            let (head, types) = (statement.bind_head(), statement.parameters());
+            draft.bind(head, types, parameters, statement.result_formats())
         });
         written.map_err(|error| error.with_item(index))?;
         draft.execute();

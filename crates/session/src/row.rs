@@ -4,7 +4,9 @@ use std::fmt;
 
 use postgres_types::{FromSql, Type};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::catalog::Doubt;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::value::Malformed;
 use crate::wire::{Reader, violation};
 
 /// How values of a column travel.
@@ -27,6 +29,8 @@ pub struct Column {
     type_size: i16,
     type_modifier: i32,
     format: Format,
+    /// Of a type that was looked up.
+    doubt: Option<Doubt>,
 }
 
 impl Column {
@@ -35,7 +39,8 @@ impl Column {
         &self.name
     }
 
-    /// Its type. A type that PostgreSQL does not come with is known by its OID only.
+    /// Its type. Types that PostgreSQL does not come with are looked up; where that was not possible, as in the answer to a
+    /// script, they are known by their OID only.
     pub fn type_(&self) -> &Type {
         &self.ty
     }
@@ -65,10 +70,33 @@ impl Column {
         self.format
     }
 
-    /// The same column, its values in binary: a statement's description says text, the execution asks for binary.
-    pub(crate) fn in_binary(mut self) -> Self {
-        self.format = Format::Binary;
-        self
+    /// The type to read its values as. Text reads as text whatever the type: that is how several statements at once are
+    /// answered.
+    #[inline]
+    fn read_type(&self) -> &Type {
+        match self.format {
+            Format::Binary => &self.ty,
+            Format::Text => &Type::TEXT,
+        }
+    }
+
+    /// Whether the server describes both alike.
+    pub(crate) fn is_the_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.ty.oid() == other.ty.oid()
+            && self.format == other.format
+            && (self.table_oid, self.number) == (other.table_oid, other.number)
+            && (self.type_size, self.type_modifier) == (other.type_size, other.type_modifier)
+    }
+
+    /// The same column, its values in this format.
+    pub(crate) fn in_format(&self, format: Format) -> Self {
+        Self { format, ..self.clone() }
+    }
+
+    /// The same column, its type looked up.
+    pub(crate) fn resolved(&self, ty: Type, doubt: Doubt) -> Self {
+        Self { ty, doubt: Some(doubt), ..self.clone() }
     }
 
     #[cfg(test)]
@@ -81,6 +109,7 @@ impl Column {
             type_size: -1,
             type_modifier: -1,
             format: Format::Binary,
+            doubt: None,
         }
     }
 }
@@ -116,6 +145,7 @@ pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
             type_size: reader.i16()?,
             type_modifier: reader.i32()?,
             format: format_of(reader.i16()?)?,
+            doubt: None,
         });
     }
     reader.end()?;
@@ -200,35 +230,45 @@ impl<'a> Row<'a> {
     #[inline]
     pub fn get<T: FromSql<'a>>(&self, column: impl ColumnIndex) -> Result<T> {
         let Some(index) = column.find(self.columns) else {
-            return Err(self.no_such_column(&column));
+            return Err(no_such_column(self.columns, &column));
         };
         let (Some(described), Some(value)) = (self.columns.get(index), self.raw_at(index)) else {
-            return Err(self.no_such_column(&column));
+            return Err(no_such_column(self.columns, &column));
         };
-        // Text reads as text whatever the type: that is how several statements at once are answered.
-        let ty = match described.format {
-            Format::Binary => &described.ty,
-            Format::Text => &Type::TEXT,
-        };
+        let ty = described.read_type();
         if !T::accepts(ty) {
-            return Err(
-                self.refuse(index, &format!("does not read as {}", std::any::type_name::<T>()))
-            );
+            return Err(self.refuse::<T>(index, Refusal::WrongType));
         }
         let Some(value) = value else {
-            return T::from_sql_null(ty).map_err(|_| {
-                self.refuse(
-                    index,
-                    &format!("is NULL; read it as Option<{}>", std::any::type_name::<T>()),
-                )
-            });
+            return T::from_sql_null(ty).map_err(|_| self.refuse::<T>(index, Refusal::Null));
         };
         crate::value::verify(ty, value)
-            .map_err(|e| self.refuse(index, &format!("is damaged: {e}")))?;
-        T::from_sql(ty, value).map_err(|source| {
-            self.refuse(index, &format!("does not read as {}", std::any::type_name::<T>()))
-                .with_source(source)
-        })
+            .map_err(|e| self.refuse::<T>(index, Refusal::Damaged(e)))?;
+        T::from_sql(ty, value)
+            .map_err(|source| self.refuse::<T>(index, Refusal::Unreadable).with_source(source))
+    }
+
+    /// The value in this place, as the `T` that the place was made for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] when it is NULL and `T` is not an `Option`, or its bytes are not a value of its type.
+    #[inline]
+    pub fn read<T: FromSql<'a>>(&self, place: &Place) -> Result<T> {
+        let index = place.index;
+        let (Some(described), Some(value)) = (self.columns.get(index), self.raw_at(index)) else {
+            return Err(no_such_column(self.columns, &index));
+        };
+        let ty = described.read_type();
+        let Some(value) = value else {
+            return T::from_sql_null(ty).map_err(|_| self.refuse::<T>(index, Refusal::Null));
+        };
+        if place.verifies {
+            crate::value::verify(ty, value)
+                .map_err(|e| self.refuse::<T>(index, Refusal::Damaged(e)))?;
+        }
+        T::from_sql(ty, value)
+            .map_err(|source| self.refuse::<T>(index, Refusal::Unreadable).with_source(source))
     }
 
     /// The bytes of a column's value as the server sent them, `None` for NULL.
@@ -236,7 +276,7 @@ impl<'a> Row<'a> {
         column
             .find(self.columns)
             .and_then(|index| self.raw_at(index))
-            .ok_or_else(|| self.no_such_column(&column))
+            .ok_or_else(|| no_such_column(self.columns, &column))
     }
 
     /// `None` if there is no such value; within it, `None` for NULL.
@@ -252,26 +292,97 @@ impl<'a> Row<'a> {
     }
 
     #[cold]
-    fn no_such_column(&self, column: &impl ColumnIndex) -> Error {
-        let names: Vec<&str> = self.columns.iter().map(Column::name).collect();
-        Error::new(
-            ErrorKind::Decode,
-            format!("the row has no column {column}; its columns are: {}", names.join(", ")),
-        )
-        .with_delivery(crate::error::Delivery::Answered)
+    fn refuse<T>(&self, index: usize, why: Refusal) -> Error {
+        refuse::<T>(self.columns, index, Some(self.number), why)
+    }
+}
+
+/// Where in a row a value of some type is: found and compared once, used for every row.
+///
+/// A place belongs to the columns and the type that it was made for. Used with others it finds another value, or an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    index: usize,
+    /// Whether its type has values that announce something, which must not be believed.
+    verifies: bool,
+}
+
+impl Place {
+    /// The place of a column that is to be read as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] when there is no such column, or its type does not read as `T`.
+    pub fn of<'a, T: FromSql<'a>>(columns: &[Column], column: impl ColumnIndex) -> Result<Self> {
+        let found = column.find(columns).and_then(|index| Some((index, columns.get(index)?)));
+        let Some((index, described)) = found else {
+            return Err(no_such_column(columns, &column));
+        };
+        let ty = described.read_type();
+        if !T::accepts(ty) {
+            return Err(refuse::<T>(columns, index, None, Refusal::WrongType));
+        }
+        Ok(Self { index, verifies: !crate::value::announces_nothing(ty) })
     }
 
-    #[cold]
-    fn refuse(&self, index: usize, why: &str) -> Error {
-        let (name, ty) = self
-            .columns
-            .get(index)
-            .map_or(("?", "?"), |column| (column.name.as_str(), column.ty.name()));
-        Error::new(
-            ErrorKind::Decode,
-            format!("column {index} \"{name}\" ({ty}) of row {} {why}", self.number),
-        )
-        .with_delivery(crate::error::Delivery::Answered)
+    /// The same, if there is such a column.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] when its type does not read as `T`.
+    pub fn find<'a, T: FromSql<'a>>(
+        columns: &[Column],
+        column: impl ColumnIndex,
+    ) -> Result<Option<Self>> {
+        column.find(columns).map(|index| Self::of::<T>(columns, index)).transpose()
+    }
+}
+
+/// Why a value is not what it was to be read as.
+#[derive(Clone, Copy)]
+enum Refusal {
+    WrongType,
+    Null,
+    Damaged(Malformed),
+    Unreadable,
+}
+
+#[cold]
+fn no_such_column(columns: &[Column], column: &impl ColumnIndex) -> Error {
+    let names: Vec<&str> = columns.iter().map(Column::name).collect();
+    Error::new(
+        ErrorKind::Decode,
+        format!("the row has no column {column}; its columns are: {}", names.join(", ")),
+    )
+    .with_delivery(Delivery::Answered)
+}
+
+/// `row` is `None` where every row is refused.
+#[cold]
+fn refuse<T>(columns: &[Column], index: usize, row: Option<usize>, why: Refusal) -> Error {
+    let rust = std::any::type_name::<T>();
+    let column = columns.get(index);
+    let (name, ty) = column.map_or(("?", "?"), |column| (&*column.name, column.ty.name()));
+    let row = row.map_or_else(|| "every row".to_owned(), |number| format!("row {number}"));
+    let is_null = matches!(why, Refusal::Null);
+    let why = match why {
+        Refusal::WrongType | Refusal::Unreadable => format!("does not read as {rust}"),
+        Refusal::Null => format!("is NULL; read it as Option<{rust}>"),
+        Refusal::Damaged(malformed) => format!("is damaged: {malformed}"),
+    };
+    let error =
+        Error::new(ErrorKind::Decode, format!("column {index} \"{name}\" ({ty}) of {row} {why}"))
+            .with_delivery(Delivery::Answered);
+    match column {
+        _ if is_null => error,
+        Some(Column { doubt: Some(doubt), .. }) => {
+            doubt.raise();
+            error.with_hint("if the type was altered, ask again: it is looked up anew")
+        }
+        Some(Column { format: Format::Text, .. }) => {
+            error.with_hint("the values came as text; they read as &str or String")
+        }
+        _ => error,
     }
 }
 

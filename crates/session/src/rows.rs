@@ -148,6 +148,11 @@ impl Rows {
         self.columns.as_deref().unwrap_or(&[])
     }
 
+    /// Whether the statement returns rows, be it none this time.
+    pub(crate) fn has_columns(&self) -> bool {
+        self.columns.is_some()
+    }
+
     /// The row of this number, the first being 0.
     #[inline]
     pub fn get(&self, number: usize) -> Option<Row<'_>> {

@@ -11,7 +11,8 @@ use bytes::{BufMut, BytesMut};
 
 use crate::answer::Answer;
 use crate::cancel::CancelKey;
-use crate::encode::{Draft, bind_head};
+use crate::catalog::Catalog;
+use crate::encode::{ALL_BINARY, Draft, bind_head};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::gate::{Gate, Parcel};
@@ -53,6 +54,7 @@ pub struct Session {
     pipeline: Pipeline,
     events: VecDeque<Event>,
     statements: StatementCache,
+    catalog: Catalog,
     status: TransactionStatus,
     parameters: Vec<(String, String)>,
     cancel_key: Option<CancelKey>,
@@ -84,6 +86,7 @@ impl Session {
             plaintext: Vec::new(),
             pipeline: Pipeline::default(),
             events: VecDeque::new(),
+            catalog: Catalog::default(),
             status: TransactionStatus::Idle,
             parameters: Vec::new(),
             cancel_key: None,
@@ -173,7 +176,7 @@ impl Session {
         }
         if let Some(begin) = begin {
             draft.parse("", begin, &[])?;
-            draft.bind(&bind_head("", 0)?, &[], &[])?;
+            draft.bind(&bind_head("", 0)?, &[], &[], ALL_BINARY)?;
             draft.execute();
         }
         let steps = request.write(&mut draft)?;
@@ -220,6 +223,21 @@ impl Session {
 
     pub(crate) fn statements(&mut self) -> &mut StatementCache {
         &mut self.statements
+    }
+
+    /// The types that were looked up; none if they are in doubt.
+    pub(crate) fn catalog(&mut self) -> &mut Catalog {
+        if self.catalog.doubt().is_raised() {
+            self.catalog.forget();
+        }
+        &mut self.catalog
+    }
+
+    /// Forgets the types that were looked up and the statements that may use them: DDL has changed them. They are looked up
+    /// again when they are next met.
+    pub fn forget_types(&mut self) {
+        self.catalog.doubt().raise();
+        self.statements.forget_all();
     }
 
     /// Ends the session: what is outstanding settles with an error, what was not taken for sending is not sent any more, and

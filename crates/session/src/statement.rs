@@ -1,14 +1,15 @@
 //! Prepared statements, and which of them the server still knows.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use lru::LruCache;
 use postgres_types::Type;
 
-use crate::encode::bind_head;
+use crate::catalog::{Doubt, is_unresolved};
+use crate::encode::{ALL_BINARY, bind_head, result_formats};
 use crate::limits;
-use crate::row::Column;
+use crate::row::{Column, Format};
 
 /// A statement as the server described it.
 #[derive(Debug)]
@@ -17,10 +18,17 @@ pub struct Statement {
     sql: Arc<str>,
     parameters: Vec<Type>,
     columns: Option<Arc<[Column]>>,
+    /// The same columns, all of them in text; made when first asked for.
+    text_columns: OnceLock<Option<Arc<[Column]>>>,
     bind_head: Vec<u8>,
+    /// How each `Bind` of it ends, unless all columns come in binary.
+    result_formats: Option<Vec<u8>>,
+    /// Of the types that were looked up for it.
+    doubt: Option<Doubt>,
 }
 
 impl Statement {
+    /// `columns` are in the format to ask for.
     pub(crate) fn new(
         name: String,
         sql: Arc<str>,
@@ -29,7 +37,56 @@ impl Statement {
     ) -> Self {
         // The server has counted them in 16 bits.
         let bind_head = bind_head(&name, parameters.len()).unwrap_or_default();
-        Self { name, sql, parameters, columns, bind_head }
+        let result_formats = columns
+            .as_deref()
+            .filter(|columns| columns.iter().any(|column| column.format() == Format::Text))
+            .map(result_formats);
+        Self {
+            name,
+            sql,
+            parameters,
+            columns,
+            text_columns: OnceLock::new(),
+            bind_head,
+            result_formats,
+            doubt: None,
+        }
+    }
+
+    /// The same statement, to be described anew when the types that it uses are in doubt.
+    #[must_use]
+    pub(crate) fn with_doubt(mut self, doubt: &Doubt) -> Self {
+        let columns = self.columns().iter().map(Column::type_);
+        let uses_others = self.parameters.iter().chain(columns).any(is_of_the_database);
+        self.doubt = uses_others.then(|| doubt.clone());
+        self
+    }
+
+    /// Whether a value was met that is not what its type is taken for.
+    #[inline]
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.doubt.as_ref().is_some_and(Doubt::is_raised)
+    }
+
+    /// Its types are not what the server takes them for.
+    pub(crate) fn raise_doubt(&self) {
+        if let Some(doubt) = &self.doubt {
+            doubt.raise();
+        }
+    }
+
+    /// How each `Bind` of it ends: the formats of its columns.
+    #[inline]
+    pub(crate) fn result_formats(&self) -> &[u8] {
+        self.result_formats.as_deref().unwrap_or(ALL_BINARY)
+    }
+
+    pub(crate) fn text_columns(&self) -> Option<Arc<[Column]>> {
+        let in_text = || {
+            let columns = self.columns.as_ref()?;
+            Some(columns.iter().map(|column| column.in_format(Format::Text)).collect())
+        };
+        self.text_columns.get_or_init(in_text).clone()
     }
 
     /// How each `Bind` of it begins.
@@ -60,6 +117,11 @@ impl Statement {
     pub(crate) fn shared_columns(&self) -> Option<Arc<[Column]>> {
         self.columns.clone()
     }
+}
+
+/// Whether the type is one that had to be looked up.
+fn is_of_the_database(ty: &Type) -> bool {
+    !is_unresolved(ty) && Type::from_oid(ty.oid()).is_none()
 }
 
 /// What a session knows of the statements it has seen: the least recently used one is forgotten first.
@@ -157,6 +219,13 @@ impl StatementCache {
         }
     }
 
+    /// What this statement's types were taken for is not so.
+    pub(crate) fn doubt(&self, sql: &str) {
+        if let Some(statement) = self.known.peek(sql) {
+            statement.raise_doubt();
+        }
+    }
+
     /// Forgets all of them.
     pub(crate) fn forget_all(&mut self) {
         self.last = None;
@@ -175,7 +244,7 @@ impl StatementCache {
 
     /// The same, once no query holds the statement any more: one that was described in a first flight is yet to be run
     /// in a second one.
-    fn close(&mut self, statement: &Arc<Statement>) {
+    pub(crate) fn close(&mut self, statement: &Arc<Statement>) {
         if !statement.name.is_empty() {
             let name = statement.name.clone();
             self.to_close.push(Forgotten { name, statement: Arc::downgrade(statement) });
@@ -203,7 +272,7 @@ impl StatementCache {
 
 /// Whether a statement will plausibly come again and gains by being prepared: those that the planner plans. The others
 /// (DDL, SET, BEGIN …) are sent unnamed, and long texts are mostly made by a program.
-fn is_worth_keeping(sql: &str) -> bool {
+pub(crate) fn is_worth_keeping(sql: &str) -> bool {
     if sql.len() > limits::CACHED_STATEMENT_BYTES {
         return false;
     }

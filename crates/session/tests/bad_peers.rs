@@ -10,7 +10,7 @@ mod support;
 use support::dialog::{Dialog, message};
 use support::player::Player;
 use txpostgres_session::types::Type;
-use txpostgres_session::{ErrorKind, Event, Request, Session};
+use txpostgres_session::{ErrorKind, Event, Request, ResultFormats, Session};
 
 fn dialog(options: &str) -> Dialog {
     Dialog::parse("bad peer", &format!("A bad peer.\n! open {options}"))
@@ -57,7 +57,13 @@ fn body(tag: u8) -> &'static [u8] {
 #[test]
 fn messages_out_of_turn() {
     let script = Request::Script { sql: "select 1" };
-    let fresh = Request::PrepareAndRun { name: "", sql: "select 1", types: &[], parameters: &[] };
+    let fresh = Request::PrepareAndRun {
+        name: "",
+        sql: "select 1",
+        types: &[],
+        parameters: &[],
+        results: ResultFormats::Binary,
+    };
     let prepare = Request::Prepare { name: "", sql: "select 1" };
     let states = [
         (None, "", ""),
@@ -156,8 +162,13 @@ fn messages_with_more_than_belongs_there() {
     let dialog = dialog("");
     for (before, tag) in [("", b'1'), ("1", b'2'), ("12", b'n'), ("12n", b'I'), ("12nC", b'Z')] {
         let mut session = open(&dialog);
-        let request =
-            Request::PrepareAndRun { name: "", sql: "select 1", types: &[], parameters: &[] };
+        let request = Request::PrepareAndRun {
+            name: "",
+            sql: "select 1",
+            types: &[],
+            parameters: &[],
+            results: ResultFormats::Binary,
+        };
         session.submit(request).unwrap();
         for tag in before.bytes() {
             session.receive(&message(tag, body(tag)));
@@ -288,6 +299,7 @@ fn a_value_that_lies() {
         sql: "select $1",
         types: &[Type::INT4],
         parameters: &[&1_i32],
+        results: ResultFormats::Binary,
     };
     session.submit(request).unwrap();
     let column = b"\0\x01a\0\0\0\0\0\0\0\0\0\x03\xf1\xff\xff\xff\xff\xff\xff\0\x01";

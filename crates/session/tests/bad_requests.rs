@@ -14,7 +14,7 @@ use support::player::{Player, opening};
 use support::spoken;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
-    Error, ErrorKind, Parameters, Query, Request, Session, Ticket, Work, limits,
+    Error, ErrorKind, Parameters, Query, Request, ResultFormats, Session, Ticket, Work, limits,
 };
 
 fn dialog() -> Dialog {
@@ -93,7 +93,13 @@ fn nul() {
     });
     for name in ["", "a\0b"] {
         fails(ErrorKind::Request, |session| {
-            session.submit(Request::PrepareAndRun { name, sql, types: &[], parameters: &[] })
+            session.submit(Request::PrepareAndRun {
+                name,
+                sql,
+                types: &[],
+                parameters: &[],
+                results: ResultFormats::Binary,
+            })
         });
     }
     fails(ErrorKind::Request, |session| {
@@ -104,7 +110,13 @@ fn nul() {
 
 fn two(parameters: Parameters<'_>) -> Request<'_> {
     let types = &[Type::INT4, Type::TEXT];
-    Request::PrepareAndRun { name: "", sql: "select $1, $2", types, parameters }
+    Request::PrepareAndRun {
+        name: "",
+        sql: "select $1, $2",
+        types,
+        parameters,
+        results: ResultFormats::Binary,
+    }
 }
 
 /// S4: a serialiser that fails or panics leaves nothing, neither of its own message nor of those in the same flight.
@@ -135,6 +147,7 @@ fn too_many_parameters() {
             sql: "select 1",
             types: &types,
             parameters: &values,
+            results: ResultFormats::Binary,
         };
         session.submit(request)
     });
@@ -145,6 +158,7 @@ fn too_many_parameters() {
         sql: "select 1",
         types: &types[1..],
         parameters: &values[1..],
+        results: ResultFormats::Binary,
     };
     session.submit(request).unwrap();
     let mut out = BytesMut::new();
@@ -158,8 +172,13 @@ fn wrong_number_of_parameters() {
         let value: &(dyn ToSql + Sync) = &1_i32;
         let values = vec![value; values];
         fails(ErrorKind::Parameter, |session| {
-            let request =
-                Request::PrepareAndRun { name: "", sql: "select 1", types, parameters: &values };
+            let request = Request::PrepareAndRun {
+                name: "",
+                sql: "select 1",
+                types,
+                parameters: &values,
+                results: ResultFormats::Binary,
+            };
             session.submit(request)
         });
     }
@@ -180,6 +199,7 @@ fn too_long() {
             sql: "select $1, $2",
             types: &[Type::TEXT, Type::TEXT],
             parameters: &[value, small],
+            results: ResultFormats::Binary,
         };
         session.submit(request)
     });

@@ -12,8 +12,8 @@ use txpostgres_session::config::{
 use txpostgres_session::tls::TlsOptions;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
-    DerivedKey, Encryption, Event, KeyCache, Login, Opening, Query, Request, Session, Ticket,
-    TlsSettings, Turn, Work,
+    DerivedKey, Encryption, Event, KeyCache, Login, Opening, Query, Request, ResultFormats,
+    Session, Ticket, TlsSettings, Turn, Work,
 };
 
 use super::dialog::{Act, Ask, Dialog, Step};
@@ -165,7 +165,13 @@ impl<'d> Player<'d> {
             Ask::Fresh { name, sql, types, values } => {
                 let values: Vec<_> = values.iter().cloned().map(Value).collect();
                 let parameters: Vec<_> = values.iter().map(as_parameter).collect();
-                let request = Request::PrepareAndRun { name, sql, types, parameters: &parameters };
+                let request = Request::PrepareAndRun {
+                    name,
+                    sql,
+                    types,
+                    parameters: &parameters,
+                    results: ResultFormats::Binary,
+                };
                 session.submit_after(begin, request)
             }
             Ask::Query { sql, values } => {
