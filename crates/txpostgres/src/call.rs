@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use parking_lot::MutexGuard;
 use txpostgres_session::{
-    Answer, Column, Error, ErrorKind, Query, Request, Result, Rows, Ticket, Turn as Step, Work,
+    Answer, Column, Error, ErrorKind, FromRow, Query, Request, Result, Results, Rows, Ticket,
+    Turn as Step, Work,
 };
 
 use crate::inbox::{Inbox, Next, Piece};
@@ -122,6 +124,9 @@ impl<'a, W: Task> Call<'a, W> {
     /// The answer is to be fetched in pieces, of which so many bytes may wait.
     pub(crate) fn in_pieces(mut self, limit: usize) -> Self {
         self.pieces = Some(limit);
+        if let Question::Statement(query) = &mut self.question {
+            query.prepare_first();
+        }
         self
     }
 
@@ -140,6 +145,13 @@ impl<'a, W: Task> Call<'a, W> {
     pub(crate) fn unhurried(mut self) -> Self {
         self.unhurried = true;
         self
+    }
+
+    /// The formats in which to ask for the columns.
+    fn set_results(&mut self, results: Results) {
+        if let Question::Statement(query) = &mut self.question {
+            query.set_results(results);
+        }
     }
 
     /// The statement is described and not run.
@@ -167,7 +179,15 @@ impl<'a, W: Task> Call<'a, W> {
         take: impl FnOnce(&mut Answer) -> T,
     ) -> Poll<Result<T>> {
         loop {
-            let (ticket, turn) = ready!(self.poll_submitted(cx))?;
+            let (ticket, turn) = match ready!(self.poll_submitted(cx)) {
+                Ok(submitted) => submitted,
+                Err(error) => {
+                    return Poll::Ready(match self.question.take_held() {
+                        Some(mut answer) => Ok(take(&mut answer)),
+                        None => Err(error),
+                    });
+                }
+            };
             let Ok(caller) = &self.caller else {
                 return Poll::Ready(Err(polled_after_end()));
             };
@@ -349,6 +369,14 @@ impl Question {
         }
     }
 
+    /// The answer, if all that is left to do is to look its types up.
+    fn take_held(&mut self) -> Option<Box<Answer>> {
+        match self {
+            Self::Statement(query) => query.take_held(),
+            Self::Plain(_) => None,
+        }
+    }
+
     fn settled(&mut self, desk: &mut Desk, sql: &str, (outcome, status): Settled) -> Step {
         match self {
             Self::Statement(query) => query.settled(&mut desk.session, sql, outcome, status),
@@ -502,6 +530,60 @@ pub struct RunQuery<'a, P>(pub(crate) Call<'a, P>);
 
 // Nothing in it is pinned.
 impl<P> Unpin for RunQuery<'_, P> {}
+
+impl<'a, P: Params> RunQuery<'a, P> {
+    /// Asks for all values in text, as PostgreSQL prints them: whatever the types are, they read as `&str`, `String` or
+    /// [`Text`](crate::value::Text).
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let rows = connection.run_query("select now(), 1.50::numeric", ()).in_text().await?;
+    /// let row = rows.first().expect("one row");
+    /// assert_eq!(row.get::<&str>(1)?, "1.50");
+    /// # Ok(()) }
+    /// ```
+    pub fn in_text(mut self) -> Self {
+        self.0.set_results(Results::Text);
+        self
+    }
+
+    /// Reads each row as a `T`: see [`FromRow`].
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let people = connection
+    ///     .run_query("select id, name from people", ())
+    ///     .rows_as::<(i64, String)>()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn rows_as<T>(self) -> RunQueryAs<'a, T, P>
+    where
+        T: for<'r> FromRow<'r>,
+    {
+        RunQueryAs { query: self, shape: PhantomData }
+    }
+}
+
+/// A pending [`run_query_as`](crate::Connection::run_query_as): await it for the rows, each as a `T`.
+///
+/// As [`RunQuery`] in all else.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunQueryAs<'a, T, P> {
+    query: RunQuery<'a, P>,
+    shape: PhantomData<fn() -> T>,
+}
+
+impl<T, P: Params> Future for RunQueryAs<'_, T, P>
+where
+    T: for<'r> FromRow<'r>,
+{
+    type Output = Result<Vec<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.query).poll(cx).map(|rows| rows.and_then(|rows| rows.decode()))
+    }
+}
 
 impl<P: Params> Future for RunQuery<'_, P> {
     type Output = Result<Rows>;

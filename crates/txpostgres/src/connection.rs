@@ -12,11 +12,11 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use txpostgres_session::config::IntoConfig;
 use txpostgres_session::{
-    Answer, CancelKey, Error, ErrorKind, KeyCache, Result, ResultSet, ServerError, Session,
-    TransactionStatus,
+    Answer, CancelKey, Error, ErrorKind, FromRow, KeyCache, Result, ResultSet, ServerError,
+    Session, TransactionStatus,
 };
 
-use crate::call::{Call, Caller, RunOperation, RunQuery};
+use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs};
 use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, Table};
 use crate::cursor::Cursor;
 use crate::dial::{Dial, Sockets};
@@ -25,6 +25,7 @@ use crate::link::Link;
 use crate::opening::Recipe;
 use crate::params::Params;
 use crate::stream::QueryStream;
+use crate::typed::Typed;
 use crate::watcher::watch;
 
 /// How long `close` waits for the server to hang up: 1 s. It has been told to; a dead network must not hold up the program.
@@ -231,6 +232,33 @@ impl Connection {
         RunQuery(Call::new(self.caller(), sql, params))
     }
 
+    /// Runs a statement and returns its rows, each as a `T`: a tuple, a struct, a map by name, a
+    /// [`Scalar`](crate::Scalar).
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let people: Vec<(i64, String)> =
+    ///     connection.run_query_as("select id, name from people where id > $1", (10_i64,)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run_query`](Self::run_query); and [`ErrorKind::Decode`] for rows that do not fit. The statement has taken
+    /// effect then.
+    pub fn run_query_as<'a, T, P>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P>
+    where
+        T: for<'r> FromRow<'r>,
+        P: Params,
+    {
+        self.run_query(sql, params).rows_as()
+    }
+
+    /// The same connection, with `T` as the shape of all rows.
+    pub fn with_rows_as<T: for<'r> FromRow<'r>>(&self) -> Typed<Self, T> {
+        Typed::new(self.clone())
+    }
+
     /// Runs a statement and returns how many rows it affected; 0 for statements that affect none, such as `CREATE TABLE`.
     ///
     /// As [`run_query`](Self::run_query) in all else.
@@ -397,6 +425,16 @@ impl Connection {
     /// ```
     pub fn interaction(&self) -> Interaction {
         Interaction { link: self.link(), options: Options::default() }
+    }
+
+    /// Forgets what was looked up of the database's own types: to be called after `ALTER TYPE` and its like, on every
+    /// connection that uses them. They are looked up again when they are next met.
+    ///
+    /// A value that does not fit what was looked up has the same effect, after the error that says so.
+    pub fn forget_types(&self) {
+        if let Ok(link) = self.link() {
+            link.board.desk().session.forget_types();
+        }
     }
 
     // --- What is known of the session ---

@@ -5,13 +5,14 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use txpostgres_session::{Answer, Error, Result, ResultSet};
+use txpostgres_session::{Answer, Error, FromRow, Result, ResultSet};
 
-use crate::call::{Call, Caller, RunOperation, RunQuery};
+use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs};
 use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, Table};
 use crate::interaction::{Transaction, run_nested};
 use crate::params::Params;
 use crate::stream::QueryStream;
+use crate::typed::Typed;
 
 /// The statements of one interaction.
 ///
@@ -34,6 +35,21 @@ impl Cursor {
     /// Runs a statement in the transaction and returns its rows.
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
         RunQuery(Call::new(Ok(self.caller()), sql, params))
+    }
+
+    /// Runs a statement in the transaction and returns its rows, each as a `T`: see
+    /// [`Connection::run_query_as`](crate::Connection::run_query_as).
+    pub fn run_query_as<'a, T, P>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P>
+    where
+        T: for<'r> FromRow<'r>,
+        P: Params,
+    {
+        self.run_query(sql, params).rows_as()
+    }
+
+    /// The same cursor, with `T` as the shape of all rows.
+    pub fn with_rows_as<T: for<'r> FromRow<'r>>(&self) -> Typed<Self, T> {
+        Typed::new(self.clone())
     }
 
     /// Runs a statement in the transaction and returns how many rows it affected.

@@ -85,6 +85,7 @@ mod socket;
 mod stream;
 mod switchboard;
 mod turnstile;
+mod typed;
 mod watcher;
 
 /// Values: `ToSql` writes parameters, `FromSql` reads columns. This is the crate `postgres-types`.
@@ -92,11 +93,12 @@ mod watcher;
 pub use txpostgres_session::types;
 #[doc(inline)]
 pub use txpostgres_session::{
-    Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, OwnedRow, Result,
-    ResultSet, Row, Rows, ServerError, SqlState, TransactionStatus, config,
+    Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, FromRow, IterAs, OwnedRow,
+    Place, Result, ResultSet, Row, Rows, Scalar, ServerError, SqlState, TransactionStatus, config,
+    value,
 };
 
-pub use call::{RunOperation, RunQuery};
+pub use call::{RunOperation, RunQuery, RunQueryAs};
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};
 pub use connection::{Builder, Connection, Interaction};
@@ -106,6 +108,7 @@ pub use dial::{ByteStream, Dial, Dialing, Sockets};
 pub use interaction::IsolationLevel;
 pub use params::Params;
 pub use stream::QueryStream;
+pub use typed::Typed;
 
 /// The README's program is compiled with the tests.
 #[cfg(doctest)]

@@ -1,0 +1,275 @@
+//! The shape that a row is read in: a tuple, a struct, a map by name, a single value.
+//!
+//! Names are looked up and types compared once for a result. What comes of it, the [`FromRow::Layout`], says in which place
+//! each part of the shape is; then rows are read by place.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::BuildHasher;
+use std::iter::FusedIterator;
+
+use postgres_types::FromSql;
+
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::row::{Column, Place, Row};
+use crate::rows::{Iter, Rows};
+
+/// A shape that rows can be read in.
+///
+/// | shape | takes |
+/// |---|---|
+/// | `(A, B, …)`, up to 16 | the columns in their order, as many as there are |
+/// | [`Scalar<T>`] | the only column |
+/// | `HashMap<String, V>`, `BTreeMap<String, V>` | all columns by their names, as one type; [`Raw`](crate::value::Raw) reads any |
+/// | a struct with `#[derive(FromRow)]` | the columns named as its fields |
+///
+/// `'r` is how long the rows live: a shape may borrow from them.
+///
+/// ```
+/// # fn show(rows: &txpostgres_session::Rows) -> txpostgres_session::Result<()> {
+/// let owned: Vec<(i64, Option<String>)> = rows.decode()?;
+/// for row in rows.iter_as::<(i64, Option<&str>)>()? {
+///     let (id, name) = row?;
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// Written by hand, for a struct that takes its parts from columns of any name:
+///
+/// ```
+/// use txpostgres_session::{Column, FromRow, Place, Result, Row};
+///
+/// struct Pair(i64, String);
+///
+/// impl<'r> FromRow<'r> for Pair {
+///     type Layout = (Place, Place);
+///
+///     fn layout(columns: &[Column]) -> Result<Self::Layout> {
+///         Ok((Place::of::<i64>(columns, 0)?, Place::of::<String>(columns, "name")?))
+///     }
+///
+///     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
+///         Ok(Self(row.read(&layout.0)?, row.read(&layout.1)?))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a row cannot be read as `{Self}`",
+    note = "a row reads as a tuple `(A, B)`, as `(A,)` or `Scalar<A>` if it has one column, as a map by name, \
+            or as a struct with `#[derive(FromRow)]`"
+)]
+pub trait FromRow<'r>: Sized {
+    /// Where the parts are: found out once for all rows of a result.
+    type Layout;
+
+    /// Finds the parts among these columns.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`]: a column is missing, or its type is not the one that the part is read as.
+    fn layout(columns: &[Column]) -> Result<Self::Layout>;
+
+    /// Reads a row of the result that the layout was made for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`]: a value is NULL where the shape has no room for it, or it is damaged.
+    fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self>;
+}
+
+/// The only column of a row, as a shape.
+///
+/// ```
+/// # fn show(rows: &txpostgres_session::Rows) -> txpostgres_session::Result<()> {
+/// use txpostgres_session::Scalar;
+///
+/// for row in rows.iter_as::<Scalar<&str>>()? {
+///     let Scalar(name) = row?;
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Scalar<T>(pub T);
+
+impl<'r, T: FromSql<'r>> FromRow<'r> for Scalar<T> {
+    type Layout = Place;
+
+    fn layout(columns: &[Column]) -> Result<Place> {
+        expect_columns(columns, 1, "a single value")?;
+        Place::of::<T>(columns, 0)
+    }
+
+    #[inline]
+    fn from_row(layout: &Place, row: Row<'r>) -> Result<Self> {
+        row.read(layout).map(Self)
+    }
+}
+
+/// A shape without names takes as many columns as there are: one more in the table would shift the others unseen.
+fn expect_columns(columns: &[Column], takes: usize, shape: &str) -> Result<()> {
+    if columns.len() == takes {
+        return Ok(());
+    }
+    let names: Vec<&str> = columns.iter().map(Column::name).collect();
+    Err(decode_error(format!(
+        "a row has {} columns ({}) and is to be read as {shape}, which takes {takes}",
+        columns.len(),
+        names.join(", ")
+    )))
+}
+
+#[cold]
+fn decode_error(message: String) -> Error {
+    Error::new(ErrorKind::Decode, message).with_delivery(Delivery::Answered)
+}
+
+macro_rules! tuples {
+    ($($count:literal $($name:ident $index:tt)+;)+) => {$(
+        impl<'r, $($name: FromSql<'r>),+> FromRow<'r> for ($($name,)+) {
+            type Layout = [Place; $count];
+
+            fn layout(columns: &[Column]) -> Result<Self::Layout> {
+                expect_columns(columns, $count, concat!("a tuple of ", $count))?;
+                Ok([$(Place::of::<$name>(columns, $index)?),+])
+            }
+
+            #[inline]
+            fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
+                #[allow(non_snake_case)]
+                let [$($name),+] = layout;
+                Ok(($(row.read($name)?,)+))
+            }
+        }
+    )+};
+}
+
+tuples! {
+    1 A 0;
+    2 A 0 B 1;
+    3 A 0 B 1 C 2;
+    4 A 0 B 1 C 2 D 3;
+    5 A 0 B 1 C 2 D 3 E 4;
+    6 A 0 B 1 C 2 D 3 E 4 F 5;
+    7 A 0 B 1 C 2 D 3 E 4 F 5 G 6;
+    8 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7;
+    9 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8;
+    10 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9;
+    11 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10;
+    12 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11;
+    13 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11 M 12;
+    14 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11 M 12 N 13;
+    15 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11 M 12 N 13 O 14;
+    16 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11 M 12 N 13 O 14 P 15;
+}
+
+/// Where the values of a map are, and under which name.
+type Named = Vec<(String, Place)>;
+
+fn named<'r, V: FromSql<'r>>(columns: &[Column]) -> Result<Named> {
+    let mut named = Named::with_capacity(columns.len());
+    let mut seen = HashMap::with_capacity(columns.len());
+    for (index, column) in columns.iter().enumerate() {
+        if let Some(first) = seen.insert(column.name(), index) {
+            return Err(decode_error(format!(
+                "the columns {first} and {index} are both named \"{}\": a map has room for one of them",
+                column.name()
+            ))
+            .with_hint("give one of them another name with AS, or read the row as a tuple"));
+        }
+        named.push((column.name().to_owned(), Place::of::<V>(columns, index)?));
+    }
+    Ok(named)
+}
+
+impl<'r, V: FromSql<'r>, S: BuildHasher + Default> FromRow<'r> for HashMap<String, V, S> {
+    type Layout = Named;
+
+    fn layout(columns: &[Column]) -> Result<Self::Layout> {
+        named::<V>(columns)
+    }
+
+    fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
+        layout.iter().map(|(name, place)| Ok((name.clone(), row.read(place)?))).collect()
+    }
+}
+
+impl<'r, V: FromSql<'r>> FromRow<'r> for BTreeMap<String, V> {
+    type Layout = Named;
+
+    fn layout(columns: &[Column]) -> Result<Self::Layout> {
+        named::<V>(columns)
+    }
+
+    fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
+        layout.iter().map(|(name, place)| Ok((name.clone(), row.read(place)?))).collect()
+    }
+}
+
+impl Rows {
+    /// Reads all rows, each as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`], with the column, its type, the Rust type and the row that did not fit. Columns and types that
+    /// do not fit are an error also when there are no rows.
+    pub fn decode<'r, T: FromRow<'r>>(&'r self) -> Result<Vec<T>> {
+        let rows = self.iter_as::<T>()?;
+        let mut all = Vec::with_capacity(self.len());
+        for row in rows {
+            all.push(row?);
+        }
+        Ok(all)
+    }
+
+    /// Reads the rows one after another, each as a `T`, which may borrow from them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] when a column is missing or has a type that does not fit. The items fail on their own.
+    pub fn iter_as<'r, T: FromRow<'r>>(&'r self) -> Result<IterAs<'r, T>> {
+        let layout = if self.has_columns() { Some(T::layout(self.columns())?) } else { None };
+        Ok(IterAs { rows: self.iter(), layout })
+    }
+}
+
+impl<'r> Row<'r> {
+    /// The row as a `T`. To read many, [`Rows::decode`] and [`Rows::iter_as`] look for the columns only once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::decode`].
+    pub fn decode<T: FromRow<'r>>(&self) -> Result<T> {
+        T::from_row(&T::layout(self.columns())?, *self)
+    }
+}
+
+/// Reads rows as a `T` each: see [`Rows::iter_as`].
+pub struct IterAs<'r, T: FromRow<'r>> {
+    rows: Iter<'r>,
+    /// `None` for a statement that returns no rows at all.
+    layout: Option<T::Layout>,
+}
+
+impl<'r, T: FromRow<'r>> Iterator for IterAs<'r, T> {
+    type Item = Result<T>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Result<T>> {
+        let layout = self.layout.as_ref()?;
+        self.rows.next().map(|row| T::from_row(layout, row))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.rows.size_hint()
+    }
+}
+
+impl<'r, T: FromRow<'r>> ExactSizeIterator for IterAs<'r, T> {}
+
+impl<'r, T: FromRow<'r>> FusedIterator for IterAs<'r, T> {}
+
+impl<'r, T: FromRow<'r>> fmt::Debug for IterAs<'r, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IterAs").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
