@@ -35,9 +35,9 @@ pub const REQUEST_BYTES: usize = (1 << 30) - 1;
 /// Parameters of one statement: their count travels in an unsigned 16-bit number.
 pub const PARAMETERS: usize = 65_535;
 
-/// Sets of parameters in one request: what is sent for it is built in memory as a whole. A thousand take the round trip's share
-/// to nothing.
-pub const MANY: usize = 65_536;
+/// Bytes of one request with many sets of parameters, past which no further set is added: 1 MiB. What is sent is built in
+/// memory as a whole.
+pub const FLIGHT_BYTES: usize = 1024 * 1024;
 
 /// Bytes of one message of COPY data that we send: 64 KiB, as large as what is written at a time. The server joins them again.
 pub const COPY_DATA_BYTES: usize = 64 * 1024;

@@ -259,6 +259,16 @@ impl Query {
         }
     }
 
+    /// Whether what is asked next runs the statement; else it is a step on the way there. `bare` is one without parameters.
+    pub fn runs_next(&self, session: &mut Session, sql: &str, bare: bool) -> bool {
+        match self.stage {
+            Stage::New if self.describes => false,
+            Stage::New => (bare && !self.prepares) || session.statements().knows(sql),
+            Stage::Described { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the answer to come is the statement's own, and not a step on the way to it.
     pub fn is_last(&self) -> bool {
         matches!(self.stage, Stage::Running | Stage::Fresh { .. } | Stage::Anew)

@@ -78,7 +78,8 @@ pub enum Request<'a> {
         /// Its name.
         portal: &'a str,
     },
-    /// Runs a statement once with each set of parameters, in one implicit transaction: the first that fails ends them all.
+    /// Runs a statement once with each set of parameters, in one implicit transaction: the first that fails ends them all. No
+    /// more sets are taken than fill [`limits::FLIGHT_BYTES`]; [`Answer::items`](crate::Answer::items) tells how many.
     Many {
         /// The statement.
         statement: &'a Statement,
@@ -130,7 +131,7 @@ impl ResultFormats<'_> {
 }
 
 /// Several sets of parameters for one statement.
-pub trait ParameterSets: Sync {
+pub trait ParameterSets {
     /// How many sets there are.
     fn len(&self) -> usize;
 
@@ -248,21 +249,25 @@ fn parse_if_unnamed(draft: &mut Draft<'_>, statement: &Statement) -> Result<bool
     Ok(unnamed)
 }
 
+/// As many sets as fit into one flight, one at least.
 fn write_many(
     draft: &mut Draft<'_>,
     statement: &Statement,
     sets: &dyn ParameterSets,
 ) -> Result<Steps> {
     const ITEM: &[Step] = &[Step::Bind, Step::Execute];
-    let count = u32::try_from(sets.len()).ok().filter(|_| sets.len() <= limits::MANY);
-    let Some(repeats) = count.filter(|&count| count > 0).map(|count| count - 1) else {
-        return Err(Error::new(
-            ErrorKind::Request,
-            format!("{} sets of parameters; 1 to {} go in one request", sets.len(), limits::MANY),
-        ));
-    };
+    if sets.is_empty() {
+        return Err(Error::new(ErrorKind::Request, "no set of parameters was given"));
+    }
     let parses = parse_if_unnamed(draft, statement)?;
+    let mut repeats: u32 = 0;
     for index in 0..sets.len() {
+        if index > 0 {
+            if draft.len() >= limits::FLIGHT_BYTES || repeats == u32::MAX {
+                break;
+            }
+            repeats += 1;
+        }
         let written = sets.with(index, &mut |parameters| {
             let (head, types) = (statement.bind_head(), statement.parameters());
             draft.bind(head, types, parameters, statement.result_formats())

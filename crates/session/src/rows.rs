@@ -112,10 +112,31 @@ impl Rows {
         self.before
     }
 
+    /// Adds rows behind these. The columns are those of the first that have any.
+    pub fn append(&mut self, mut other: Self) {
+        if self.columns.is_none() {
+            self.columns = other.columns.take();
+        }
+        if self.len == 0 {
+            self.first = other.first;
+            self.more = other.more;
+        } else {
+            self.more.push(other.first);
+            self.more.append(&mut other.more);
+        }
+        self.len += other.len;
+    }
+
     /// A copy of the rows from this one on, the first being 0.
     #[must_use]
     pub fn tail(&self, from: usize) -> Self {
-        let mut tail = Self {
+        self.part(from, self.len)
+    }
+
+    /// A copy of `count` rows from this one on, the first being 0; of fewer, if there are not as many.
+    #[must_use]
+    pub fn part(&self, from: usize, count: usize) -> Self {
+        let mut part = Self {
             columns: self.columns.clone(),
             before: self.before + from.min(self.len),
             ..Self::default()
@@ -123,14 +144,14 @@ impl Rows {
         let mut passed = 0;
         for batch in std::iter::once(&self.first).chain(&self.more) {
             let skipped = from.saturating_sub(passed).min(batch.rows);
+            let taken = (batch.rows - skipped).min(count - part.len);
             passed += batch.rows;
-            let rest = batch.tail(skipped, self.columns().len());
-            if rest.rows > 0 {
-                tail.len += rest.rows;
-                tail.more.push(rest);
+            if taken > 0 {
+                part.len += taken;
+                part.more.push(batch.part(skipped, taken, self.columns().len()));
             }
         }
-        tail
+        part
     }
 
     /// How many rows there are.
@@ -295,17 +316,19 @@ pub(crate) fn skip_rows(mut input: &[u8]) -> Result<&[u8]> {
 }
 
 impl Batch {
-    /// A copy of what follows the first `skipped` rows.
-    fn tail(&self, skipped: usize, columns: usize) -> Self {
+    /// A copy of the `taken` rows behind the first `skipped` ones, which are there.
+    fn part(&self, skipped: usize, taken: usize, columns: usize) -> Self {
         let values = self.values.get(skipped * columns..).unwrap_or_default();
         // Before the first value of a row lie the number of its values and the message's header. Rows without columns have
         // nothing to find.
-        let start = values.first().map_or(0, |&value| (value as usize).saturating_sub(2 + HEADER));
+        let begin = |value: &u32| (*value as usize).saturating_sub(2 + HEADER);
+        let start = values.first().map_or(0, begin);
+        let end = values.get(taken * columns).map_or(self.bytes.len(), begin);
         let shift = u32::try_from(start).unwrap_or(0);
         Self {
-            bytes: SmallVec::from_slice(self.bytes.get(start..).unwrap_or_default()),
-            values: values.iter().map(|value| value.saturating_sub(shift)).collect(),
-            rows: self.rows - skipped,
+            bytes: SmallVec::from_slice(self.bytes.get(start..end).unwrap_or_default()),
+            values: values.iter().take(taken * columns).map(|value| value - shift).collect(),
+            rows: taken,
         }
     }
 
@@ -513,6 +536,16 @@ mod tests {
             assert_eq!(texts.concat(), &b"abcd"[from.min(4)..]);
             assert_eq!(tail.len(), texts.len());
             assert!(tail.first().is_none_or(|row| row.number() == from));
+            let mut again = all.part(0, from);
+            again.append(tail);
+            assert_eq!(again.iter().count(), 4);
+            assert_eq!(again.get(3).unwrap().get::<&[u8]>(0).unwrap(), b"d");
+            for count in 0..5 {
+                let part = all.part(from, count);
+                let texts: Vec<&[u8]> = part.iter().map(|row| row.get(0).unwrap()).collect();
+                let to = (from + count).min(4);
+                assert_eq!(texts.concat(), &b"abcd"[from.min(to)..to]);
+            }
         }
     }
 

@@ -180,6 +180,11 @@ impl StatementCache {
         }
     }
 
+    /// Whether a statement is known, and as it is now.
+    pub(crate) fn knows(&mut self, sql: &str) -> bool {
+        self.known.peek(sql).is_some_and(|statement| !statement.is_in_doubt())
+    }
+
     /// Takes back what was lent out.
     #[inline]
     pub(crate) fn give_back(&mut self, statement: Arc<Statement>) {

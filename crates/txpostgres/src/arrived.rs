@@ -27,6 +27,21 @@ impl Arrived {
         row
     }
 
+    /// How many are left.
+    pub(crate) fn left(&self) -> usize {
+        self.rows.as_ref().map_or(0, |rows| rows.len() - self.next)
+    }
+
+    /// So many of those that are left, or fewer.
+    pub(crate) fn rows(&mut self, count: usize) -> Rows {
+        let Some(rows) = &self.rows else {
+            return Rows::default();
+        };
+        let part = rows.part(self.next, count);
+        self.next += part.len();
+        part
+    }
+
     /// All that are left.
     pub(crate) fn rest(&mut self) -> Option<Rows> {
         let rows = self.rows.take()?;

@@ -58,8 +58,8 @@ pub(crate) struct Call<'a, W> {
     pieces: Option<usize>,
     /// Nothing else is on the line while it is: it may be stopped, or what it sends must not be mixed with others.
     alone: bool,
-    /// Somebody else sends what is submitted.
-    unhurried: bool,
+    /// It is one of a batch, which sends what is submitted.
+    hold: Option<Hold>,
     place: Place,
 }
 
@@ -71,6 +71,15 @@ enum Place {
     Waiting { ticket: Ticket, turn: Option<Turn>, flusher: bool },
     /// Over.
     Ended,
+}
+
+/// How far a call of a batch may go.
+struct Hold {
+    bare: bool,
+    /// It may run.
+    runs: bool,
+    /// It has come to where it runs next.
+    ready: bool,
 }
 
 /// How the text is asked.
@@ -91,19 +100,18 @@ pub(crate) enum Plain {
     CopyOut,
     /// The next rows of a portal.
     Fetch { portal: String, columns: Option<Arc<[Column]>>, rows: u32 },
-    /// The end of a portal.
-    ClosePortal { portal: String },
 }
 
 /// What is done with a statement, and with which values.
 pub(crate) trait Task: Send {
-    fn with<R>(&self, f: impl FnOnce(Work<'_>) -> R) -> R;
+    /// Asks for it, once.
+    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket>;
 }
 
 impl<P: Params> Task for P {
     #[inline]
-    fn with<R>(&self, f: impl FnOnce(Work<'_>) -> R) -> R {
-        Params::with(self, |parameters| f(Work::Run(parameters)))
+    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket> {
+        self.with(|parameters| ask(Work::Run(parameters)))
     }
 }
 
@@ -116,7 +124,7 @@ impl<'a, W: Task> Call<'a, W> {
             question: Question::Statement(Query::new()),
             pieces: None,
             alone: false,
-            unhurried: false,
+            hold: None,
             place: Place::Queued { turn: None },
         }
     }
@@ -141,10 +149,22 @@ impl<'a, W: Task> Call<'a, W> {
         self
     }
 
-    /// Somebody else sends what is submitted.
-    pub(crate) fn unhurried(mut self) -> Self {
-        self.unhurried = true;
+    /// It is one of a batch, which sends what is submitted, and it stops before it runs. `bare` is one without parameters.
+    pub(crate) fn held(mut self, bare: bool) -> Self {
+        self.hold = Some(Hold { bare, runs: false, ready: false });
         self
+    }
+
+    /// Whether it has come to where it runs next.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.ready && !hold.runs)
+    }
+
+    /// It may run.
+    pub(crate) fn run(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.runs = true;
+        }
     }
 
     /// The formats in which to ask for the columns.
@@ -158,10 +178,6 @@ impl<'a, W: Task> Call<'a, W> {
     pub(crate) fn describing(mut self) -> Self {
         self.question = Question::Statement(Query::describing());
         self
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.place, Place::Ended)
     }
 
     /// What it waits for, and where.
@@ -265,6 +281,12 @@ impl<'a, W: Task> Call<'a, W> {
             Place::Ended => Poll::Ready(Err(polled_after_end())),
             Place::Queued { turn } => {
                 let mut desk = caller.link().board.desk();
+                if let Some(hold) = self.hold.as_mut().filter(|hold| !hold.runs)
+                    && self.question.runs_next(&mut desk, &self.sql, hold.bare)
+                {
+                    hold.ready = true;
+                    return Poll::Pending;
+                }
                 let submitted = match admit(caller, &mut desk, turn, cx) {
                     Poll::Pending => {
                         queued(caller.link(), desk);
@@ -301,7 +323,7 @@ impl<'a, W: Task> Call<'a, W> {
                     caller.link().board.pause(&desk);
                 }
                 let turn = *turn;
-                if self.unhurried {
+                if self.hold.is_some() {
                     self.place = Place::Waiting { ticket, turn, flusher: false };
                     return Poll::Pending;
                 }
@@ -343,7 +365,7 @@ impl Question {
         let session = &mut desk.session;
         let plain = match self {
             Self::Statement(query) => {
-                return work.with(|work| query.submit(session, sql, work, begin));
+                return work.ask(|work| query.submit(session, sql, work, begin));
             }
             Self::Plain(plain) => plain,
         };
@@ -356,9 +378,16 @@ impl Question {
                 Plain::Fetch { portal, columns, rows } => {
                     Request::Fetch { portal, columns: columns.as_ref(), rows: *rows }
                 }
-                Plain::ClosePortal { portal } => Request::ClosePortal { portal },
             },
         )
+    }
+
+    /// Whether the next thing to be asked is the statement itself.
+    fn runs_next(&self, desk: &mut Desk, sql: &str, bare: bool) -> bool {
+        match self {
+            Self::Statement(query) => query.runs_next(&mut desk.session, sql, bare),
+            Self::Plain(_) => true,
+        }
     }
 
     /// Whether the answer to come is the last one.

@@ -12,16 +12,19 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use txpostgres_session::config::IntoConfig;
 use txpostgres_session::{
-    Answer, CancelKey, Error, ErrorKind, FromRow, KeyCache, Result, ResultSet, ServerError,
-    Session, TransactionStatus,
+    Answer, CancelKey, Error, ErrorKind, FromRow, KeyCache, Request, Result, ResultSet,
+    ServerError, Session, TransactionStatus,
 };
 
+use crate::batch::Batch;
 use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs};
-use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, Table};
+use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::cursor::Cursor;
 use crate::dial::{Dial, Sockets};
 use crate::interaction::{self, IsolationLevel, Options};
 use crate::link::Link;
+use crate::many::execute_many;
+use crate::name::Name;
 use crate::opening::Recipe;
 use crate::params::Params;
 use crate::stream::QueryStream;
@@ -208,8 +211,21 @@ impl Connection {
         }
     }
 
-    fn caller(&self) -> Result<Caller> {
+    pub(crate) fn caller(&self) -> Result<Caller> {
         self.link().map(Caller::Connection)
+    }
+
+    /// Asks for something whose answer nobody waits for, if the connection is open.
+    pub(crate) fn tell(&self, request: Request<'_>) {
+        let Ok(link) = self.link() else {
+            return;
+        };
+        let mut desk = link.board.desk();
+        if let Ok(ticket) = desk.session.submit(request) {
+            desk.expect_nothing(ticket);
+            drop(desk);
+            link.drive(None, true);
+        }
     }
 
     // --- Statements ---
@@ -301,6 +317,67 @@ impl Connection {
         Call::script(self.caller(), sql).answer(Answer::take_results).await
     }
 
+    /// A cursor whose statements are each a transaction of their own; for those of one transaction, see
+    /// [`run_interaction`](Self::run_interaction).
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let cursor = connection.cursor();
+    /// cursor.execute("select id, name from people order by id", ()).await?;
+    /// while let Some((id, name)) = cursor.fetch_one_as::<(i64, String)>()? {
+    ///     println!("{id} {name}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn cursor(&self) -> Cursor {
+        Cursor::of_connection(self.clone())
+    }
+
+    /// Statements to be sent together, in one round trip; each has a result of its own.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let results = connection
+    ///     .batch()
+    ///     .add("insert into people (id, name) values ($1, $2)", (1_i64, "Ada"))
+    ///     .add("select count(*) from people", ())
+    ///     .send()
+    ///     .await?;
+    /// for result in results {
+    ///     println!("{}", result?.tag());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn batch<'a>(&self) -> Batch<'a> {
+        Batch::new(self.caller())
+    }
+
+    /// Runs a statement once with each set of parameters, in few flights, until one fails. Returns how many rows were
+    /// returned or changed.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let people = [(1_i64, "Ada"), (2, "Grace")];
+    /// connection.execute_many("insert into people (id, name) values ($1, $2)", people).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A flight has at most a thousand sets and about 1 MiB, and is a transaction of its own: what was done before the one
+    /// that failed stays done. In an interaction all is done, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_query`](Self::run_query); [`Error::item`] is the number of the set that failed, the first being 0. Nothing of
+    /// its flight was done.
+    pub async fn execute_many<I>(&self, sql: &str, sets: I) -> Result<u64>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send,
+        I::Item: Params,
+    {
+        Ok(execute_many(self.caller(), sql, sets.into_iter()).await?.row_count)
+    }
+
     // --- COPY ---
 
     /// Begins a `COPY … FROM STDIN`: data of any size goes into a table, in constant memory.
@@ -350,7 +427,7 @@ impl Connection {
     /// As [`run_query`](Self::run_query).
     pub async fn copy_in_rows(
         &self,
-        table: impl Into<Table<'_>>,
+        table: impl Into<Name<'_>>,
         columns: &[&str],
     ) -> Result<CopyInRows> {
         CopyInRows::begin(self.caller(), table.into(), columns).await

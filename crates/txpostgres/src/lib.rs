@@ -67,6 +67,7 @@
 //! when the statement has ended, all of them in memory. A notification that arrives is read and forgotten.
 
 mod arrived;
+mod batch;
 mod call;
 mod connection;
 mod copy;
@@ -77,6 +78,8 @@ pub mod guide;
 mod inbox;
 mod interaction;
 mod link;
+mod many;
+mod name;
 mod opening;
 mod params;
 mod portal;
@@ -98,14 +101,16 @@ pub use txpostgres_session::{
     value,
 };
 
+pub use batch::Batch;
 pub use call::{RunOperation, RunQuery, RunQueryAs};
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};
 pub use connection::{Builder, Connection, Interaction};
-pub use copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress, Table};
-pub use cursor::Cursor;
+pub use copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress};
+pub use cursor::{Cursor, CursorRows, Fetch, NamedCursor, NamedCursorBuilder, Scroll};
 pub use dial::{ByteStream, Dial, Dialing, Sockets};
 pub use interaction::IsolationLevel;
+pub use name::Name;
 pub use params::Params;
 pub use stream::QueryStream;
 pub use typed::Typed;

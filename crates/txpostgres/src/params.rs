@@ -22,7 +22,7 @@ mod sealed {
     note = "write a tuple: `(a, b)`, `(a,)` for one parameter, `()` for none; \
             or an array: `&[&a as &(dyn ToSql + Sync), &b]`"
 )]
-pub trait Params: sealed::Sealed + Send {
+pub trait Params: sealed::Sealed + Send + Sync {
     /// Calls `f` with the values in order.
     fn with<R>(&self, f: impl FnOnce(Parameters<'_>) -> R) -> R;
 }

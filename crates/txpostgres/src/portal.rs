@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use txpostgres_session::{Column, Request, Result, Rows, Work};
+use txpostgres_session::{Column, Request, Result, Rows, Ticket, Work};
 
 use crate::call::{Call, Caller, Fetched, Plain, Task};
 use crate::inbox::Piece;
@@ -33,9 +33,9 @@ pub(crate) struct Open<P> {
 }
 
 impl<P: Params> Task for Open<P> {
-    fn with<R>(&self, f: impl FnOnce(Work<'_>) -> R) -> R {
+    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket> {
         let (portal, rows) = (&self.portal, FIRST_PORTION);
-        Params::with(&self.params, |parameters| f(Work::Open { portal, rows, parameters }))
+        self.params.with(|parameters| ask(Work::Open { portal, rows, parameters }))
     }
 }
 

@@ -7,7 +7,7 @@ mod rows;
 use std::fmt;
 use std::future::poll_fn;
 
-use txpostgres_session::{Answer, CopyLayout, Error, ErrorKind, Result, Rows, push_ident};
+use txpostgres_session::{Answer, CopyLayout, Error, ErrorKind, Result, Rows};
 
 use crate::call::{Call, Caller, Fetched, Plain};
 use crate::inbox::Piece;
@@ -78,46 +78,6 @@ async fn begin(
 /// The rows, without any, that a statement would return.
 async fn describe(caller: Caller, sql: &str) -> Result<Rows> {
     Call::new(Ok(caller), sql, ()).describing().answer(Answer::take_rows).await
-}
-
-/// A table, with or without its schema: `"people"`, `("public", "people")`. Names are taken as they are and quoted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Table<'a> {
-    schema: Option<&'a str>,
-    name: &'a str,
-}
-
-impl<'a> From<&'a str> for Table<'a> {
-    fn from(name: &'a str) -> Self {
-        Self { schema: None, name }
-    }
-}
-
-impl<'a> From<(&'a str, &'a str)> for Table<'a> {
-    fn from((schema, name): (&'a str, &'a str)) -> Self {
-        Self { schema: Some(schema), name }
-    }
-}
-
-impl Table<'_> {
-    fn push_to(&self, sql: &mut String) -> Result<()> {
-        if let Some(schema) = self.schema {
-            push_ident(sql, schema)?;
-            sql.push('.');
-        }
-        push_ident(sql, self.name)
-    }
-}
-
-/// Columns by name, separated by commas.
-fn push_columns(sql: &mut String, columns: &[&str]) -> Result<()> {
-    for (index, column) in columns.iter().enumerate() {
-        if index > 0 {
-            sql.push_str(", ");
-        }
-        push_ident(sql, column)?;
-    }
-    Ok(())
 }
 
 /// An error in the middle of a COPY says in its context which row it is about: `COPY people, line 7: …`.

@@ -10,9 +10,10 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use txpostgres_session::{Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Result, Rows};
 
-use super::{CopyIn, CopyOut, CopyProgress, Table, describe, push_columns};
+use super::{CopyIn, CopyOut, CopyProgress, describe};
 use crate::arrived::Arrived;
 use crate::call::Caller;
+use crate::name::{Name, push_columns};
 use crate::params::Params;
 
 /// Bytes of rows that are gathered before they are sent: 32 KiB.
@@ -33,7 +34,7 @@ pub struct CopyInRows {
 impl CopyInRows {
     pub(crate) async fn begin(
         caller: Result<Caller>,
-        table: Table<'_>,
+        table: Name<'_>,
         columns: &[&str],
     ) -> Result<Self> {
         let caller = caller?;
