@@ -59,6 +59,7 @@
 //! | feature | is | default |
 //! |---|---|---|
 //! | `tls` | TLS by rustls, with the ring provider. Without it, `sslmode=require` and stronger are refused | yes |
+//! | `derive` | `#[derive(FromRow)]` for rows; `#[derive(ToSql, FromSql)]` for enums, composites and domains | no |
 //! | `with-chrono-0_4`, `with-time-0_3`, `with-uuid-1`, `with-serde_json-1` | values of these crates as parameters and columns | no |
 //!
 //! # Not there yet
@@ -91,9 +92,21 @@ mod turnstile;
 mod typed;
 mod watcher;
 
-/// Values: `ToSql` writes parameters, `FromSql` reads columns. This is the crate `postgres-types`.
-#[doc(no_inline)]
-pub use txpostgres_session::types;
+/// Values: `ToSql` writes parameters, `FromSql` reads columns. This is the crate `postgres-types`, with derives that name
+/// this crate.
+pub mod types {
+    /// Derives for enums, composites and domains.
+    #[cfg(feature = "derive")]
+    #[doc(inline)]
+    pub use txpostgres_derive::{FromSql, ToSql};
+    #[doc(no_inline)]
+    pub use txpostgres_session::types::*;
+}
+
+/// Reads a row as a struct: see the trait [`FromRow`](trait@FromRow).
+#[cfg(feature = "derive")]
+#[doc(inline)]
+pub use txpostgres_derive::FromRow;
 #[doc(inline)]
 pub use txpostgres_session::{
     Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, FromRow, IterAs, OwnedRow,

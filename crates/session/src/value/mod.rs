@@ -42,6 +42,8 @@
 //! Inside of `record` every field is verified as the built-in type it announces; a field of any other type is only
 //! measured, and to be verified again by who decodes it.
 
+#[doc(hidden)]
+pub mod derive;
 mod interval;
 mod malformed;
 mod numeric;
@@ -204,7 +206,7 @@ fn of_its_kind(ty: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> 
 }
 
 /// What a domain is of; any other type itself.
-fn base(mut ty: &Type) -> &Type {
+pub(crate) fn base(mut ty: &Type) -> &Type {
     // No deeper than it was built.
     while let Kind::Domain(base) = ty.kind() {
         ty = base;

@@ -5,7 +5,7 @@ use super::Malformed;
 /// What is left of one value, and what to call that value in an error.
 ///
 /// Every step either takes bytes that are there or says what is missing; nothing is copied.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Unread<'a> {
     of: &'static str,
     rest: &'a [u8],

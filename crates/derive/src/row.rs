@@ -1,0 +1,139 @@
+//! `FromRow`: a struct as the shape of a row.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{Data, DeriveInput, Fields, Result};
+
+use crate::attributes::{Borrowing, Container, Part};
+
+pub(crate) fn from_row(input: &DeriveInput) -> Result<TokenStream> {
+    let Data::Struct(data) = &input.data else {
+        return Err(syn::Error::new_spanned(&input.ident, "a row is read as a struct"));
+    };
+    let container = Container::read(input, "row")?;
+    match &data.fields {
+        Fields::Named(fields) => by_name(input, &container, fields),
+        Fields::Unnamed(fields) => by_position(input, &container, fields),
+        Fields::Unit => Err(syn::Error::new_spanned(&input.ident, "this struct has no fields")),
+    }
+}
+
+/// One field: what it adds to the layout, and how it is read.
+struct Reading {
+    bound: TokenStream,
+    layout: TokenStream,
+    find: TokenStream,
+    read: TokenStream,
+}
+
+fn by_name(
+    input: &DeriveInput,
+    container: &Container,
+    fields: &syn::FieldsNamed,
+) -> Result<TokenStream> {
+    let borrowing = Borrowing::of(input)?;
+    let (home, lifetime) = (&container.home, &borrowing.lifetime);
+    let mut readings = Vec::new();
+    for (number, field) in fields.named.iter().enumerate() {
+        let Some(ident) = &field.ident else { continue };
+        let part = Part::of_row(&field.attrs)?;
+        let (ty, number) = (&field.ty, syn::Index::from(number));
+        let column = container.name_of(&part, ident);
+        let place = quote!(#home::value::derive::Place);
+        let path = format!("{}.{ident}", input.ident);
+        readings.push(if part.flatten {
+            let shape = quote!(<#ty as #home::FromRow<#lifetime>>);
+            Reading {
+                bound: quote!(#ty: #home::FromRow<#lifetime>),
+                layout: quote!(#shape::Layout),
+                find: quote!(#shape::layout(columns)?),
+                read: quote!(#ident: #shape::from_row(&layout.#number, row)?),
+            }
+        } else if part.default {
+            Reading {
+                bound: quote!(#ty: #home::types::FromSql<#lifetime> + ::core::default::Default),
+                layout: quote!(::core::option::Option<#place>),
+                find: quote!(#home::value::derive::place_if_any::<#ty>(columns, #column, #path)?),
+                read: quote! {
+                    #ident: match &layout.#number {
+                        ::core::option::Option::Some(place) => row.read(place)?,
+                        ::core::option::Option::None => ::core::default::Default::default(),
+                    }
+                },
+            }
+        } else {
+            Reading {
+                bound: quote!(#ty: #home::types::FromSql<#lifetime>),
+                layout: place,
+                find: quote!(#home::value::derive::place::<#ty>(columns, #column, #path)?),
+                read: quote!(#ident: row.read(&layout.#number)?),
+            }
+        });
+    }
+    let layouts = readings.iter().map(|reading| &reading.layout);
+    let finds = readings.iter().map(|reading| &reading.find);
+    let reads = readings.iter().map(|reading| &reading.read);
+    let bounds: Vec<TokenStream> = readings.iter().map(|reading| reading.bound.clone()).collect();
+    let head = borrowing.head(&quote!(#home::FromRow<#lifetime>), &bounds);
+    Ok(quote! {
+        #[automatically_derived]
+        #head {
+            type Layout = (#(#layouts,)*);
+
+            fn layout(columns: &[#home::Column]) -> #home::Result<Self::Layout> {
+                ::core::result::Result::Ok((#(#finds,)*))
+            }
+
+            #[inline]
+            fn from_row(
+                layout: &Self::Layout,
+                row: #home::Row<#lifetime>,
+            ) -> #home::Result<Self> {
+                ::core::result::Result::Ok(Self { #(#reads,)* })
+            }
+        }
+    })
+}
+
+/// A tuple struct is what its tuple is.
+fn by_position(
+    input: &DeriveInput,
+    container: &Container,
+    fields: &syn::FieldsUnnamed,
+) -> Result<TokenStream> {
+    let borrowing = Borrowing::of(input)?;
+    let (home, lifetime) = (&container.home, &borrowing.lifetime);
+    if let Some(field) = fields
+        .unnamed
+        .iter()
+        .find(|field| field.attrs.iter().any(|attribute| attribute.path().is_ident("row")))
+    {
+        let message = "fields without a name are read by position, and nothing can be said of them";
+        return Err(syn::Error::new_spanned(field, message));
+    }
+    let types: Vec<&syn::Type> = fields.unnamed.iter().map(|field| &field.ty).collect();
+    let names: Vec<_> = (0..types.len()).map(|number| format_ident!("field_{number}")).collect();
+    let tuple = quote!(<(#(#types,)*) as #home::FromRow<#lifetime>>);
+    let bounds: Vec<TokenStream> =
+        types.iter().map(|ty| quote!(#ty: #home::types::FromSql<#lifetime>)).collect();
+    let head = borrowing.head(&quote!(#home::FromRow<#lifetime>), &bounds);
+    Ok(quote! {
+        #[automatically_derived]
+        #head {
+            type Layout = #tuple::Layout;
+
+            fn layout(columns: &[#home::Column]) -> #home::Result<Self::Layout> {
+                #tuple::layout(columns)
+            }
+
+            #[inline]
+            fn from_row(
+                layout: &Self::Layout,
+                row: #home::Row<#lifetime>,
+            ) -> #home::Result<Self> {
+                let (#(#names,)*) = #tuple::from_row(layout, row)?;
+                ::core::result::Result::Ok(Self(#(#names,)*))
+            }
+        }
+    })
+}

@@ -1,0 +1,154 @@
+//! What the code made by `txpostgres-derive` calls. Not meant for anybody else.
+
+use std::error::Error as StdError;
+
+use bytes::BufMut;
+use postgres_types::{Field, FromSql, IsNull, Kind, ToSql, Type};
+
+use super::Malformed;
+use super::unread::Unread;
+use crate::error::{Error, Result};
+use crate::row::Column;
+
+pub use crate::row::Place;
+pub use bytes::BytesMut;
+
+/// Why a value cannot be read or written.
+pub type Cause = Box<dyn StdError + Sync + Send>;
+
+/// What a domain is of; any other type itself.
+pub fn base(ty: &Type) -> &Type {
+    super::base(ty)
+}
+
+/// The place of a field: the error names it.
+///
+/// # Errors
+///
+/// As [`Place::of`].
+pub fn place<'a, T: FromSql<'a>>(columns: &[Column], name: &str, field: &str) -> Result<Place> {
+    Place::of::<T>(columns, name).map_err(|error| of_field(error, field))
+}
+
+/// The same, if there is such a column.
+///
+/// # Errors
+///
+/// As [`Place::find`].
+pub fn place_if_any<'a, T: FromSql<'a>>(
+    columns: &[Column],
+    name: &str,
+    field: &str,
+) -> Result<Option<Place>> {
+    Place::find::<T>(columns, name).map_err(|error| of_field(error, field))
+}
+
+#[cold]
+fn of_field(error: Error, field: &str) -> Error {
+    let hint = error.hint().map(str::to_owned);
+    let named =
+        Error::new(error.kind(), format!("{field}: {error}")).with_delivery(error.delivery());
+    match hint {
+        Some(hint) => named.with_hint(hint),
+        None => named,
+    }
+}
+
+/// The fields of a composite that is read.
+#[derive(Debug)]
+pub struct Fields<'t, 'a> {
+    declared: std::slice::Iter<'t, Field>,
+    unread: Unread<'a>,
+}
+
+impl<'t, 'a> Fields<'t, 'a> {
+    /// Begins to read a value.
+    ///
+    /// # Errors
+    ///
+    /// The type is no composite, or it has another number of fields than the value.
+    pub fn read(ty: &'t Type, raw: &'a [u8]) -> Result<Self, Cause> {
+        let declared = fields_of(ty)?;
+        let mut unread = Unread::of("a composite", raw);
+        // A type and a length each.
+        let announced = unread.count("fields", 8)?;
+        if announced != declared.len() {
+            return Err(Malformed::Fields { announced, declared: declared.len() }.into());
+        }
+        Ok(Self { declared: declared.iter(), unread })
+    }
+
+    /// The next field and its value.
+    ///
+    /// # Errors
+    ///
+    /// The value breaks off, or has a field of another type.
+    #[allow(clippy::type_complexity)]
+    pub fn next_field(&mut self) -> Result<Option<(&'t Field, Option<&'a [u8]>)>, Cause> {
+        let Some(field) = self.declared.next() else {
+            self.unread.end()?;
+            return Ok(None);
+        };
+        let (announced, declared) = (self.unread.u32()?, field.type_().oid());
+        if announced != declared {
+            return Err(Malformed::FieldType { announced, declared }.into());
+        }
+        Ok(Some((field, self.unread.nullable("a field")?)))
+    }
+}
+
+/// Writes the number of a composite's fields, and gives them back.
+///
+/// # Errors
+///
+/// The type is no composite.
+pub fn begin_fields<'t>(ty: &'t Type, out: &mut BytesMut) -> Result<&'t [Field], Cause> {
+    let fields = fields_of(ty)?;
+    out.put_i32(i32::try_from(fields.len())?);
+    Ok(fields)
+}
+
+/// Writes one field.
+///
+/// # Errors
+///
+/// The value cannot be written as the field's type.
+pub fn write_field(value: &impl ToSql, field: &Field, out: &mut BytesMut) -> Result<(), Cause> {
+    out.put_u32(field.type_().oid());
+    let at = out.len();
+    let mut is_null = IsNull::No;
+    super::write_sized(out, |out| {
+        is_null = value.to_sql(field.type_(), out)?;
+        Ok(())
+    })?;
+    if matches!(is_null, IsNull::Yes) {
+        out.truncate(at);
+        out.put_i32(-1);
+    }
+    Ok(())
+}
+
+fn fields_of(ty: &Type) -> Result<&[Field], Cause> {
+    match base(ty).kind() {
+        Kind::Composite(fields) => Ok(fields),
+        _ => Err(format!("{} is not a composite", ty.name()).into()),
+    }
+}
+
+/// A label that no variant stands for.
+#[cold]
+pub fn unknown_label(ty: &str) -> Cause {
+    format!("the enum {ty} has a label that no variant stands for").into()
+}
+
+/// A field of the database that the struct does not have.
+#[cold]
+pub fn unknown_field(name: &str) -> Cause {
+    format!("the composite has a field {name}, which the struct does not have").into()
+}
+
+/// A field of the struct that the database does not have.
+#[cold]
+pub fn missing_field(name: &str) -> Cause {
+    format!("the composite has no field {name}").into()
+}
