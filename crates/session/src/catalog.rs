@@ -52,6 +52,7 @@ select t.oid, n.nspname::pg_catalog.text, t.typname::pg_catalog.text,
              and t.typelem operator(pg_catalog.<>) 0::pg_catalog.oid
             then 'a'::pg_catalog.\"char\" else t.typtype end,
        t.typsend::pg_catalog.oid operator(pg_catalog.<>) 0::pg_catalog.oid,
+       t.typreceive::pg_catalog.oid operator(pg_catalog.<>) 0::pg_catalog.oid,
        case t.typtype
          when 'b' then t.typelem when 'd' then t.typbasetype
          else (select r.rngsubtype from pg_catalog.pg_range r
@@ -96,11 +97,20 @@ impl PartialEq for Doubt {
 
 impl Eq for Doubt {}
 
-/// A type, and whether its values can be had in binary.
+/// A type, and whether its values can be had and given in binary.
 #[derive(Debug, Clone)]
 struct Known {
     ty: Type,
     is_sent_in_binary: bool,
+    is_received_in_binary: bool,
+}
+
+impl Known {
+    /// A type that was not looked up.
+    fn built_in(ty: Type) -> Self {
+        let has_binary = built_in_has_binary(&ty);
+        Self { ty, is_sent_in_binary: has_binary, is_received_in_binary: has_binary }
+    }
 }
 
 /// What a session knows of the types that it has met.
@@ -194,9 +204,25 @@ impl Catalog {
         let ty = column.type_();
         let is_sent_in_binary = match self.types.get(&ty.oid()) {
             Some(known) => known.is_sent_in_binary,
-            None => built_in_is_sent_in_binary(ty),
+            None => built_in_has_binary(ty),
         };
         if is_sent_in_binary { Format::Binary } else { Format::Text }
+    }
+}
+
+impl Catalog {
+    /// Which of these parameters can be given as text only; empty if none of them. The server looks for the type's binary input
+    /// also for a NULL.
+    pub(crate) fn text_only(&self, parameters: &[Type]) -> Box<[bool]> {
+        let is_text_only = |ty: &Type| match self.types.get(&ty.oid()) {
+            Some(known) => !known.is_received_in_binary,
+            None => !built_in_has_binary(ty),
+        };
+        if parameters.iter().any(is_text_only) {
+            parameters.iter().map(is_text_only).collect()
+        } else {
+            Box::default()
+        }
     }
 }
 
@@ -206,9 +232,9 @@ pub(crate) fn is_unresolved(ty: &Type) -> bool {
     ty.schema().is_empty()
 }
 
-/// The types that PostgreSQL comes with and that have no binary output (`typsend` is 0 in `pg_type.dat`), as far as a
-/// column can have them.
-fn built_in_is_sent_in_binary(ty: &Type) -> bool {
+/// The types that PostgreSQL comes with have a binary form, but for those whose `typsend` and `typreceive` are 0 in
+/// `pg_type.dat`.
+fn built_in_has_binary(ty: &Type) -> bool {
     !matches!(*ty, Type::ACLITEM | Type::ACLITEM_ARRAY | Type::GTS_VECTOR | Type::GTS_VECTOR_ARRAY)
 }
 
@@ -219,6 +245,7 @@ struct Description {
     name: String,
     kind: u8,
     is_sent_in_binary: bool,
+    is_received_in_binary: bool,
     /// The type of its elements, its base type or that of its bounds.
     part: Option<u32>,
     labels: Vec<String>,
@@ -234,10 +261,11 @@ impl Description {
             name: row.get(2)?,
             kind: row.get::<i8>(3)?.cast_unsigned(),
             is_sent_in_binary: row.get(4)?,
-            part: row.get(5)?,
-            labels: row.get(6)?,
-            fields: row.get(7)?,
-            field_types: row.get(8)?,
+            is_received_in_binary: row.get(5)?,
+            part: row.get(6)?,
+            labels: row.get(7)?,
+            fields: row.get(8)?,
+            field_types: row.get(9)?,
         })
     }
 }
@@ -258,33 +286,30 @@ impl Assembly<'_> {
     /// is cut off keeps its name, and reads as text or raw.
     fn build(&mut self, oid: u32) -> (Known, bool) {
         if let Some(ty) = Type::from_oid(oid) {
-            let is_sent_in_binary = built_in_is_sent_in_binary(&ty);
-            return (Known { ty, is_sent_in_binary }, false);
+            return (Known::built_in(ty), false);
         }
         if let Some(known) = self.complete.get(&oid) {
             return (known.clone(), false);
         }
         let described = self.described;
         let Some(description) = described.get(&oid) else {
-            return (Known { ty: type_of(oid), is_sent_in_binary: true }, false);
+            return (Known::built_in(type_of(oid)), false);
         };
         let is_cut =
             self.path.contains(&oid) || self.path.len() >= limits::VALUE_DEPTH || self.steps == 0;
         if is_cut {
-            let is_sent_in_binary = description.is_sent_in_binary;
-            return (Known { ty: description.of_kind(Kind::Simple), is_sent_in_binary }, true);
+            return (description.known(Kind::Simple), true);
         }
         self.steps -= 1;
         self.path.push(oid);
-        let mut parts = Parts {
-            is_sent_in_binary: description.is_sent_in_binary,
-            is_cut: false,
-            assembly: self,
-        };
-        let kind = parts.kind(description);
-        let (is_sent_in_binary, is_cut) = (parts.is_sent_in_binary, parts.is_cut);
+        let mut parts = Parts { all_sent: true, all_received: true, is_cut: false, assembly: self };
+        let mut known = description.known(parts.kind(description));
+        known.is_sent_in_binary &= parts.all_sent;
+        if description.kind == b'd' {
+            known.is_received_in_binary &= parts.all_received;
+        }
+        let is_cut = parts.is_cut;
         self.path.pop();
-        let known = Known { ty: description.of_kind(kind), is_sent_in_binary };
         if !is_cut {
             self.complete.insert(oid, known.clone());
         }
@@ -295,7 +320,8 @@ impl Assembly<'_> {
 /// What a type is made of, and what it inherits from that.
 struct Parts<'a, 'b> {
     assembly: &'a mut Assembly<'b>,
-    is_sent_in_binary: bool,
+    all_sent: bool,
+    all_received: bool,
     is_cut: bool,
 }
 
@@ -321,15 +347,21 @@ impl Parts<'_, '_> {
 
     fn part(&mut self, oid: u32) -> Type {
         let (known, is_cut) = self.assembly.build(oid);
-        self.is_sent_in_binary &= known.is_sent_in_binary;
+        self.all_sent &= known.is_sent_in_binary;
+        self.all_received &= known.is_received_in_binary;
         self.is_cut |= is_cut;
         known.ty
     }
 }
 
 impl Description {
-    fn of_kind(&self, kind: Kind) -> Type {
-        Type::new(self.name.clone(), self.oid, kind, self.schema.clone())
+    /// The type as such, of this kind.
+    fn known(&self, kind: Kind) -> Known {
+        Known {
+            ty: Type::new(self.name.clone(), self.oid, kind, self.schema.clone()),
+            is_sent_in_binary: self.is_sent_in_binary,
+            is_received_in_binary: self.is_received_in_binary,
+        }
     }
 }
 
@@ -344,6 +376,7 @@ mod tests {
             name: format!("t{oid}"),
             kind: b'c',
             is_sent_in_binary: true,
+            is_received_in_binary: true,
             part: None,
             labels: Vec::new(),
             fields: fields.iter().map(|oid| format!("f{oid}")).collect(),

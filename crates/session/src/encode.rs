@@ -163,14 +163,13 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// `Bind` to the unnamed portal. `head` is [`bind_head`]'s, and `formats` those of the columns.
+    /// `Bind`.
     pub(crate) fn bind(
         &mut self,
-        head: &[u8],
-        types: &[Type],
+        binding: &Binding<'_>,
         parameters: &[&(dyn ToSql + Sync)],
-        formats: &[u8],
     ) -> Result<()> {
+        let &Binding { head, types, text_only, results } = binding;
         if types.len() != parameters.len() {
             return Err(Error::new(
                 ErrorKind::Parameter,
@@ -182,16 +181,24 @@ impl<'a> Draft<'a> {
             ));
         }
         let at = self.out.len() + 1;
-        let is_mixed = parameters.iter().zip(types).any(|(value, ty)| is_text(*value, ty));
+        let is_mixed = !text_only.is_empty()
+            || parameters.iter().zip(types).any(|(value, ty)| is_text(*value, ty));
         if is_mixed {
-            self.put_mixed_head(head, types, parameters);
+            self.put_mixed_head(binding, parameters);
         } else {
             self.out.put_slice(head);
         }
         for (index, (value, ty)) in parameters.iter().zip(types).enumerate() {
-            self.parameter(index, *value, ty, is_mixed && is_text(*value, ty))?;
+            let as_text = is_mixed && is_text(*value, ty);
+            let is_null = self.parameter(index, *value, ty, as_text)?;
+            if !is_null && !as_text && text_only.get(index) == Some(&true) {
+                let message =
+                    format!("parameter ${} ({}) has no binary form", index + 1, ty.name());
+                return Err(Error::new(ErrorKind::Parameter, message)
+                    .with_hint("send it in text, as a `Text`"));
+            }
         }
-        self.out.put_slice(formats);
+        self.out.put_slice(results);
         self.write_length(at, true, "the parameters together")
     }
 
@@ -224,23 +231,25 @@ impl<'a> Draft<'a> {
 
     /// The same head, with a format for each parameter.
     #[cold]
-    fn put_mixed_head(&mut self, head: &[u8], types: &[Type], parameters: &[&(dyn ToSql + Sync)]) {
-        let (names, count) = head.split_at(head.len().saturating_sub(2));
+    fn put_mixed_head(&mut self, binding: &Binding<'_>, parameters: &[&(dyn ToSql + Sync)]) {
+        let (names, count) = binding.head.split_at(binding.head.len().saturating_sub(2));
         self.out.put_slice(names.strip_suffix(ALL_BINARY).unwrap_or(names));
         self.out.put_slice(count);
-        for (parameter, ty) in parameters.iter().zip(types) {
-            self.out.put_u16(u16::from(!is_text(*parameter, ty)));
+        for (index, (value, ty)) in parameters.iter().zip(binding.types).enumerate() {
+            let is_text = is_text(*value, ty) || binding.text_only.get(index) == Some(&true);
+            self.out.put_u16(u16::from(!is_text));
         }
         self.out.put_slice(count);
     }
 
+    /// Writes a parameter; says whether it is NULL.
     fn parameter(
         &mut self,
         index: usize,
         value: &(dyn ToSql + Sync),
         ty: &Type,
         as_text: bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let at = self.out.len();
         self.out.put_i32(-1);
         let written = if as_text {
@@ -268,7 +277,7 @@ impl<'a> Draft<'a> {
         }
         if matches!(is_null, IsNull::Yes) {
             self.out.truncate(at + 4);
-            return Ok(());
+            return Ok(true);
         }
         let length = self.out.len().saturating_sub(at + 4);
         let word = i32::try_from(length)
@@ -288,7 +297,7 @@ impl<'a> Draft<'a> {
         if let Some(place) = self.out.get_mut(at..at + 4) {
             place.copy_from_slice(&word.to_be_bytes());
         }
-        Ok(())
+        Ok(false)
     }
 
     /// `Execute` of the unnamed portal, all rows.
@@ -356,6 +365,26 @@ pub(crate) fn closed_names(mut bytes: &[u8]) -> impl Iterator<Item = &str> {
         let name = message.get(4..)?.strip_prefix(b"S")?.strip_suffix(b"\0")?;
         std::str::from_utf8(name).ok()
     })
+}
+
+/// What the `Bind`s of a statement have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Binding<'a> {
+    /// How they begin: [`bind_head`]'s.
+    pub(crate) head: &'a [u8],
+    /// The types of the parameters.
+    pub(crate) types: &'a [Type],
+    /// Which parameters the server takes as text only; empty if none of them.
+    pub(crate) text_only: &'a [bool],
+    /// How they end: the formats of the columns.
+    pub(crate) results: &'a [u8],
+}
+
+impl<'a> Binding<'a> {
+    /// Everything in binary.
+    pub(crate) fn plain(head: &'a [u8], types: &'a [Type]) -> Self {
+        Self { head, types, text_only: &[], results: ALL_BINARY }
+    }
 }
 
 /// One format code, for all there are: binary.
@@ -435,6 +464,16 @@ mod tests {
         postgres_types::to_sql_checked!();
     }
 
+    fn bind(
+        draft: &mut Draft<'_>,
+        name: &str,
+        types: &[Type],
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<()> {
+        let head = bind_head(name, types.len())?;
+        draft.bind(&Binding::plain(&head, types), parameters)
+    }
+
     fn after(write: impl FnOnce(&mut Draft<'_>) -> Result<()>) -> (Result<()>, BytesMut) {
         let mut out = BytesMut::from(&b"before"[..]);
         let mut draft = Draft::new(&mut out);
@@ -450,9 +489,7 @@ mod tests {
     #[test]
     fn what_fails_leaves_nothing() {
         // postgres-protocol 0.6.12 leaves 25 bytes of half a Bind, and 5 of a Query with a NUL.
-        let (result, out) = after(|d| {
-            d.bind(&bind_head("s", 2)?, &[Type::INT4, Type::TEXT], &[&1_i32, &Failing], ALL_BINARY)
-        });
+        let (result, out) = after(|d| bind(d, "s", &[Type::INT4, Type::TEXT], &[&1_i32, &Failing]));
         assert_eq!(result.unwrap_err().to_string(), "parameter $2 (text) cannot be sent: no");
         assert_eq!(out, &b"before"[..]);
         let (result, out) = after(|d| d.query("a\0b"));
@@ -471,12 +508,7 @@ mod tests {
     #[test]
     fn writes_what_the_manual_says() {
         let (result, out) = after(|d| {
-            d.bind(
-                &bind_head("s", 2)?,
-                &[Type::INT4, Type::TEXT],
-                &[&258_i32, &None::<&str>],
-                ALL_BINARY,
-            )?;
+            bind(d, "s", &[Type::INT4, Type::TEXT], &[&258_i32, &None::<&str>])?;
             d.execute();
             d.sync();
             Ok(())
@@ -492,30 +524,16 @@ mod tests {
     #[test]
     fn counts_parameters() {
         let one: &(dyn ToSql + Sync) = &1_i32;
-        let (result, out) = after(|d| {
-            d.bind(
-                &bind_head("", 65_535)?,
-                &vec![Type::INT4; 65_535],
-                &vec![one; 65_535],
-                ALL_BINARY,
-            )
-        });
+        let (result, out) = after(|d| bind(d, "", &vec![Type::INT4; 65_535], &vec![one; 65_535]));
         result.unwrap();
         assert!(out.len() > 65_535 * 8);
-        let (result, out) = after(|d| {
-            d.bind(
-                &bind_head("", 65_536)?,
-                &vec![Type::INT4; 65_536],
-                &vec![one; 65_536],
-                ALL_BINARY,
-            )
-        });
+        let (result, out) = after(|d| bind(d, "", &vec![Type::INT4; 65_536], &vec![one; 65_536]));
         assert_eq!(
             result.unwrap_err().to_string(),
             "65536 parameters were given; a statement takes 65535 at most"
         );
         assert_eq!(out, &b"before"[..]);
-        let (result, _) = after(|d| d.bind(&bind_head("", 1)?, &[Type::INT4], &[], ALL_BINARY));
+        let (result, _) = after(|d| bind(d, "", &[Type::INT4], &[]));
         assert_eq!(
             result.unwrap_err().to_string(),
             "the statement takes 1 parameters, and 0 were given"
@@ -524,8 +542,7 @@ mod tests {
 
     #[test]
     fn a_type_that_does_not_fit_is_named() {
-        let (result, _) =
-            after(|d| d.bind(&bind_head("", 1)?, &[Type::INT4], &[&"text"], ALL_BINARY));
+        let (result, _) = after(|d| bind(d, "", &[Type::INT4], &[&"text"]));
         let text = result.unwrap_err().to_string();
         assert!(text.starts_with("parameter $1 (int4) cannot be sent: cannot convert"), "{text}");
     }

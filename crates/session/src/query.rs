@@ -386,8 +386,10 @@ impl Query {
                 let columns = catalog.resolve_columns(answer.columns());
                 let columns = catalog.in_best_format(columns);
                 answer.describe(columns.clone());
-                let statement =
-                    Statement::new(name, sql.into(), parameters, columns).with_doubt(&doubt);
+                let text_only = catalog.text_only(&parameters);
+                let statement = Statement::new(name, sql.into(), parameters, columns)
+                    .with_text_only(text_only)
+                    .with_doubt(&doubt);
                 let statement = Arc::new(statement);
                 if complete {
                     session.statements().insert(Arc::clone(&statement));

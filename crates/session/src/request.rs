@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postgres_types::{ToSql, Type};
 
-use crate::encode::{ALL_BINARY, ALL_TEXT, Draft, bind_head, bind_head_of_portal};
+use crate::encode::{ALL_BINARY, ALL_TEXT, Binding, Draft, bind_head, bind_head_of_portal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::owed::{Step, Steps};
@@ -170,27 +170,32 @@ impl Request<'_> {
                 &[Step::Parse, Step::Statement]
             }
             Request::Run { statement, parameters, results } => {
-                let formats = match results {
-                    Results::Best => statement.result_formats(),
-                    Results::Text => ALL_TEXT,
-                };
-                draft.bind(statement.bind_head(), statement.parameters(), parameters, formats)?;
+                let mut binding = statement.binding();
+                if results == Results::Text {
+                    binding.results = ALL_TEXT;
+                }
+                draft.bind(&binding, parameters)?;
                 draft.execute();
                 &[Step::Bind, Step::Execute]
             }
             Request::PrepareAndRun { name, sql, types, parameters, results } => {
                 draft.parse(name, sql, types)?;
                 let head = bind_head(name, types.len())?;
-                draft.bind(&head, types, parameters, results.as_bytes())?;
+                let text_only = match results {
+                    ResultFormats::Of(statement) => statement.binding().text_only,
+                    _ => &[],
+                };
+                let results = results.as_bytes();
+                draft.bind(&Binding { head: &head, types, text_only, results }, parameters)?;
                 draft.describe(b'P', "")?;
                 draft.execute();
                 &[Step::Parse, Step::Bind, Step::Portal, Step::Execute]
             }
             Request::Open { statement, parameters, portal, rows } => {
                 let parses = parse_if_unnamed(draft, statement)?;
-                let types = statement.parameters();
-                let head = bind_head_of_portal(portal, statement.name(), types.len())?;
-                draft.bind(&head, types, parameters, statement.result_formats())?;
+                let count = statement.parameters().len();
+                let head = bind_head_of_portal(portal, statement.name(), count)?;
+                draft.bind(&Binding { head: &head, ..statement.binding() }, parameters)?;
                 draft.execute_portal(portal, rows)?;
                 if parses {
                     &[Step::Parse, Step::Bind, Step::Portion]
@@ -268,10 +273,8 @@ fn write_many(
             }
             repeats += 1;
         }
-        let written = sets.with(index, &mut |parameters| {
-            let (head, types) = (statement.bind_head(), statement.parameters());
-            draft.bind(head, types, parameters, statement.result_formats())
-        });
+        let written =
+            sets.with(index, &mut |parameters| draft.bind(&statement.binding(), parameters));
         written.map_err(|error| error.with_item(index))?;
         draft.execute();
     }

@@ -12,7 +12,7 @@ use bytes::{BufMut, BytesMut};
 use crate::answer::Answer;
 use crate::cancel::CancelKey;
 use crate::catalog::Catalog;
-use crate::encode::{ALL_BINARY, Draft, bind_head};
+use crate::encode::{Binding, Draft, bind_head};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::gate::{Gate, Parcel};
@@ -176,7 +176,8 @@ impl Session {
         }
         if let Some(begin) = begin {
             draft.parse("", begin, &[])?;
-            draft.bind(&bind_head("", 0)?, &[], &[], ALL_BINARY)?;
+            let head = bind_head("", 0)?;
+            draft.bind(&Binding::plain(&head, &[]), &[])?;
             draft.execute();
         }
         let steps = request.write(&mut draft)?;

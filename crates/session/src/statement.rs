@@ -7,7 +7,7 @@ use lru::LruCache;
 use postgres_types::Type;
 
 use crate::catalog::{Doubt, is_unresolved};
-use crate::encode::{ALL_BINARY, bind_head, result_formats};
+use crate::encode::{ALL_BINARY, Binding, bind_head, result_formats};
 use crate::limits;
 use crate::row::{Column, Format};
 
@@ -21,6 +21,8 @@ pub struct Statement {
     /// The same columns, all of them in text; made when first asked for.
     text_columns: OnceLock<Option<Arc<[Column]>>>,
     bind_head: Vec<u8>,
+    /// Which parameters can be given as text only; empty if none of them.
+    text_only: Box<[bool]>,
     /// How each `Bind` of it ends, unless all columns come in binary.
     result_formats: Option<Vec<u8>>,
     /// Of the types that were looked up for it.
@@ -48,6 +50,7 @@ impl Statement {
             columns,
             text_columns: OnceLock::new(),
             bind_head,
+            text_only: Box::default(),
             result_formats,
             doubt: None,
         }
@@ -89,9 +92,22 @@ impl Statement {
         self.text_columns.get_or_init(in_text).clone()
     }
 
-    /// How each `Bind` of it begins.
-    pub(crate) fn bind_head(&self) -> &[u8] {
-        &self.bind_head
+    /// The same statement, some of whose parameters can be given as text only.
+    #[must_use]
+    pub(crate) fn with_text_only(mut self, text_only: Box<[bool]>) -> Self {
+        self.text_only = text_only;
+        self
+    }
+
+    /// What all `Bind`s of it have in common.
+    #[inline]
+    pub(crate) fn binding(&self) -> Binding<'_> {
+        Binding {
+            head: &self.bind_head,
+            types: &self.parameters,
+            text_only: &self.text_only,
+            results: self.result_formats(),
+        }
     }
 
     /// Its name on the server; empty when it is sent anew with each call.

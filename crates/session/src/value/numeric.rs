@@ -267,9 +267,10 @@ impl FromSql<'_> for Numeric {
         let sign = match unread.u16()? {
             0x0000 => Sign::Positive,
             0x4000 => Sign::Negative,
-            0xc000 => Sign::NotANumber,
-            0xd000 => Sign::Infinity,
-            0xf000 => Sign::NegativeInfinity,
+            // What is no finite number has no digits, and a scale that means nothing.
+            0xc000 => return Ok(Self::nan()),
+            0xd000 => return Ok(Self::infinity()),
+            0xf000 => return Ok(Self::negative_infinity()),
             _ => return Err("a numeric has an unknown sign".into()),
         };
         let scale = unread.u16()?;
