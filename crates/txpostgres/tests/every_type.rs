@@ -325,7 +325,11 @@ async fn rust_types() {
     let numbers = samples("numeric").iter().map(|text| text.parse::<Numeric>().unwrap());
     same(connection, "numeric", numbers.collect()).await;
     let interval = Interval { months: -14, days: 3, microseconds: -4_000_001 };
-    let most = Interval { months: 12 * 178_000_000, days: i32::MAX, microseconds: i64::MAX - 1 };
+    let most = Interval {
+        months: 12 * 178_000_000,
+        days: i32::MAX,
+        microseconds: i64::from(i32::MAX) * 3_600_000_000,
+    };
     same(connection, "interval", vec![Interval::default(), interval, most]).await;
     same(
         connection,
