@@ -1,16 +1,20 @@
-//! The guide, in four parts. Every example in it is compiled by the tests, and most of what they do is tried on a
+//! The guide, in five parts. Every example in it is compiled by the tests, and most of what they do is tried on a
 //! server by `tests/guide.rs`.
 //!
 //! 1. [Connecting](connecting): strings, URIs, variables, files, TLS, time limits.
 //! 2. [Statements and rows](statements): parameters, types, NULL, scripts, the statement cache and poolers.
-//! 3. [Interactions](interactions): commit, rollback, savepoints, options, and every way they can end.
-//! 4. [Errors](errors): kinds, delivery, what may be tried again, and how they print.
+//! 3. [Values and rows](values): rows as tuples, structs and maps; types of the database; ranges, numerics, text.
+//! 4. [Interactions](interactions): commit, rollback, savepoints, options, and every way they can end.
+//! 5. [Errors](errors): kinds, delivery, what may be tried again, and how they print.
 
 #[doc = include_str!("../guide/connecting.md")]
 pub mod connecting {}
 
 #[doc = include_str!("../guide/statements.md")]
 pub mod statements {}
+
+#[doc = include_str!("../guide/values.md")]
+pub mod values {}
 
 #[doc = include_str!("../guide/interactions.md")]
 pub mod interactions {}

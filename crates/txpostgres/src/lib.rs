@@ -29,6 +29,7 @@
 //!
 //! * [Connecting](guide::connecting): strings, URIs, variables, files, TLS, time limits.
 //! * [Statements and rows](guide::statements): parameters, types, NULL, scripts, the statement cache and poolers.
+//! * [Values and rows](guide::values): rows as tuples, structs and maps; types of the database; ranges, numerics, text.
 //! * [Interactions](guide::interactions): commit, rollback, savepoints, options, and every way they can end.
 //! * [Errors](guide::errors): kinds, delivery, what may be tried again, and how they print.
 //!

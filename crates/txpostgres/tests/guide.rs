@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use txpostgres::types::ToSql;
+use txpostgres::value::{Numeric, Range, Text};
 use txpostgres::{
-    Config, Connection, Delivery, Error, ErrorKind, IsolationLevel, SqlState, TransactionStatus,
+    Config, Connection, Delivery, Error, ErrorKind, IsolationLevel, Scalar, SqlState,
+    TransactionStatus,
 };
 use txpostgres_testkit::{Database, Script, backend, shared};
 
@@ -97,6 +100,35 @@ async fn types_of_the_database() {
     let rows = connection.run_query("select feeling from feelings", ()).await.unwrap();
     let error = rows.first().unwrap().get::<&str>(0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
+}
+
+#[tokio::test]
+async fn values_and_rows() {
+    let (_database, connection) = connected().await;
+    connection
+        .run_script("insert into people values (1, 'Ada', null); create table offers (id int, price numeric, amounts int4range)")
+        .await
+        .unwrap();
+    let people: Vec<(i64, String, Option<String>)> =
+        connection.run_query_as("select id, name, note from people", ()).await.unwrap();
+    assert_eq!(people, [(1, "Ada".to_owned(), None)]);
+    let names: Vec<Scalar<String>> =
+        connection.run_query_as("select name from people", ()).await.unwrap();
+    assert_eq!(names[0].0, "Ada");
+    let maps: Vec<BTreeMap<String, Option<Text>>> =
+        connection.run_query("select * from people", ()).in_text().rows_as().await.unwrap();
+    assert_eq!((maps[0]["id"].clone(), &maps[0]["note"]), (Some(Text("1".to_owned())), &None));
+    let error = connection.run_query_as::<(i64, String), _>("select 1, ''", ()).await.unwrap_err();
+    assert!(error.to_string().contains("column 0 \"?column?\" (int4) of every row"), "{error}");
+
+    connection.run_operation("insert into offers values (1, 12, '[15,18)')", ()).await.unwrap();
+    let price: Numeric = "12.50".parse().unwrap();
+    let sql = "select id from offers where price <= $1 and amounts && $2::int4range";
+    let rows = connection.run_query(sql, (price, Range::from(10..=20))).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    let texts = (Text("((0,0),(1,1),(2,0))"), Text("'a':1"));
+    let rows = connection.run_query("select $1::polygon, $2::tsvector", texts).in_text().await;
+    assert_eq!(rows.unwrap().first().unwrap().get::<&str>(1).unwrap(), "'a':1");
 }
 
 #[tokio::test]
