@@ -53,6 +53,16 @@ impl Pipeline {
         self.exchanges.get_mut(index).filter(|exchange| !exchange.is_withdrawn())
     }
 
+    /// Those from this one on, the newest first.
+    pub(crate) fn since(&self, ticket: Ticket) -> Vec<Ticket> {
+        let newest_first = self.exchanges.iter().rev();
+        newest_first
+            .filter(|exchange| !exchange.is_withdrawn())
+            .map(|exchange| exchange.ticket)
+            .take_while(|&other| other >= ticket)
+            .collect()
+    }
+
     /// The exchange of this ticket, if it is the newest.
     pub(crate) fn last_if(&mut self, ticket: Ticket) -> Option<&mut Exchange> {
         self.exchanges.back_mut().filter(|exchange| exchange.ticket == ticket)

@@ -6,17 +6,20 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use txpostgres_session::{
-    Answer, Column, Error, ErrorKind, FromRow, Query, Request, Result, Results, Rows, Ticket,
-    Turn as Step, Work,
+    Answer, Column, Error, ErrorKind, FromRow, Query, Request, Result, ResultSet, Results, Rows,
+    Ticket, Turn as Step, Work,
 };
 
+use crate::cancel::Otherwise;
 use crate::inbox::{Inbox, Next, Piece};
 use crate::interaction::Transaction;
 use crate::link::Link;
 use crate::params::Params;
+use crate::patience::{CancelHandle, Patience};
 use crate::switchboard::{Desk, Settled};
 use crate::turnstile::Turn;
 
@@ -27,8 +30,6 @@ pub(crate) enum Caller {
     Connection(Arc<Link>),
     /// An interaction.
     Transaction(Arc<Transaction>),
-    /// What begins an interaction by itself.
-    Begin(Arc<Transaction>),
     /// What ends an interaction: it needs nobody's leave.
     End(Arc<Link>),
 }
@@ -37,7 +38,7 @@ impl Caller {
     pub(crate) fn link(&self) -> &Arc<Link> {
         match self {
             Self::Connection(link) | Self::End(link) => link,
-            Self::Transaction(transaction) | Self::Begin(transaction) => transaction.link(),
+            Self::Transaction(transaction) => transaction.link(),
         }
     }
 }
@@ -60,7 +61,11 @@ pub(crate) struct Call<'a, W> {
     alone: bool,
     /// It is one of a batch, which sends what is submitted.
     hold: Option<Hold>,
+    /// What was sent is cancelled when nobody waits for it any more.
+    cancels_on_drop: bool,
     place: Place,
+    /// Who may end it: a handle, a time limit.
+    patience: Option<Box<Patience>>,
 }
 
 #[derive(Clone, Copy)]
@@ -86,8 +91,8 @@ struct Hold {
 enum Question {
     /// As one statement with parameters.
     Statement(Query),
-    /// As something that has no parameters.
-    Plain(Plain),
+    /// As something that has no parameters. `opening`: a BEGIN was sent first, since it cannot travel along.
+    Plain { plain: Plain, opening: bool },
 }
 
 /// What is asked without parameters.
@@ -125,7 +130,9 @@ impl<'a, W: Task> Call<'a, W> {
             pieces: None,
             alone: false,
             hold: None,
+            cancels_on_drop: false,
             place: Place::Queued { turn: None },
+            patience: None,
         }
     }
 
@@ -189,7 +196,22 @@ impl<'a, W: Task> Call<'a, W> {
     }
 
     /// `take` takes from the answer what the caller is to have.
+    #[inline]
     pub(crate) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Answer) -> T,
+    ) -> Poll<Result<T>> {
+        if self.patience.is_none() {
+            return self.poll_answer(cx, take);
+        }
+        self.watch(cx);
+        let polled = self.poll_answer(cx, take);
+        self.explained(polled)
+    }
+
+    #[inline]
+    fn poll_answer<T>(
         &mut self,
         cx: &mut Context<'_>,
         take: impl FnOnce(&mut Answer) -> T,
@@ -222,7 +244,10 @@ impl<'a, W: Task> Call<'a, W> {
                     self.place = Place::Ended;
                     return Poll::Ready(Err(error));
                 }
-                Step::Again => self.place = Place::Queued { turn },
+                Step::Again => {
+                    drop(desk);
+                    self.queue(turn);
+                }
             }
         }
     }
@@ -245,7 +270,8 @@ impl<'a, W: Task> Call<'a, W> {
                 Poll::Ready(Next::End(settled)) => {
                     match self.question.settled(&mut desk, &self.sql, settled) {
                         Step::Again => {
-                            self.place = Place::Queued { turn };
+                            drop(desk);
+                            self.queue(turn);
                             continue;
                         }
                         Step::Done(outcome) => {
@@ -270,6 +296,9 @@ impl<'a, W: Task> Call<'a, W> {
     /// Sees to it that the question is asked, and drives the connection if that is this task's turn.
     #[inline]
     fn poll_submitted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Ticket, Option<Turn>)>> {
+        if let Some(error) = self.is_to_end() {
+            return Poll::Ready(Err(error));
+        }
         let caller = match &mut self.caller {
             Ok(caller) => &*caller,
             Err(error) => {
@@ -305,7 +334,7 @@ impl<'a, W: Task> Call<'a, W> {
                         return Poll::Ready(Err(error));
                     }
                 };
-                if let Caller::Transaction(transaction) | Caller::Begin(transaction) = caller {
+                if let Caller::Transaction(transaction) = caller {
                     transaction.has_begun(&mut desk, ticket);
                 }
                 if self.alone {
@@ -329,6 +358,9 @@ impl<'a, W: Task> Call<'a, W> {
                 }
                 let (flusher, may_be_answered) = send(caller.link(), desk, ticket, cx);
                 self.place = Place::Waiting { ticket, turn, flusher };
+                if let Some(patience) = &self.patience {
+                    patience.sent(caller.link(), ticket);
+                }
                 if may_be_answered { Poll::Ready(Ok((ticket, turn))) } else { Poll::Pending }
             }
             Place::Waiting { ticket, turn, flusher } => {
@@ -367,26 +399,29 @@ impl Question {
             Self::Statement(query) => {
                 return work.ask(|work| query.submit(session, sql, work, begin));
             }
-            Self::Plain(plain) => plain,
+            Self::Plain { plain, opening } => {
+                *opening = begin.is_some();
+                plain
+            }
         };
-        session.submit_after(
-            begin,
-            match plain {
-                Plain::Script => Request::Script { sql },
-                Plain::CopyIn => Request::CopyIn { sql },
-                Plain::CopyOut => Request::CopyOut { sql },
-                Plain::Fetch { portal, columns, rows } => {
-                    Request::Fetch { portal, columns: columns.as_ref(), rows: *rows }
-                }
-            },
-        )
+        if let Some(sql) = begin {
+            return session.submit(Request::Script { sql });
+        }
+        session.submit(match plain {
+            Plain::Script => Request::Script { sql },
+            Plain::CopyIn => Request::CopyIn { sql },
+            Plain::CopyOut => Request::CopyOut { sql },
+            Plain::Fetch { portal, columns, rows } => {
+                Request::Fetch { portal, columns: columns.as_ref(), rows: *rows }
+            }
+        })
     }
 
     /// Whether the next thing to be asked is the statement itself.
     fn runs_next(&self, desk: &mut Desk, sql: &str, bare: bool) -> bool {
         match self {
             Self::Statement(query) => query.runs_next(&mut desk.session, sql, bare),
-            Self::Plain(_) => true,
+            Self::Plain { .. } => true,
         }
     }
 
@@ -394,7 +429,7 @@ impl Question {
     fn is_last(&self) -> bool {
         match self {
             Self::Statement(query) => query.is_last(),
-            Self::Plain(_) => true,
+            Self::Plain { opening, .. } => !opening,
         }
     }
 
@@ -402,14 +437,20 @@ impl Question {
     fn take_held(&mut self) -> Option<Box<Answer>> {
         match self {
             Self::Statement(query) => query.take_held(),
-            Self::Plain(_) => None,
+            Self::Plain { .. } => None,
         }
     }
 
     fn settled(&mut self, desk: &mut Desk, sql: &str, (outcome, status): Settled) -> Step {
         match self {
             Self::Statement(query) => query.settled(&mut desk.session, sql, outcome, status),
-            Self::Plain(_) => Step::Done(outcome.map_err(|error| error.with_statement(sql))),
+            Self::Plain { opening: true, .. } => match outcome {
+                Ok(_) => Step::Again,
+                Err(error) => Step::Done(Err(error)),
+            },
+            Self::Plain { opening: false, .. } => {
+                Step::Done(outcome.map_err(|error| error.with_statement(sql)))
+            }
         }
     }
 }
@@ -466,7 +507,7 @@ impl<'a> Call<'a, ()> {
         plain: Plain,
     ) -> Self {
         let mut this = Self::new(caller, sql, ());
-        this.question = Question::Plain(plain);
+        this.question = Question::Plain { plain, opening: false };
         this
     }
 
@@ -477,6 +518,55 @@ impl<'a> Call<'a, ()> {
 }
 
 impl<W> Call<'_, W> {
+    /// When it is left before its end, it is cancelled.
+    pub(crate) fn cancelled_on_drop(mut self) -> Self {
+        (self.alone, self.cancels_on_drop) = (true, true);
+        self
+    }
+
+    /// Who may end this call.
+    fn patience(&mut self) -> &mut Patience {
+        self.alone = true;
+        self.patience.get_or_insert_default()
+    }
+
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        if let Some(patience) = &mut self.patience {
+            patience.watch(cx);
+        }
+    }
+
+    /// The outcome in the words of whoever ended it.
+    fn explained<T>(&self, polled: Poll<Result<T>>) -> Poll<Result<T>> {
+        match (polled, &self.patience) {
+            (Poll::Ready(outcome), Some(patience)) => {
+                patience.over();
+                Poll::Ready(outcome.map_err(|error| patience.explain(error)))
+            }
+            (polled, _) => polled,
+        }
+    }
+
+    /// The next step is to be submitted.
+    fn queue(&mut self, turn: Option<Turn>) {
+        self.place = Place::Queued { turn };
+        if let Some(patience) = &self.patience {
+            patience.queued();
+        }
+    }
+
+    /// Why a call that waits for its turn need not come.
+    #[inline]
+    fn is_to_end(&mut self) -> Option<Error> {
+        let patience = self.patience.as_ref()?;
+        if !matches!(self.place, Place::Queued { .. }) || !patience.is_to_end() {
+            return None;
+        }
+        let error = patience.not_sent();
+        self.leave();
+        Some(error)
+    }
+
     /// Nobody will fetch the answer; the connection goes on without this call.
     pub(crate) fn leave(&mut self) {
         let place = std::mem::replace(&mut self.place, Place::Ended);
@@ -493,6 +583,9 @@ impl<W> Call<'_, W> {
                 }
             }
             Place::Waiting { ticket, flusher, .. } => {
+                if self.cancels_on_drop {
+                    drop(link.cancel(ticket, Otherwise::GiveUpIfTold));
+                }
                 let mut desk = link.board.desk();
                 desk.leave(ticket);
                 if let Question::Statement(query) = &mut self.question {
@@ -522,6 +615,9 @@ impl<W> Drop for Call<'_, W> {
     fn drop(&mut self) {
         if !matches!(self.place, Place::Ended) {
             self.leave();
+            if let Some(patience) = &self.patience {
+                patience.over();
+            }
         }
     }
 }
@@ -546,9 +642,47 @@ fn admit<'c>(
         Caller::Connection(_) => Poll::Pending,
         Caller::End(_) => Poll::Ready(Ok(None)),
         Caller::Transaction(transaction) => transaction.admit(desk, cx),
-        Caller::Begin(transaction) => transaction.admit(desk, cx).map_ok(|_| None),
     }
 }
+
+/// What a pending call offers to whoever may lose patience with it.
+macro_rules! patience {
+    ($name:ty $(, $params:ident)?) => {
+        impl$(<$params>)? $name {
+            /// A handle by which the call can be [cancelled](crate::Connection::cancel), from any task.
+            ///
+            /// Ask for it before the call is first polled: a call that may be cancelled travels alone, and one that has
+            /// left together with others cannot be cancelled.
+            pub fn cancel_handle(&mut self) -> CancelHandle {
+                self.0.patience().handle()
+            }
+
+            /// Limits the time from the first poll to the end. When it passes, the statement is cancelled on the server, and
+            /// the call ends with [`ErrorKind::Timeout`]; or with its answer, if that was faster than the cancel.
+            ///
+            /// A server that does not end the statement within the grace
+            /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection.
+            pub fn timeout(mut self, limit: Duration) -> Self {
+                self.0.patience().set_limit(limit);
+                self
+            }
+
+            /// When the future is dropped before its end, the statement is cancelled on the server instead of run to its
+            /// end.
+            ///
+            /// A server that does not end it within the grace
+            /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection; not so one
+            /// that gave no key to cancel with.
+            pub fn cancel_on_drop(self) -> Self {
+                Self(self.0.cancelled_on_drop())
+            }
+        }
+    };
+}
+
+patience!(RunQuery<'_, P>, P);
+patience!(RunOperation<'_, P>, P);
+patience!(RunScript<'_>);
 
 /// A pending [`run_query`](crate::Connection::run_query): await it for the rows.
 ///
@@ -637,5 +771,20 @@ impl<P: Params> Future for RunOperation<'_, P> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.get_mut().0.poll(cx, |answer| answer.row_count())
+    }
+}
+
+/// A pending [`run_script`](crate::Connection::run_script): await it for the results.
+///
+/// Nothing is sent before it is first polled. Dropped before its end, a script that was sent runs on in the server; its
+/// answer is thrown away, and the connection stays usable.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunScript<'a>(pub(crate) Call<'a, ()>);
+
+impl Future for RunScript<'_> {
+    type Output = Result<Vec<ResultSet>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.poll(cx, Answer::take_results)
     }
 }

@@ -12,12 +12,13 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use txpostgres_session::config::IntoConfig;
 use txpostgres_session::{
-    Answer, CancelKey, Error, ErrorKind, FromRow, KeyCache, Request, Result, ResultSet,
-    ServerError, Session, TransactionStatus,
+    CancelKey, Error, ErrorKind, FromRow, KeyCache, Request, Result, ServerError, Session,
+    TransactionStatus,
 };
 
 use crate::batch::Batch;
-use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs};
+use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs, RunScript};
+use crate::cancel::{Cancelling, GRACE};
 use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::cursor::Cursor;
 use crate::dial::{Dial, Sockets};
@@ -27,6 +28,7 @@ use crate::many::execute_many;
 use crate::name::Name;
 use crate::opening::Recipe;
 use crate::params::Params;
+use crate::patience::{CancelHandle, Patience};
 use crate::stream::QueryStream;
 use crate::typed::Typed;
 use crate::watcher::watch;
@@ -62,6 +64,7 @@ pub struct Connection {
 struct Shared {
     dial: Arc<dyn Dial>,
     keys: KeyCache,
+    grace: Duration,
     state: Mutex<State>,
 }
 
@@ -83,9 +86,18 @@ enum State {
 #[derive(Default)]
 pub struct Builder {
     dial: Option<Arc<dyn Dial>>,
+    grace: Option<Duration>,
 }
 
 impl Builder {
+    /// How long the server may take to end what it was told to cancel; 5 s if not said otherwise. A time limit of a call that
+    /// has passed, and the drop of one that cancels on drop, give up the connection then.
+    #[must_use]
+    pub fn cancel_grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
     /// How byte streams to the server are made; TCP and Unix sockets if not said otherwise.
     #[must_use]
     pub fn connection_factory(mut self, dial: impl Dial + 'static) -> Self {
@@ -99,6 +111,7 @@ impl Builder {
             shared: Arc::new(Shared {
                 dial: self.dial.unwrap_or_else(|| Arc::new(Sockets)),
                 keys: KeyCache::default(),
+                grace: self.grace.unwrap_or(GRACE),
                 state: Mutex::default(),
             }),
         }
@@ -161,7 +174,7 @@ impl Connection {
             attempt
         };
         let (dial, keys) = (Arc::clone(&self.shared.dial), self.shared.keys.clone());
-        let recipe = Recipe { config, dial, keys };
+        let recipe = Recipe { config, dial, keys, grace: self.shared.grace };
         let mut opening = pin!(recipe.open());
         let opened = poll_fn(|cx| {
             if !attempt.is_called_by(cx) {
@@ -313,8 +326,46 @@ impl Connection {
     /// # Errors
     ///
     /// As [`run_query`](Self::run_query). The first statement that fails ends the script.
-    pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
-        Call::script(self.caller(), sql).answer(Answer::take_results).await
+    pub fn run_script<'a>(&self, sql: &'a str) -> RunScript<'a> {
+        RunScript(Call::script(self.caller(), sql))
+    }
+
+    /// Cancels a call or an interaction, whose handle this is, and nothing else. Never blocks; may be called from anywhere.
+    ///
+    /// * What was not sent is not sent.
+    /// * What is over stays as it is.
+    /// * What the server works on is ended there, by a connection of its own: to the same address, with TLS if the session has
+    ///   it. Nothing else is sent until the server has taken note, so the cancel cannot hit another statement.
+    ///
+    /// The call then ends with [`ErrorKind::Cancelled`], or with its answer if that was faster. An interaction is rolled
+    /// back, and ends with the same; one whose COMMIT was sent ends as it would.
+    ///
+    /// It begins at once, and goes on whether the future is awaited, dropped or forgotten. Awaited, it tells when the call is over.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// use std::time::Duration;
+    /// use txpostgres::ErrorKind;
+    ///
+    /// let mut report = connection.run_query("select pg_sleep(60)", ());
+    /// let handle = report.cancel_handle();
+    /// let other = connection.clone();
+    /// tokio::spawn(async move {
+    ///     tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     other.cancel(&handle).await
+    /// });
+    /// assert_eq!(report.await.unwrap_err().kind(), ErrorKind::Cancelled);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`] if the server gave no key to cancel with, as some poolers do, or the call has left together
+    /// with others because its handle was asked for too late: it goes on. [`ErrorKind::Timeout`] if it is not over within the
+    /// grace ([`Builder::cancel_grace`], 5 s): it goes on as well. Only if a cancel was sent and the server did not hang up on it,
+    /// the connection is given up, since it could hit another statement later.
+    pub fn cancel(&self, handle: &CancelHandle) -> Cancelling {
+        handle.cancel()
     }
 
     /// A cursor whose statements are each a transaction of their own; for those of one transaction, see
@@ -501,7 +552,7 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     pub fn interaction(&self) -> Interaction {
-        Interaction { link: self.link(), options: Options::default() }
+        Interaction { link: self.link(), options: Options::default(), patience: None }
     }
 
     /// Forgets what was looked up of the database's own types: to be called after `ALTER TYPE` and its like, on every
@@ -645,6 +696,7 @@ impl Drop for Attempt<'_> {
 pub struct Interaction {
     link: Result<Arc<Link>>,
     options: Options,
+    patience: Option<Patience>,
 }
 
 impl Interaction {
@@ -666,6 +718,31 @@ impl Interaction {
         self
     }
 
+    /// A handle by which the interaction can be [cancelled](Connection::cancel), from any task: the statement that it is in
+    /// ends, the closure's future is dropped, and the transaction is rolled back. Once COMMIT was sent it has no effect.
+    ///
+    /// Statements of an interaction that can be cancelled are not pipelined: each travels alone.
+    pub fn cancel_handle(&mut self) -> CancelHandle {
+        self.patience.get_or_insert_default().handle()
+    }
+
+    /// Limits the time from the first poll to COMMIT. When it passes, the interaction is cancelled and ends with
+    /// [`ErrorKind::Timeout`].
+    ///
+    /// A server that has not rolled back, or not answered COMMIT, within the grace ([`Builder::cancel_grace`], 5 s) after that is given
+    /// up, with the connection.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.patience.get_or_insert_default().set_limit(limit);
+        self
+    }
+
+    /// When the interaction's future is dropped, the statement that it is in is cancelled on the server, instead of run to
+    /// its end before the rollback.
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.options.cancels_on_drop = true;
+        self
+    }
+
     /// Runs the closure in the transaction: see [`Connection::run_interaction`].
     pub fn run<T, E, F, Fut>(
         self,
@@ -677,7 +754,7 @@ impl Interaction {
         T: Send,
         E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
     {
-        interaction::run(self.link, self.options, interaction)
+        interaction::run(self.link, self.options, self.patience, interaction)
     }
 }
 

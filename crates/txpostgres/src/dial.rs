@@ -30,6 +30,12 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
         let _ = cx;
         Poll::Ready(())
     }
+
+    /// Who is at the other end, if that is a TCP socket. A cancel goes there and nowhere else, whatever else the host's name
+    /// may mean by then; if this is not known, the same endpoint is dialed again.
+    fn peer_address(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 impl ByteStream for tokio::io::DuplexStream {}
@@ -41,6 +47,10 @@ impl ByteStream for TcpStream {
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_read_ready(cx).map(drop)
+    }
+
+    fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_addr().ok()
     }
 }
 

@@ -2,17 +2,20 @@
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use tokio::time::{Instant, timeout_at};
 use txpostgres_session::{Delivery, Error, ErrorKind, Request, Result, Ticket, TransactionStatus};
 
 use crate::call::{Call, Caller};
+use crate::cancel::Otherwise;
 use crate::cursor::Cursor;
 use crate::link::Link;
+use crate::patience::Patience;
 use crate::switchboard::{Calls, Desk, rollback_failed};
 use crate::turnstile::Turn;
 
@@ -47,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) isolation: Option<IsolationLevel>,
     pub(crate) read_only: Option<bool>,
     pub(crate) deferrable: Option<bool>,
+    /// What runs when its future is dropped is cancelled.
+    pub(crate) cancels_on_drop: bool,
 }
 
 impl Options {
@@ -118,6 +123,11 @@ impl Transaction {
         }
     }
 
+    fn is_begun(&self) -> bool {
+        let mut desk = self.link.board.desk();
+        desk.turnstile.inside(self.turn).is_some_and(|inside| inside.has_begun())
+    }
+
     /// A savepoint ends with the transaction that it is in: what is sent after COMMIT would be committed by itself.
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
@@ -160,15 +170,6 @@ impl Transaction {
             drop(desk);
             self.link.drive(None, true);
         }
-    }
-
-    /// Begins now, for what cannot take BEGIN along.
-    pub(crate) async fn begin_now(self: &Arc<Self>) -> Result<()> {
-        if !matches!(state(self), State::Untouched) || self.has_ended() {
-            return Ok(());
-        }
-        let begin = Call::script(Ok(Caller::Begin(Arc::clone(self))), &self.begin);
-        begin.answer(|_| ()).await
     }
 }
 
@@ -221,11 +222,13 @@ fn over() -> Error {
 struct Guard {
     transaction: Arc<Transaction>,
     done: bool,
+    /// The statement that runs is cancelled first.
+    cancels: bool,
 }
 
 impl Guard {
     fn new(transaction: &Arc<Transaction>) -> Self {
-        Self { transaction: Arc::clone(transaction), done: false }
+        Self { transaction: Arc::clone(transaction), done: false, cancels: false }
     }
 
     /// Nothing is left to be done.
@@ -241,6 +244,9 @@ impl Drop for Guard {
         }
         let transaction = &self.transaction;
         transaction.end();
+        if self.cancels {
+            drop(transaction.link.cancel_inside(transaction.turn, Otherwise::GiveUpIfTold));
+        }
         let mut desk = transaction.link.board.desk();
         let Some(inside) = desk.turnstile.inside(transaction.turn) else {
             return;
@@ -308,6 +314,7 @@ impl Drop for Enter {
 pub(crate) async fn run<T, E, F, Fut>(
     link: Result<Arc<Link>>,
     options: Options,
+    mut patience: Option<Patience>,
     interaction: F,
 ) -> Result<T, E>
 where
@@ -316,7 +323,14 @@ where
     E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
 {
     let link = link?;
-    let turn = Enter { link: Arc::clone(&link), place: None }.await?;
+    let enter = Enter { link: Arc::clone(&link), place: None };
+    let turn = watched::<_, Error>(&mut patience, None, enter).await?;
+    if let Some(inside) = link.board.desk().turnstile.inside(turn) {
+        inside.isolates = patience.is_some() || options.cancels_on_drop;
+    }
+    if let Some(patience) = &patience {
+        patience.inside(&link, turn);
+    }
     let transaction = Arc::new(Transaction {
         link,
         turn,
@@ -327,19 +341,73 @@ where
         level: 0,
         ended: AtomicBool::new(false),
     });
-    let guard = Guard::new(&transaction);
-    match interaction(Cursor::new(Arc::clone(&transaction))).await {
+    let mut guard = Guard::new(&transaction);
+    guard.cancels = options.cancels_on_drop;
+    let body = interaction(Cursor::new(Arc::clone(&transaction)));
+    let outcome = watched(&mut patience, Some(&transaction), body).await;
+    transaction.end();
+    // COMMIT and ROLLBACK are not interrupted: they may be done already.
+    guard.cancels = false;
+    let end = patience.as_ref().and_then(|patience| {
+        patience.over();
+        patience.end()
+    });
+    let link = &transaction.link;
+    match outcome {
         Ok(value) => {
-            transaction.end();
-            commit(&transaction).await?;
+            answered_by(end, link, commit(&transaction)).await?;
             guard.disarm();
             Ok(value)
         }
-        Err(error) => {
-            transaction.end();
-            roll_back(&transaction, guard, error).await
-        }
+        Err(error) => answered_by(end, link, roll_back(&transaction, guard, error)).await,
     }
+}
+
+/// The outcome, or why it is not waited for.
+async fn watched<T, E: From<Error>>(
+    patience: &mut Option<Patience>,
+    transaction: Option<&Transaction>,
+    future: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let Some(patience) = patience else {
+        return future.await;
+    };
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        patience.watch(cx);
+        let is_to_end = |patience: &Patience| {
+            let begun = transaction.is_some_and(Transaction::is_begun);
+            let error = patience.interrupted(begun)?;
+            if let Some(Transaction { link, turn, .. }) = transaction {
+                // Something may have been sent since the cancel.
+                drop(link.cancel_inside(*turn, patience.otherwise()));
+            }
+            Some(E::from(error))
+        };
+        if let Some(error) = is_to_end(patience) {
+            return Poll::Ready(Err(error));
+        }
+        match future.as_mut().poll(cx) {
+            // Its statement was cancelled for the same reason.
+            Poll::Ready(Err(error)) => Poll::Ready(Err(is_to_end(patience).unwrap_or(error))),
+            polled => polled,
+        }
+    })
+    .await
+}
+
+/// Waits for the end of a transaction; with a time limit, not for longer than that and the grace.
+async fn answered_by<F: Future>(limit: Option<Instant>, link: &Link, future: F) -> F::Output {
+    let Some(limit) = limit else {
+        return future.await;
+    };
+    let mut future = pin!(future);
+    if let Ok(output) = timeout_at(limit + link.interrupter.grace, &mut future).await {
+        return output;
+    }
+    let message = "the end of a transaction was not answered within its time limit";
+    link.give_up(Error::new(ErrorKind::Lost, message));
+    future.await
 }
 
 /// Runs a closure in a savepoint of a transaction.
@@ -467,6 +535,12 @@ where
             }
             Err(original)
         }
+        // As if it had been gone before: the server ends the transaction by itself.
+        Err(rollback)
+            if rollback.kind() == ErrorKind::Lost && rollback.delivery() == Delivery::NotSent =>
+        {
+            Err(original)
+        }
         Err(rollback) => {
             tracing::warn!(target: "txpostgres", error = %rollback, "ROLLBACK failed");
             link.give_up(rollback_failed(&rollback));
@@ -505,6 +579,7 @@ mod tests {
             isolation: Some(IsolationLevel::Serializable),
             read_only: Some(true),
             deferrable: Some(true),
+            ..Options::default()
         };
         assert_eq!(options.begin(), "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE");
     }

@@ -71,6 +71,7 @@
 mod arrived;
 mod batch;
 mod call;
+mod cancel;
 mod connection;
 mod copy;
 mod cursor;
@@ -84,6 +85,7 @@ mod many;
 mod name;
 mod opening;
 mod params;
+mod patience;
 mod portal;
 #[cfg(unix)]
 mod socket;
@@ -110,13 +112,14 @@ pub mod types {
 pub use txpostgres_derive::FromRow;
 #[doc(inline)]
 pub use txpostgres_session::{
-    Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, FromRow, IterAs, OwnedRow,
-    Place, Result, ResultSet, Row, Rows, Scalar, ServerError, SqlState, TransactionStatus, config,
-    value,
+    Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, FromRow, Interruption,
+    IterAs, OwnedRow, Place, Result, ResultSet, Row, Rows, Scalar, ServerError, SqlState,
+    TransactionStatus, config, value,
 };
 
 pub use batch::Batch;
-pub use call::{RunOperation, RunQuery, RunQueryAs};
+pub use call::{RunOperation, RunQuery, RunQueryAs, RunScript};
+pub use cancel::Cancelling;
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};
 pub use connection::{Builder, Connection, Interaction};
@@ -126,6 +129,7 @@ pub use dial::{ByteStream, Dial, Dialing, Sockets};
 pub use interaction::IsolationLevel;
 pub use name::Name;
 pub use params::Params;
+pub use patience::CancelHandle;
 pub use stream::QueryStream;
 pub use typed::Typed;
 

@@ -15,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use txpostgres_session::{Error, ErrorKind, Session, Ticket};
 
+use crate::cancel::Interrupter;
 use crate::dial::ByteStream;
 use crate::switchboard::{Calls, Desk, Switchboard};
 
@@ -28,6 +29,8 @@ const KEPT_BYTES: usize = 1024 * 1024;
 pub(crate) struct Link {
     pub(crate) board: Arc<Switchboard>,
     socket: Mutex<Socket>,
+    /// How the session is interrupted.
+    pub(crate) interrupter: Interrupter,
 }
 
 /// The socket, and what is on its way through it.
@@ -61,7 +64,11 @@ enum Read {
 }
 
 impl Link {
-    pub(crate) fn new(session: Session, stream: Box<dyn ByteStream>) -> Arc<Self> {
+    pub(crate) fn new(
+        session: Session,
+        stream: Box<dyn ByteStream>,
+        interrupter: Interrupter,
+    ) -> Arc<Self> {
         let board = Switchboard::new(session);
         let mut calls = Calls::new();
         // It may have ended with the same bytes that it began with.
@@ -77,7 +84,7 @@ impl Link {
             sent: 0,
             calls,
         };
-        Arc::new(Self { board, socket: Mutex::new(socket) })
+        Arc::new(Self { board, socket: Mutex::new(socket), interrupter })
     }
 
     /// Sends (if `flush`) and reads as far as that goes without waiting. `own` is the ticket the caller waits for.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use txpostgres_policy::{Approach, Approaches, Tls};
 use txpostgres_session::config::{Config, Endpoint, Host, SslCertMode, SslMode};
@@ -13,6 +14,7 @@ use txpostgres_session::{
     TlsSettings,
 };
 
+use crate::cancel::Interrupter;
 use crate::dial::{ByteStream, Dial};
 use crate::link::Link;
 
@@ -21,6 +23,8 @@ pub(crate) struct Recipe {
     pub(crate) config: Config,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) keys: KeyCache,
+    /// How long the server may take to end what it was told to cancel.
+    pub(crate) grace: Duration,
 }
 
 impl Recipe {
@@ -92,9 +96,13 @@ impl Recipe {
             config.get_max_protocol_version(),
         );
         loop {
-            let mut session = self.begin(endpoint, tls, approaches.current())?;
+            let approach = approaches.current();
+            let mut session = self.begin(endpoint, tls, approach)?;
             let refusal = match self.try_once(endpoint, &mut session).await {
-                Ok(stream) => return Ok(Link::new(session, stream)),
+                Ok(stream) => {
+                    let interrupter = self.interrupter(endpoint, tls, &session, &*stream);
+                    return Ok(Link::new(session, stream, interrupter));
+                }
                 Err(refusal) => refusal,
             };
             if approaches.after(&refusal, session.is_encrypted()).is_none() {
@@ -113,15 +121,7 @@ impl Recipe {
         })?;
         Session::new(Opening {
             parameters: config.startup_parameters()?,
-            encryption: match approach.tls {
-                Tls::No => Encryption::Plain,
-                Tls::IfOffered | Tls::Yes => Encryption::Tls {
-                    settings: tls.clone(),
-                    server_name: endpoint.tls_name().unwrap_or_default().to_owned(),
-                    negotiation: config.get_sslnegotiation(),
-                    optional: approach.tls == Tls::IfOffered,
-                },
-            },
+            encryption: self.encryption(endpoint, tls, approach.tls),
             login: Login {
                 user: config.get_user().unwrap_or_default().to_owned(),
                 password: config.password_for(endpoint),
@@ -133,6 +133,45 @@ impl Recipe {
             versions: config.get_min_protocol_version()..=approach.version,
             statement_cache: config.get_statement_cache_size(),
         })
+    }
+
+    fn encryption(&self, endpoint: &Endpoint, tls: &TlsSettings, wanted: Tls) -> Encryption {
+        match wanted {
+            Tls::No => Encryption::Plain,
+            Tls::IfOffered | Tls::Yes => Encryption::Tls {
+                settings: tls.clone(),
+                server_name: endpoint.tls_name().unwrap_or_default().to_owned(),
+                negotiation: self.config.get_sslnegotiation(),
+                optional: wanted == Tls::IfOffered,
+            },
+        }
+    }
+
+    /// How this session can be interrupted: at the same address, and with TLS if it has it.
+    fn interrupter(
+        &self,
+        endpoint: &Endpoint,
+        tls: &TlsSettings,
+        session: &Session,
+        stream: &dyn ByteStream,
+    ) -> Interrupter {
+        let wanted = if session.is_encrypted() { Tls::Yes } else { Tls::No };
+        let encryption = self.encryption(endpoint, tls, wanted);
+        let endpoint = match (stream.peer_address(), &endpoint.host) {
+            (Some(peer), Host::Tcp(name)) => {
+                let host = Host::Addr { name: Some(name.clone()), addr: peer.ip() };
+                Endpoint { host, port: peer.port() }
+            }
+            _ => endpoint.clone(),
+        };
+        Interrupter {
+            dial: Arc::clone(&self.dial),
+            config: self.config.clone(),
+            endpoint,
+            encryption,
+            grace: self.grace,
+            runtime: Handle::current(),
+        }
     }
 
     async fn try_once(
@@ -172,28 +211,46 @@ async fn log_in(session: &mut Session, stream: &mut dyn ByteStream) -> Result<()
                 _ => {}
             }
         }
-        session.take_output(&mut outgoing);
-        if !outgoing.is_empty() {
-            let written = match stream.write_all(&outgoing).await {
-                Ok(()) => stream.flush().await,
-                error => error,
-            };
-            match written {
-                Ok(()) => session.sent(outgoing.len()),
-                // What the server said before it hung up is the better reason: read on.
-                Err(_) if session.has_begun() => {}
-                Err(error) => session.lost(broken(error)),
-            }
-            outgoing.clear();
+        send_output(session, stream, &mut outgoing).await;
+        if !session.has_events() {
+            receive_input(session, stream, &mut received).await;
         }
-        if session.has_events() {
-            continue;
-        }
-        match stream.read(&mut received).await {
-            Ok(0) => session.receive_end(),
-            Ok(count) => session.receive(received.get(..count).unwrap_or_default()),
-            Err(error) => session.lost(broken(error)),
-        }
+    }
+}
+
+/// Sends what the session has to say.
+pub(crate) async fn send_output(
+    session: &mut Session,
+    stream: &mut dyn ByteStream,
+    outgoing: &mut BytesMut,
+) {
+    session.take_output(outgoing);
+    if outgoing.is_empty() {
+        return;
+    }
+    let written = match stream.write_all(outgoing).await {
+        Ok(()) => stream.flush().await,
+        error => error,
+    };
+    match written {
+        Ok(()) => session.sent(outgoing.len()),
+        // What the server said before it hung up is the better reason: read on.
+        Err(_) if session.has_begun() => {}
+        Err(error) => session.lost(broken(error)),
+    }
+    outgoing.clear();
+}
+
+/// Waits for what comes next.
+pub(crate) async fn receive_input(
+    session: &mut Session,
+    stream: &mut dyn ByteStream,
+    received: &mut [u8],
+) {
+    match stream.read(received).await {
+        Ok(0) => session.receive_end(),
+        Ok(count) => session.receive(received.get(..count).unwrap_or_default()),
+        Err(error) => session.lost(broken(error)),
     }
 }
 

@@ -4,7 +4,7 @@
 //! of the event loop for a query. Here the kernel is asked about room only once there was none.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -138,5 +138,9 @@ where
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_read_ready(cx).map(drop)
+    }
+
+    fn peer_address(&self) -> Option<SocketAddr> {
+        SockRef::from(self.stream.get_ref()).peer_addr().ok()?.as_socket()
     }
 }

@@ -54,7 +54,9 @@ impl<P: Params> Unpin for QueryStream<'_, P> {}
 
 impl<'a, P: Params> QueryStream<'a, P> {
     pub(crate) fn of_connection(caller: Result<Caller>, sql: &'a str, params: P) -> Self {
-        Self::new(Source::Whole(Call::new(caller, sql, params).in_pieces(STREAM_BYTES).alone()))
+        Self::new(Source::Whole(
+            Call::new(caller, sql, params).in_pieces(STREAM_BYTES).cancelled_on_drop(),
+        ))
     }
 
     pub(crate) fn of_transaction(transaction: &Arc<Transaction>, sql: &'a str, params: P) -> Self {

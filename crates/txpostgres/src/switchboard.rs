@@ -15,6 +15,7 @@ use txpostgres_session::{
     Answer, Error, ErrorKind, Event, Result, Session, Ticket, TransactionStatus,
 };
 
+use crate::cancel::Interruption;
 use crate::inbox::{Inbox, Next, Piece};
 use crate::turnstile::{Turn, Turnstile};
 
@@ -52,6 +53,8 @@ pub(crate) struct Desk {
     pub(crate) flush_promised: bool,
     /// The answer that the driving task has just read for itself.
     own: Option<(Ticket, Settled)>,
+    /// The request that the server is being told to cancel.
+    pub(crate) interruption: Option<Interruption>,
     end: End,
 }
 
@@ -93,6 +96,7 @@ impl Switchboard {
                 patrol: false,
                 flush_promised: false,
                 own: None,
+                interruption: None,
                 end: End::NotYet,
             }),
             armed: AtomicBool::new(false),
@@ -253,6 +257,9 @@ impl Desk {
     }
 
     fn push(&mut self, ticket: Ticket, waiter: Waiter) {
+        if self.turnstile.isolates() {
+            self.session.isolate(ticket);
+        }
         if self.waiters.is_empty() {
             self.first = ticket.number();
         }
@@ -345,6 +352,9 @@ impl Desk {
             match event {
                 Event::Settled { ticket, outcome, status } => {
                     self.turnstile.settled(ticket, status, calls);
+                    if let Some(interruption) = &mut self.interruption {
+                        calls.extend(interruption.waker_for(ticket));
+                    }
                     self.settle(ticket, (outcome, status), own, calls);
                 }
                 Event::Rows { ticket, rows } => self.put(ticket, Piece::Rows(rows), own, calls),

@@ -26,6 +26,8 @@ pub(crate) struct Inside {
     answered: bool,
     /// The server said that no transaction is open any more.
     pub(crate) over: bool,
+    /// Its statements travel alone, so that they can be cancelled.
+    pub(crate) isolates: bool,
     /// How many savepoints the statements are in.
     pub(crate) level: u32,
     /// Calls of the interaction that wait for the answer to BEGIN.
@@ -87,6 +89,7 @@ impl Turnstile {
             begun: None,
             answered: false,
             over: false,
+            isolates: false,
             level: 0,
             waiting: Calls::new(),
         });
@@ -108,6 +111,23 @@ impl Turnstile {
         if inside.begun.is_some_and(|begun| begun <= ticket) {
             inside.answered = true;
             inside.over |= status == TransactionStatus::Idle;
+            calls.append(&mut inside.waiting);
+        }
+    }
+
+    /// Whether what is submitted now is to travel alone.
+    #[inline]
+    pub(crate) fn isolates(&self) -> bool {
+        self.inside.as_ref().is_some_and(|inside| inside.isolates)
+    }
+
+    /// A request was taken back before it left, and with it the BEGIN that it may have taken along.
+    pub(crate) fn withdrawn(&mut self, ticket: Ticket, calls: &mut Calls) {
+        if let Some(inside) = &mut self.inside
+            && inside.begun == Some(ticket)
+            && !inside.answered
+        {
+            inside.begun = None;
             calls.append(&mut inside.waiting);
         }
     }
@@ -172,6 +192,11 @@ impl Inside {
     /// BEGIN is on its way.
     pub(crate) fn begin(&mut self, ticket: Ticket) {
         self.begun.get_or_insert(ticket);
+    }
+
+    /// What BEGIN was sent with.
+    pub(crate) fn begun(&self) -> Option<Ticket> {
+        self.begun
     }
 
     /// Whether BEGIN has been sent.

@@ -84,6 +84,11 @@ impl Session {
         self.pipeline.get(ticket).is_some()
     }
 
+    /// The requests from this one on whose answers are outstanding, the newest first.
+    pub fn outstanding_since(&mut self, ticket: Ticket) -> Vec<Ticket> {
+        self.pipeline.since(ticket)
+    }
+
     /// How many requests the server has, or may have, before it.
     pub(super) fn on_the_line(&self) -> usize {
         self.pipeline.owed().saturating_sub(self.gate.waiting())
@@ -128,12 +133,10 @@ impl Session {
         Self::begin(Startup::to_cancel(key, encryption), StatementCache::new(0, 0))
     }
 
-    /// Whether the server may have got the CancelRequest.
+    /// Whether the CancelRequest was handed out for sending, so that the server may get it.
     pub fn may_have_interrupted(&self) -> bool {
         match &self.phase {
-            Phase::Starting(startup) => {
-                startup.is_interrupting() && self.outbox.has_left(self.outbox.end())
-            }
+            Phase::Starting(startup) => startup.is_interrupting() && self.outbox.is_empty(),
             _ => false,
         }
     }

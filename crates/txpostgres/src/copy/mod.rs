@@ -64,9 +64,6 @@ async fn begin(
     sql: &str,
     plain: Plain,
 ) -> Result<(Call<'static, ()>, CopyLayout)> {
-    if let Ok(Caller::Transaction(transaction)) = &caller {
-        transaction.begin_now().await?;
-    }
     let mut call = Call::plain(caller, sql.to_owned(), plain).in_pieces(WAITING_BYTES).alone();
     match poll_fn(|cx| call.poll_piece(cx)).await? {
         Fetched::Piece(Piece::CopyStarted(layout)) => Ok((call, layout)),

@@ -13,13 +13,11 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use parking_lot::Mutex;
-use txpostgres_session::{
-    Answer, Column, Error, FromRow, OwnedRow, Request, Result, ResultSet, Rows,
-};
+use txpostgres_session::{Answer, Column, Error, FromRow, OwnedRow, Request, Result, Rows};
 
 use crate::arrived::Arrived;
 use crate::batch::Batch;
-use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs};
+use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs, RunScript};
 use crate::connection::Connection;
 use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::interaction::{Transaction, run_nested};
@@ -140,11 +138,8 @@ impl Cursor {
     ///
     /// Leave BEGIN, COMMIT and ROLLBACK to the interaction: after a statement that ends the transaction every further
     /// call fails.
-    pub async fn run_script(&self, sql: &str) -> Result<Vec<ResultSet>> {
-        if let On::Transaction(transaction) = &self.on {
-            transaction.begin_now().await?;
-        }
-        Call::script(self.caller(), sql).answer(Answer::take_results).await
+    pub fn run_script<'a>(&self, sql: &'a str) -> RunScript<'a> {
+        RunScript(Call::script(self.caller(), sql))
     }
 
     /// Begins a `COPY … FROM STDIN` in the transaction: see [`Connection::copy_in`](crate::Connection::copy_in).
