@@ -233,12 +233,14 @@ impl Error {
         match (self.kind(), self.sqlstate()) {
             (ErrorKind::Cancelled | ErrorKind::Timeout, _) => Some(Interruption::Ours),
             (_, Some(SqlState::QUERY_CANCELED)) => {
-                let server = self.server()?;
-                Some(if server.message() == "canceling statement due to statement timeout" {
-                    Interruption::StatementTimeout
+                let message = self.server()?.message();
+                if message == "canceling statement due to statement timeout" {
+                    Some(Interruption::StatementTimeout)
                 } else {
-                    Interruption::ByAnother
-                })
+                    // A COPY that we end by CopyFail has the same code, and nobody cancelled it.
+                    (!message.starts_with("COPY from stdin failed"))
+                        .then_some(Interruption::ByAnother)
+                }
             }
             (_, Some(SqlState::LOCK_NOT_AVAILABLE)) => Some(Interruption::LockTimeout),
             (_, Some(SqlState::ADMIN_SHUTDOWN)) => Some(Interruption::Terminated),

@@ -11,9 +11,8 @@ mod support;
 use std::fmt::Write as _;
 
 use support::dialog::{Dialog, Step, message};
-use support::player::Player;
+use support::player::{Player, transcript};
 use support::replay::{Cut, When, broken_off, insert, partly_sent, replay, slots};
-use support::spoken;
 
 /// Bytes of a dialog up to which it is cut at every single one.
 const SHORT: usize = 8_000;
@@ -35,41 +34,6 @@ fn cuts(dialog: &Dialog) -> Vec<usize> {
     (0..=total)
         .filter(|at| at % 997 == 0 || ends.iter().any(|end| at.abs_diff(*end) <= 8))
         .collect()
-}
-
-/// The dialog as it was played, to be compared with the file, or to be put in its place.
-fn transcript(dialog: &Dialog) -> String {
-    let mut player = Player::new(dialog);
-    let mut text = String::new();
-    for step in &dialog.steps {
-        match step {
-            Step::Act(act) => player.act(act),
-            Step::Sends(expected) => {
-                let start = player.stream.len();
-                let count = player.take();
-                player.session.sent(count);
-                let sent = spoken::sent(&player.stream[start..]);
-                if !sent.iter().map(|message| &message.text).eq(expected) {
-                    text.push_str("# instead of what the file says the client sends:\n");
-                    for message in sent {
-                        writeln!(text, "> {}", message.text).unwrap();
-                    }
-                }
-            }
-            Step::Server(pieces) => {
-                player.receive(&pieces.iter().flat_map(|p| p.bytes.clone()).collect::<Vec<_>>());
-            }
-        }
-    }
-    if player.session.has_output() {
-        text.push_str("# and the client has more to send\n");
-    }
-    if player.events != dialog.events {
-        for event in &player.events {
-            writeln!(text, "= {event}").unwrap();
-        }
-    }
-    text
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //! The first line says why the dialog is kept.
 //!
-//! ! what the client does            open, script, prepare, fresh, query, again, abandon, close, end
+//! ! what the client does            open, script, prepare, fresh, query, again, abandon, close, end,
+//!                                   alone (a request that travels so), cancel, gate (it opens)
 //! > what it sends for that          checked, message by message
 //! < one message of the server       its kind, then "text" and numbers as width:value; the length is added
 //! <! bytes as they are              without kind and length
@@ -52,6 +53,10 @@ pub enum Act {
     /// The query whose answer was only a step goes on.
     Again,
     Abandon(usize),
+    /// A request that travels alone.
+    Alone(Ask),
+    Cancel(usize),
+    OpenGate,
     Close,
     End,
 }
@@ -126,6 +131,9 @@ impl Dialog {
             "begin" => Act::Submit { begin: Some(rest[0].text()), what: Ask::read(&rest[1..]) },
             "again" => Act::Again,
             "abandon" => Act::Abandon(rest[0].bare.parse().unwrap()),
+            "alone" => Act::Alone(Ask::read(rest)),
+            "cancel" => Act::Cancel(rest[0].bare.parse().unwrap()),
+            "gate" => Act::OpenGate,
             "close" => Act::Close,
             "end" => Act::End,
             _ => Act::Submit { begin: None, what: Ask::read(words) },

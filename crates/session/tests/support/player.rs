@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::{BufMut, BytesMut};
@@ -134,6 +135,18 @@ impl<'d> Player<'d> {
                 }
                 return;
             }
+            Act::Alone(what) => self.submit(None, what).inspect(|&ticket| {
+                assert!(self.session.isolate(ticket), "it is not too late");
+            }),
+            Act::Cancel(number) => {
+                if let Some(&ticket) = self.tickets.get(*number) {
+                    let cancel = self.session.cancel(ticket);
+                    self.events.push(format!("cancel #{number}: {cancel:?}"));
+                    self.drain();
+                }
+                return;
+            }
+            Act::OpenGate => return self.session.open_gate(),
             Act::Close => {
                 self.watch.close();
                 self.session.close();
@@ -316,4 +329,39 @@ impl Pending {
 
 fn as_parameter(value: &Value) -> &(dyn ToSql + Sync) {
     value
+}
+
+/// The dialog as it was played, to be compared with the file, or to be put in its place.
+pub fn transcript(dialog: &Dialog) -> String {
+    let mut player = Player::new(dialog);
+    let mut text = String::new();
+    for step in &dialog.steps {
+        match step {
+            Step::Act(act) => player.act(act),
+            Step::Sends(expected) => {
+                let start = player.stream.len();
+                let count = player.take();
+                player.session.sent(count);
+                let sent = spoken::sent(&player.stream[start..]);
+                if !sent.iter().map(|message| &message.text).eq(expected) {
+                    text.push_str("# instead of what the file says the client sends:\n");
+                    for message in sent {
+                        writeln!(text, "> {}", message.text).unwrap();
+                    }
+                }
+            }
+            Step::Server(pieces) => {
+                player.receive(&pieces.iter().flat_map(|p| p.bytes.clone()).collect::<Vec<_>>());
+            }
+        }
+    }
+    if player.session.has_output() {
+        text.push_str("# and the client has more to send\n");
+    }
+    if player.events != dialog.events {
+        for event in &player.events {
+            writeln!(text, "= {event}").unwrap();
+        }
+    }
+    text
 }

@@ -1,11 +1,16 @@
 //! What must hold for the events of every session, whatever happens (DESIGN, section 6: invariants 1, 2, 8 and 10).
 
+use std::collections::BTreeSet;
+
 use txpostgres_session::{Delivery, ErrorKind, Event, Request, Session, Ticket};
 
 #[derive(Default)]
 pub struct Watch {
     submitted: u64,
+    /// All before this one are settled.
     settled: u64,
+    /// Settled out of turn: they were taken back before they left.
+    withdrawn: BTreeSet<u64>,
     opened: bool,
     closed: bool,
     has_closed_by_user: bool,
@@ -30,9 +35,19 @@ impl Watch {
                 self.opened = true;
             }
             Event::Settled { ticket, outcome, .. } => {
-                assert_eq!(ticket.number(), self.settled, "settled out of turn");
-                assert!(self.settled < self.submitted, "settled and never submitted");
-                self.settled += 1;
+                assert!(ticket.number() < self.submitted, "settled and never submitted");
+                let withdrawn = matches!(outcome, Err(error)
+                    if (error.kind(), error.delivery()) == (ErrorKind::Cancelled, Delivery::NotSent));
+                if withdrawn {
+                    let is_new = ticket.number() >= self.settled;
+                    assert!(is_new && self.withdrawn.insert(ticket.number()), "settled twice");
+                } else {
+                    assert_eq!(ticket.number(), self.settled, "settled out of turn");
+                    self.settled += 1;
+                }
+                while self.withdrawn.remove(&self.settled) {
+                    self.settled += 1;
+                }
                 if let Err(error) = outcome {
                     let answered = error.kind() == ErrorKind::Server;
                     assert!(!answered || error.delivery() == Delivery::Answered, "{error:?}");
