@@ -4,6 +4,7 @@
 //! * [`Cluster`]: a server for one test alone, with settings, `pg_hba` lines, TLS or a major version of its choice, that
 //!   may be stopped, killed and frozen.
 //! * [`Script`]: a peer that plays a dialog byte by byte, with [`backend`] to write its lines.
+//! * [`PgBouncer`]: a pooler between client and server, where one is installed.
 //! * [`Proxy`]: something between client and server that cuts, resets, stalls and delays.
 //!
 //! Everything here blocks and uses plain threads, so that it serves tests of any kind, and depends on no other crate of
@@ -25,6 +26,7 @@ mod database;
 mod errand;
 mod fetch;
 mod install;
+mod pgbouncer;
 mod places;
 mod player;
 mod proxy;
@@ -41,6 +43,7 @@ pub use builder::Builder;
 pub use cluster::{Cluster, StopMode};
 pub use database::Database;
 pub use install::Install;
+pub use pgbouncer::PgBouncer;
 pub use proxy::{Direction, Proxy};
 pub use script::Script;
 pub use scripted_server::{Mismatch, ScriptedServer};
