@@ -26,6 +26,8 @@ use crate::interaction::{self, IsolationLevel, Options};
 use crate::link::Link;
 use crate::many::execute_many;
 use crate::name::Name;
+use crate::notify::audience::Audience;
+use crate::notify::{Cooperator, Hall, QueueBounds, Spawning};
 use crate::opening::Recipe;
 use crate::params::Params;
 use crate::patience::{CancelHandle, Patience};
@@ -58,14 +60,16 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Clone)]
 pub struct Connection {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     dial: Arc<dyn Dial>,
     keys: KeyCache,
     grace: Duration,
     state: Mutex<State>,
+    /// Dropped after the state: what a session says at its end is heard.
+    pub(crate) hall: Hall,
 }
 
 /// ```text
@@ -87,6 +91,8 @@ enum State {
 pub struct Builder {
     dial: Option<Arc<dyn Dial>>,
     grace: Option<Duration>,
+    notify_queue: QueueBounds,
+    cooperator: Option<Arc<dyn Cooperator>>,
 }
 
 impl Builder {
@@ -105,14 +111,31 @@ impl Builder {
         self
     }
 
+    /// How much each observer and each stream of notifications may leave waiting.
+    #[must_use]
+    pub fn notify_queue(mut self, bounds: QueueBounds) -> Self {
+        self.notify_queue = bounds;
+        self
+    }
+
+    /// Where the work of notify observers runs, and when it lets others have their turn; as tasks of the connection's runtime
+    /// if not said otherwise.
+    #[must_use]
+    pub fn cooperator(mut self, cooperator: impl Cooperator) -> Self {
+        self.cooperator = Some(Arc::new(cooperator));
+        self
+    }
+
     /// The connection, not open yet.
     pub fn build(self) -> Connection {
+        let cooperator = self.cooperator.unwrap_or_else(|| Arc::new(Spawning));
         Connection {
             shared: Arc::new(Shared {
                 dial: self.dial.unwrap_or_else(|| Arc::new(Sockets)),
                 keys: KeyCache::default(),
                 grace: self.grace.unwrap_or(GRACE),
                 state: Mutex::default(),
+                hall: Hall(Audience::new(self.notify_queue, cooperator)),
             }),
         }
     }
@@ -174,7 +197,8 @@ impl Connection {
             attempt
         };
         let (dial, keys) = (Arc::clone(&self.shared.dial), self.shared.keys.clone());
-        let recipe = Recipe { config, dial, keys, grace: self.shared.grace };
+        let audience = Arc::clone(&self.shared.hall.0);
+        let recipe = Recipe { config, dial, keys, grace: self.shared.grace, audience };
         let mut opening = pin!(recipe.open());
         let opened = poll_fn(|cx| {
             if !attempt.is_called_by(cx) {
@@ -188,6 +212,7 @@ impl Connection {
             return Err(closed_meanwhile());
         }
         tokio::spawn(watch(Arc::clone(&link.board), Arc::downgrade(&link)));
+        self.shared.hall.0.opened(&link);
         *state = State::Open(link);
         Ok(())
     }
@@ -196,16 +221,24 @@ impl Connection {
     ///
     /// May be called any number of times, and on a connection that was never opened; one that is being opened stops. Waits, for a second at most, until
     /// the server has hung up. Dropping the last clone closes as well, without waiting.
+    ///
+    /// Streams of notifications end, and what was listened to is forgotten; observers stay.
     pub async fn close(&self) {
         let state = std::mem::take(&mut *self.state());
         match state {
             State::Open(link) => {
                 link.shut();
+                self.shared.hall.0.close(false);
                 // A server that does not hang up has been told all the same.
                 let _ = timeout(FAREWELL, poll_fn(|cx| link.poll_shutdown(cx))).await;
             }
-            State::Opening(_, Some(opener)) => opener.wake(),
-            State::Opening(_, None) | State::Closed => {}
+            State::Opening(_, opener) => {
+                self.shared.hall.0.close(false);
+                if let Some(opener) = opener {
+                    opener.wake();
+                }
+            }
+            State::Closed => self.shared.hall.0.close(false),
         }
     }
 
@@ -213,7 +246,7 @@ impl Connection {
         self.shared.state()
     }
 
-    fn link(&self) -> Result<Arc<Link>> {
+    pub(crate) fn link(&self) -> Result<Arc<Link>> {
         match &*self.state() {
             State::Open(link) => Ok(Arc::clone(link)),
             State::Opening(..) => {

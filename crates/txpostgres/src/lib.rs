@@ -31,6 +31,7 @@
 //! * [Statements and rows](guide::statements): parameters, types, NULL, scripts, the statement cache and poolers.
 //! * [Values and rows](guide::values): rows as tuples, structs and maps; types of the database; ranges, numerics, text.
 //! * [Interactions](guide::interactions): commit, rollback, savepoints, options, and every way they can end.
+//! * [Notifications](guide::notifications): LISTEN and NOTIFY, observers, streams, what is bounded and what is told.
 //! * [Errors](guide::errors): kinds, delivery, what may be tried again, and how they print.
 //!
 //! # Futures may be dropped
@@ -65,8 +66,8 @@
 //!
 //! # Not there yet
 //!
-//! Reconnection, a pool, NOTIFY, cancelling a statement in the server, server-side cursors, rows as a stream, COPY. Rows come
-//! when the statement has ended, all of them in memory. A notification that arrives is read and forgotten.
+//! Reconnection, a pool, cancelling a statement in the server, server-side cursors, rows as a stream, COPY. Rows come
+//! when the statement has ended, all of them in memory.
 
 mod arrived;
 mod batch;
@@ -83,6 +84,7 @@ mod interaction;
 mod link;
 mod many;
 mod name;
+mod notify;
 mod opening;
 mod params;
 mod patience;
@@ -113,8 +115,8 @@ pub use txpostgres_derive::FromRow;
 #[doc(inline)]
 pub use txpostgres_session::{
     Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, FromRow, Interruption,
-    IterAs, OwnedRow, Place, Result, ResultSet, Row, Rows, Scalar, ServerError, SqlState,
-    TransactionStatus, config, value,
+    IterAs, Notification, OwnedRow, Place, Result, ResultSet, Row, Rows, Scalar, ServerError,
+    SqlState, TransactionStatus, config, quote_ident, value,
 };
 
 pub use batch::Batch;
@@ -128,6 +130,10 @@ pub use cursor::{Cursor, CursorRows, Fetch, NamedCursor, NamedCursorBuilder, Scr
 pub use dial::{ByteStream, Dial, Dialing, Sockets};
 pub use interaction::IsolationLevel;
 pub use name::Name;
+pub use notify::{
+    Cooperator, Notifications, NotifyEvent, NotifyObserver, Observed, ObserverId, ObserverWork,
+    QueueBounds, Spawning, Subscription,
+};
 pub use params::Params;
 pub use patience::CancelHandle;
 pub use stream::QueryStream;

@@ -17,6 +17,7 @@ use txpostgres_session::{Error, ErrorKind, Session, Ticket};
 
 use crate::cancel::Interrupter;
 use crate::dial::ByteStream;
+use crate::notify::audience::Audience;
 use crate::switchboard::{Calls, Desk, Switchboard};
 
 /// Bytes read at a time: with 8 KiB a large answer takes eight times the system calls.
@@ -50,6 +51,9 @@ struct Socket {
     /// Bytes sent that the session has not been told of.
     sent: usize,
     calls: Calls,
+    /// Notifications were handed out, and more may follow: their listeners are to have a turn first, lest a burst that is
+    /// larger than their queues be lost to them although they are quick enough.
+    pause: bool,
 }
 
 /// What a read found.
@@ -68,8 +72,9 @@ impl Link {
         session: Session,
         stream: Box<dyn ByteStream>,
         interrupter: Interrupter,
+        audience: &Arc<Audience>,
     ) -> Arc<Self> {
-        let board = Switchboard::new(session);
+        let board = Switchboard::new(session, Arc::clone(audience));
         let mut calls = Calls::new();
         // It may have ended with the same bytes that it began with.
         board.desk().distribute(None, &mut calls);
@@ -83,6 +88,7 @@ impl Link {
             unflushed: false,
             sent: 0,
             calls,
+            pause: false,
         };
         Arc::new(Self { board, socket: Mutex::new(socket), interrupter })
     }
@@ -130,12 +136,17 @@ impl Link {
 
     /// Lets go of the socket and calls those who have their answers.
     fn release(&self, mut socket: MutexGuard<'_, Socket>) {
-        if socket.calls.is_empty() {
+        let pause = std::mem::take(&mut socket.pause);
+        if socket.calls.is_empty() && !pause {
             return;
         }
         let mut calls = std::mem::take(&mut socket.calls);
         drop(socket);
         call_all(&mut calls);
+        if pause {
+            // Whoever drives on is called last, and comes after those.
+            self.board.ring();
+        }
         // The emptied list is used again, so that waking costs no allocation.
         if let Some(mut socket) = self.socket.try_lock()
             && socket.calls.capacity() == 0
@@ -228,6 +239,10 @@ impl Socket {
             tried = true;
             last = self.read(board, own);
             if last == Read::Nothing {
+                return true;
+            }
+            if self.pause {
+                self.pause = last == Read::All || self.is_readable();
                 return true;
             }
         }
@@ -335,6 +350,7 @@ impl Socket {
             self.stream = None;
             return Read::Nothing;
         }
+        self.pause = std::mem::take(&mut desk.has_notified);
         if !self.outgoing.is_empty() {
             self.behind = true;
         } else if !desk.flush_promised {

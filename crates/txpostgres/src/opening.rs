@@ -17,6 +17,7 @@ use txpostgres_session::{
 use crate::cancel::Interrupter;
 use crate::dial::{ByteStream, Dial};
 use crate::link::Link;
+use crate::notify::audience::Audience;
 
 /// What all sessions of a connection have in common.
 pub(crate) struct Recipe {
@@ -25,6 +26,7 @@ pub(crate) struct Recipe {
     pub(crate) keys: KeyCache,
     /// How long the server may take to end what it was told to cancel.
     pub(crate) grace: Duration,
+    pub(crate) audience: Arc<Audience>,
 }
 
 impl Recipe {
@@ -101,7 +103,7 @@ impl Recipe {
             let refusal = match self.try_once(endpoint, &mut session).await {
                 Ok(stream) => {
                     let interrupter = self.interrupter(endpoint, tls, &session, &*stream);
-                    return Ok(Link::new(session, stream, interrupter));
+                    return Ok(Link::new(session, stream, interrupter, &self.audience));
                 }
                 Err(refusal) => refusal,
             };

@@ -17,6 +17,7 @@ use txpostgres_session::{
 
 use crate::cancel::Interruption;
 use crate::inbox::{Inbox, Next, Piece};
+use crate::notify::audience::Audience;
 use crate::turnstile::{Turn, Turnstile};
 
 /// An answer, and the transaction status that came with it.
@@ -55,6 +56,11 @@ pub(crate) struct Desk {
     own: Option<(Ticket, Settled)>,
     /// The request that the server is being told to cancel.
     pub(crate) interruption: Option<Interruption>,
+    /// Who hears notifications, and the session's number among the connection's.
+    audience: Arc<Audience>,
+    generation: u64,
+    /// Notifications were handed out that their listeners had no time to hear.
+    pub(crate) has_notified: bool,
     end: End,
 }
 
@@ -84,7 +90,8 @@ enum Waiter {
 pub(crate) type Calls = Vec<Waker>;
 
 impl Switchboard {
-    pub(crate) fn new(session: Session) -> Arc<Self> {
+    pub(crate) fn new(session: Session, audience: Arc<Audience>) -> Arc<Self> {
+        let generation = audience.begin();
         Arc::new(Self {
             desk: Mutex::new(Desk {
                 session,
@@ -97,6 +104,9 @@ impl Switchboard {
                 flush_promised: false,
                 own: None,
                 interruption: None,
+                audience,
+                generation,
+                has_notified: false,
                 end: End::NotYet,
             }),
             armed: AtomicBool::new(false),
@@ -364,11 +374,17 @@ impl Desk {
                 Event::CopyData { ticket, data } => {
                     self.put(ticket, Piece::CopyData(data), own, calls);
                 }
+                // Before the answer that follows it is handed out: the order of the wire is kept.
+                Event::Notification(notification) => {
+                    self.has_notified = true;
+                    self.audience.hear(&notification, calls);
+                }
                 Event::Notice(notice) => tracing::debug!(target: "txpostgres::notice", "{notice}"),
                 Event::Closed(error) => {
                     self.end = error.map_or(End::Asked, End::Because);
                     calls.extend(self.watcher.take());
                     self.turnstile.wake_all(calls);
+                    self.audience.ended(self.generation, calls);
                 }
                 _ => {}
             }
@@ -458,5 +474,6 @@ impl Desk {
         self.distribute(None, calls);
         calls.extend(self.watcher.take());
         self.turnstile.wake_all(calls);
+        self.audience.ended(self.generation, calls);
     }
 }
