@@ -4,13 +4,13 @@ use std::path::Path;
 
 use crate::Failure;
 use crate::arguments::Arguments;
-use crate::contenders::Contender;
+use crate::contenders::{Contender, Workload};
 use crate::fake_server::{self, FakeServer};
 use crate::pinning::{PinnedServer, pin_this_process};
 use crate::runtime::Runtime;
 use crate::table::Table;
 use crate::target::Target;
-use crate::workload_a::Plan;
+use crate::workload::Plan;
 use crate::{strace, valgrind};
 
 /// The command that runs one contender and measures nothing, for tools that count from outside.
@@ -20,8 +20,10 @@ const HELP: &str = "\
 bench: txpostgres beside its peers and beside a bare socket
 
   bench a --dsn DSN | --fake      workload a: one prepared `select $1::int4` after another
+  bench g --dsn DSN | --fake      workload g: bursts of 1,000 notifications, heard one by one
       --rounds 7                    rounds; in each, every contender has its turn
-      --queries 20000               queries of a turn, after a tenth of that to warm up
+      --queries 20000               queries (g: notifications) of a turn, after a tenth
+                                    of that to warm up
       --pin                         client and server on one core (Linux). A real server is pinned
                                     by its listening process and let go afterwards; that needs its
                                     user or root. The fake one inherits the core.
@@ -32,6 +34,7 @@ bench: txpostgres beside its peers and beside a bare socket
   bench fake-server --socket PATH answers from memory; PATH ends in /.s.PGSQL.PORT
 
   --contenders raw,ours,tokio-postgres    default: all
+  --workload a|g                          what instructions, syscalls and one count; a if not said
   --runtime current,multi,multi-block-on  default: all for a, current elsewhere
   --markdown                              tables for docs/performance.md
 
@@ -43,9 +46,10 @@ Use a release build: cargo run --release -p txpostgres-bench -- a --fake
 pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), Failure> {
     let mut arguments = Arguments::new(words);
     match arguments.command().as_deref() {
-        Some("a") => workload_a(arguments),
-        Some("instructions") => counted(arguments, "instructions of a query", valgrind::count_all),
-        Some("syscalls") => counted(arguments, "system calls of a query", strace::count_all),
+        Some("a") => timed(Workload::A, arguments),
+        Some("g") => timed(Workload::G, arguments),
+        Some("instructions") => counted(arguments, "instructions", valgrind::count_all),
+        Some("syscalls") => counted(arguments, "system calls", strace::count_all),
         Some(ALONE) => alone(arguments),
         Some("fake-server") => {
             let socket = arguments.option("--socket")?.ok_or("--socket PATH is missing")?;
@@ -61,11 +65,12 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), Failure> {
     }
 }
 
-fn workload_a(mut arguments: Arguments) -> Result<(), Failure> {
+fn timed(workload: Workload, mut arguments: Arguments) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
         eprintln!("bench: this is a debug build; its times say nothing");
     }
     let plan = Plan {
+        workload,
         contenders: arguments.list("--contenders", &Contender::default_list())?,
         rounds: arguments.parsed("--rounds", 7)?,
         queries: arguments.parsed("--queries", 20_000)?,
@@ -88,12 +93,14 @@ fn workload_a(mut arguments: Arguments) -> Result<(), Failure> {
     for runtime in runtimes {
         let table = plan.run(runtime, server.target())?;
         let title = format!(
-            "a, {} server, {}{}: {} rounds of {} queries, medians",
+            "{}, {} server, {}{}: {} rounds of {}, medians for each {}",
+            workload.words().0,
             server.name(),
             runtime.name(),
             if pin { ", pinned" } else { "" },
             plan.rounds,
             plan.queries,
+            workload.words().1,
         );
         show(&title, &table, markdown);
     }
@@ -101,7 +108,7 @@ fn workload_a(mut arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-type Counting = fn(&[Contender], Runtime, &Target) -> Result<Table, Failure>;
+type Counting = fn(Workload, &[Contender], Runtime, &Target) -> Result<Table, Failure>;
 
 fn counted(mut arguments: Arguments, what: &str, count: Counting) -> Result<(), Failure> {
     let contenders = arguments.list("--contenders", &Contender::default_list())?;
@@ -110,13 +117,16 @@ fn counted(mut arguments: Arguments, what: &str, count: Counting) -> Result<(), 
         Some("all") => Runtime::ALL.to_vec(),
         Some(words) => words.split(',').map(str::parse).collect::<Result<_, _>>()?,
     };
+    let workload = arguments.parsed("--workload", Workload::A)?;
     let markdown = arguments.flag("--markdown");
     let (fake, dsn) = (arguments.flag("--fake"), arguments.option("--dsn")?);
     arguments.finish()?;
     let server = Server::new(fake || dsn.is_none(), dsn)?;
     for runtime in runtimes {
-        let table = count(&contenders, runtime, server.target())?;
-        let title = format!("a, {} server, {}: {what}", server.name(), runtime.name());
+        let table = count(workload, &contenders, runtime, server.target())?;
+        let (letter, unit) = workload.words();
+        let (server, runtime) = (server.name(), runtime.name());
+        let title = format!("{letter}, {server} server, {runtime}: {what} of a {unit}");
         show(&title, &table, markdown);
     }
     Ok(())
@@ -128,13 +138,14 @@ fn alone(mut arguments: Arguments) -> Result<(), Failure> {
     let runtime = arguments.option("--runtime")?;
     let runtime = runtime.map_or(Ok(Runtime::Current), |word| word.parse())?;
     let queries = arguments.parsed("--queries", 2_000)?;
+    let workload = arguments.parsed("--workload", Workload::A)?;
     let target = match (arguments.option("--dsn")?, arguments.option("--socket")?) {
         (Some(dsn), None) => Target::from_dsn(&dsn)?,
         (None, Some(socket)) => Target::from_socket(Path::new(&socket))?,
         _ => return Err("say where the server is: either --dsn DSN or --socket PATH".into()),
     };
     arguments.finish()?;
-    runtime.run(contender.ask(target, 0, queries)).map(drop)
+    runtime.run(contender.ask(workload, target, 0, queries)).map(drop)
 }
 
 fn show(title: &str, table: &Table, markdown: bool) {

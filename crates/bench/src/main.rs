@@ -18,7 +18,7 @@ mod strace;
 mod table;
 mod target;
 mod valgrind;
-mod workload_a;
+mod workload;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use crate::Failure;
-use crate::contenders::Contender;
+use crate::contenders::{Contender, Workload};
 use crate::runtime::Runtime;
 use crate::table::Table;
 use crate::target::Target;
@@ -19,14 +19,15 @@ const NOISE: f64 = 0.005;
 
 /// One row for each contender.
 pub(crate) fn count_all(
+    workload: Workload,
     contenders: &[Contender],
     runtime: Runtime,
     target: &Target,
 ) -> Result<Table, Failure> {
     let mut table = Table::new(&["", "calls", "which"]);
     for &contender in contenders {
-        let small = count(contender, runtime, SIZES.0, target)?;
-        let mut calls = count(contender, runtime, SIZES.1, target)?;
+        let small = count(workload, contender, runtime, SIZES.0, target)?;
+        let mut calls = count(workload, contender, runtime, SIZES.1, target)?;
         for (name, calls) in &mut calls {
             *calls -= small.get(name).unwrap_or(&0.0);
             *calls /= f64::from(SIZES.1 - SIZES.0);
@@ -48,6 +49,7 @@ pub(crate) fn count_all(
 }
 
 fn count(
+    workload: Workload,
     contender: Contender,
     runtime: Runtime,
     queries: u32,
@@ -55,7 +57,7 @@ fn count(
 ) -> Result<BTreeMap<String, f64>, Failure> {
     let mut command = Command::new("strace");
     command.args(["-f", "-c"]);
-    let log = alone(&mut command, contender, runtime, queries, target)?;
+    let log = alone(&mut command, workload, contender, runtime, queries, target)?;
     let calls = summary(&log);
     if calls.is_empty() {
         return Err(format!("strace wrote no summary:\n{log}").into());

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::Failure;
 use crate::commands::ALONE;
-use crate::contenders::Contender;
+use crate::contenders::{Contender, Workload};
 use crate::runtime::Runtime;
 use crate::table::{Table, ratio, thousands};
 use crate::target::Target;
@@ -23,6 +23,7 @@ struct Count {
 
 /// One row for each contender.
 pub(crate) fn count_all(
+    workload: Workload,
     contenders: &[Contender],
     runtime: Runtime,
     target: &Target,
@@ -30,8 +31,8 @@ pub(crate) fn count_all(
     let mut counts = Vec::new();
     for &contender in contenders {
         let (small, large) = (
-            count(contender, runtime, SIZES.0, target)?,
-            count(contender, runtime, SIZES.1, target)?,
+            count(workload, contender, runtime, SIZES.0, target)?,
+            count(workload, contender, runtime, SIZES.1, target)?,
         );
         let more = f64::from(SIZES.1 - SIZES.0);
         let count = Count {
@@ -59,6 +60,7 @@ pub(crate) fn count_all(
 }
 
 fn count(
+    workload: Workload,
     contender: Contender,
     runtime: Runtime,
     queries: u32,
@@ -69,7 +71,7 @@ fn count(
     let run = |arguments: &[&str]| -> Result<String, Failure> {
         let mut command = Command::new("valgrind");
         command.args(arguments);
-        alone(&mut command, contender, runtime, queries, target)
+        alone(&mut command, workload, contender, runtime, queries, target)
     };
     run(&["--tool=callgrind", &out])?;
     let instructions = callgrind_total(&std::fs::read_to_string(&file)?);
@@ -84,6 +86,7 @@ fn count(
 /// Runs `bench one` below `tool`; what was written to standard error.
 pub(crate) fn alone(
     tool: &mut Command,
+    workload: Workload,
     contender: Contender,
     runtime: Runtime,
     queries: u32,
@@ -92,7 +95,7 @@ pub(crate) fn alone(
     let name = Path::new(tool.get_program()).display().to_string();
     let output = tool
         .arg(std::env::current_exe()?)
-        .args([ALONE, "--contender", contender.name()])
+        .args([ALONE, "--workload", workload.words().0, "--contender", contender.name()])
         .args(["--runtime", runtime.name(), "--dsn", &target.dsn()])
         .args(["--queries", &queries.to_string()])
         .output()

@@ -76,7 +76,7 @@ impl fmt::Debug for Notification {
             .field("process_id", &self.process_id)
             .field("channel", &self.channel())
             .field("payload_bytes", &self.payload().len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -126,7 +126,7 @@ async fn a_server_that_dies_during_listen() {
     let server = Script::new().welcome().expect_message(b'Q').reset().play().unwrap();
     let connection = open(&server, QueueBounds::default()).await;
     let (one, two, three) = bounded(async {
-        tokio::join!(connection.unlisten_all(), connection.listen("b"), connection.subscribe("a"))
+        tokio::join!(connection.listen("b"), connection.unlisten_all(), connection.subscribe("a"))
     })
     .await;
     for error in [one.unwrap_err(), two.unwrap_err(), three.map(drop).unwrap_err()] {

@@ -1,5 +1,5 @@
-//! Who is measured. Each contender connects, prepares, and asks in its own way; how often, what, and
-//! whether the answer is right is the same code for all.
+//! Who is measured. Each contender connects, prepares, asks and listens in its own way; how often, what,
+//! and whether the answer is right is the same code for all.
 
 mod ours;
 mod raw;
@@ -14,10 +14,79 @@ use crate::target::Target;
 /// The statement of workload a.
 const STATEMENT: &str = "select $1::int4";
 
-/// One client that can ask `select $1::int4` again and again.
+/// The channel of workload g.
+const CHANNEL: &str = "news";
+
+/// Notifications of one transaction in workload g.
+const BURST: u32 = 1_000;
+
+/// Has the server notify this session of the numbers below [`BURST`].
+const NOTIFY: &str = "select count(pg_notify('news', n::text)) from generate_series(0, 999) n";
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workload {
+    /// One prepared `select $1::int4` after another.
+    A,
+    /// Bursts of notifications, heard one by one.
+    G,
+}
+
+impl FromStr for Workload {
+    type Err = Failure;
+
+    fn from_str(word: &str) -> Result<Workload, Failure> {
+        match word {
+            "a" => Ok(Workload::A),
+            "g" => Ok(Workload::G),
+            _ => Err(format!("{word} is not a workload; there are a and g").into()),
+        }
+    }
+}
+
+impl Workload {
+    /// The letter, and what is counted.
+    pub(crate) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Workload::A => ("a", "query"),
+            Workload::G => ("g", "notification"),
+        }
+    }
+}
+
+/// The notifications of one burst, checked as they are heard.
+#[derive(Default)]
+struct Tally {
+    heard: u32,
+}
+
+impl Tally {
+    fn note(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        let number = payload.iter().fold(0, |number, digit| {
+            10_u32.wrapping_mul(number).wrapping_add(u32::from(digit.wrapping_sub(b'0')))
+        });
+        if number != self.heard {
+            return Err(format!("notification {} says {number}", self.heard).into());
+        }
+        self.heard += 1;
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.heard == BURST
+    }
+}
+
+/// One client that can ask `select $1::int4` again and again, and hear notifications.
 trait Client: Sized + Send + 'static {
-    /// Connects and does once whatever has to be done once.
-    fn connect(target: &Target) -> impl Future<Output = Result<Self, Failure>> + Send;
+    /// Connects and does once whatever has to be done once, for either workload.
+    fn connect(
+        target: &Target,
+        workload: Workload,
+    ) -> impl Future<Output = Result<Self, Failure>> + Send;
+
+    /// Sends [`NOTIFY`] and returns when the answer and all notifications have been heard.
+    fn hear(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Asks once and returns the integer that came back, after the server said that it is ready
     /// for the next query.
@@ -49,18 +118,20 @@ impl Contender {
         }
     }
 
-    /// Connects, asks `warm_up` questions, then the `queries` whose cost is returned.
+    /// Connects, asks `warm_up` questions (or hears so many notifications), then the `queries` whose
+    /// cost is returned.
     pub(crate) async fn ask(
         self,
+        workload: Workload,
         target: Target,
         warm_up: u32,
         queries: u32,
     ) -> Result<Cost, Failure> {
         let cost = match self {
-            Contender::Raw => ask_all::<raw::Raw>(&target, warm_up, queries).await,
-            Contender::Ours => ask_all::<ours::Ours>(&target, warm_up, queries).await,
+            Contender::Raw => ask_all::<raw::Raw>(workload, &target, warm_up, queries).await,
+            Contender::Ours => ask_all::<ours::Ours>(workload, &target, warm_up, queries).await,
             Contender::TokioPostgres => {
-                ask_all::<tokio_postgres::TokioPostgres>(&target, warm_up, queries).await
+                ask_all::<tokio_postgres::TokioPostgres>(workload, &target, warm_up, queries).await
             }
         };
         cost.map_err(|failure| {
@@ -83,12 +154,27 @@ impl FromStr for Contender {
     }
 }
 
-async fn ask_all<C: Client>(target: &Target, warm_up: u32, queries: u32) -> Result<Cost, Failure> {
-    let mut client = C::connect(target).await?;
-    ask_in_turn(&mut client, warm_up).await?;
+async fn ask_all<C: Client>(
+    workload: Workload,
+    target: &Target,
+    warm_up: u32,
+    queries: u32,
+) -> Result<Cost, Failure> {
+    let mut client = C::connect(target, workload).await?;
+    turn(&mut client, workload, warm_up).await?;
     let stopwatch = Stopwatch::start()?;
-    ask_in_turn(&mut client, queries).await?;
+    turn(&mut client, workload, queries).await?;
     stopwatch.stop()
+}
+
+async fn turn<C: Client>(client: &mut C, workload: Workload, count: u32) -> Result<(), Failure> {
+    if workload == Workload::A {
+        return ask_in_turn(client, count).await;
+    }
+    for _ in 0..count.div_ceil(BURST) {
+        client.hear().await?;
+    }
+    Ok(())
 }
 
 async fn ask_in_turn<C: Client>(client: &mut C, queries: u32) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::{Client, STATEMENT};
+use super::{CHANNEL, Client, NOTIFY, STATEMENT, Tally, Workload};
 use crate::Failure;
 use crate::frames::{Body, message, split_message};
 use crate::target::Target;
@@ -12,8 +12,9 @@ use crate::target::Target;
 /// Where the parameter's four bytes are in [`Raw::request`].
 const PARAMETER: std::ops::Range<usize> = 19..23;
 
-/// More than the answers of the handshake, which are the longest.
-const BUFFER: usize = 8 * 1024;
+/// More than the answers of the handshake, which are the longest of workload a, and than a read of
+/// workload g brings.
+const BUFFER: usize = 64 * 1024;
 
 pub(super) struct Raw {
     socket: UnixStream,
@@ -23,7 +24,7 @@ pub(super) struct Raw {
 }
 
 impl Client for Raw {
-    async fn connect(target: &Target) -> Result<Raw, Failure> {
+    async fn connect(target: &Target, workload: Workload) -> Result<Raw, Failure> {
         let mut raw = Raw {
             socket: UnixStream::connect(target.socket()).await?,
             request: request(),
@@ -37,7 +38,39 @@ impl Client for Raw {
         let parse = [b"s0\0", STATEMENT.as_bytes(), b"\0\0\x01", &23_i32.to_be_bytes()].concat();
         let prepare = [message(b'P', &[&parse]), message(b'S', &[])].concat();
         raw.exchange(&prepare).await?;
+        if workload == Workload::G {
+            let listen = format!("listen {CHANNEL}\0");
+            raw.exchange(&message(b'Q', &[listen.as_bytes()])).await?;
+        }
         Ok(raw)
+    }
+
+    async fn hear(&mut self) -> Result<(), Failure> {
+        self.socket.write_all(&message(b'Q', &[NOTIFY.as_bytes(), b"\0"])).await?;
+        let mut tally = Tally::default();
+        let mut filled = 0;
+        let mut is_ready = false;
+        while !(is_ready && tally.is_complete()) {
+            let read = self.socket.read(self.buffer.get_mut(filled..).unwrap_or_default()).await?;
+            if read == 0 {
+                return Err("the server hung up".into());
+            }
+            filled += read;
+            let mut rest = self.buffer.get(..filled).unwrap_or_default();
+            while let Some((tag, body, after)) = split_message(rest) {
+                rest = after;
+                match tag {
+                    b'A' => tally.note(payload(body).ok_or("a notification breaks off")?)?,
+                    b'Z' => is_ready = true,
+                    b'E' => return Err(String::from_utf8_lossy(body).replace('\0', " ").into()),
+                    _ => {}
+                }
+            }
+            let seen = filled - rest.len();
+            self.buffer.copy_within(seen..filled, 0);
+            filled -= seen;
+        }
+        Ok(())
     }
 
     async fn ask(&mut self, number: i32) -> Result<i32, Failure> {
@@ -83,6 +116,14 @@ impl Raw {
             seen = filled - rest.len();
         }
     }
+}
+
+/// The payload of a notification, behind the process and the channel.
+fn payload(body: &[u8]) -> Option<&[u8]> {
+    let mut body = Body(body);
+    body.int32()?;
+    body.text()?;
+    body.text()
 }
 
 /// The one column of a row, if it is an int4.

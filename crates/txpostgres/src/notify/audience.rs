@@ -74,10 +74,15 @@ impl Audience {
             seats.tell_gap(calls);
         }
         let seats = &*seats;
-        let observing = seats.observers.iter().map(|(_, queue)| queue);
-        let subscribed = seats.channels.subscribers(notification.channel());
-        for queue in observing.chain(&seats.streams).chain(subscribed) {
-            queue.push(NotifyEvent::Notification(notification.clone()), calls);
+        let event = || NotifyEvent::Notification(notification.clone());
+        for (_, queue) in &seats.observers {
+            queue.push(event(), calls);
+        }
+        for queue in &seats.streams {
+            queue.push(event(), calls);
+        }
+        for queue in seats.channels.subscribers(notification.channel()) {
+            queue.push(event(), calls);
         }
     }
 

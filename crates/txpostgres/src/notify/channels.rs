@@ -15,6 +15,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 use txpostgres_session::{Error, ErrorKind, Result, push_ident};
 
@@ -32,7 +33,9 @@ pub(crate) type Name = Arc<str>;
 /// All channels that anybody wants, or that may be listened to still.
 #[derive(Default)]
 pub(crate) struct Channels {
-    by_name: HashMap<Name, Channel>,
+    /// Looked up for every notification. Names may come from strangers, so that the hash is seeded; `SipHash` would be a third
+    /// of what a notification costs.
+    by_name: HashMap<Name, Channel, RandomState>,
     /// Those that have to be looked at; each is in it once.
     due: VecDeque<Name>,
     /// `unlisten_all` was asked for, by these.
@@ -195,6 +198,7 @@ impl Channels {
     /// The next round. Who already has what was asked for is added to `replies`.
     pub(crate) fn round(&mut self, replies: &mut Replies) -> Option<Round> {
         let mut round = Round { sql: String::new(), steps: Vec::new(), sweepers: Vec::new() };
+        let is_sweep = self.sweep.is_some();
         if let Some(sweepers) = self.sweep.take() {
             round.sweepers = sweepers;
             round.sql.push_str("UNLISTEN *");
@@ -212,7 +216,12 @@ impl Channels {
             let alone = std::mem::take(&mut channel.alone);
             let waiting = std::mem::take(&mut channel.replies);
             if channel.is_settled() {
-                replies.extend(waiting.into_iter().map(|reply| (reply, Ok(()))));
+                if is_sweep {
+                    // It will be so when everything has been swept.
+                    round.sweepers.extend(waiting);
+                } else {
+                    replies.extend(waiting.into_iter().map(|reply| (reply, Ok(()))));
+                }
                 self.drop_forgotten(&name);
                 continue;
             }

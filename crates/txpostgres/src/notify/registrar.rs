@@ -1,5 +1,6 @@
 //! The task that has the server listen to what is wanted: it comes when there is something to do, and goes when it is done.
 
+use std::future::Future;
 use std::sync::{Arc, Weak};
 
 use txpostgres_session::{Error, ErrorKind};
@@ -9,8 +10,13 @@ use super::channels::Replies;
 use crate::call::{Call, Caller};
 
 /// Makes what is listened to agree with what is wanted, one request after the other.
-pub(crate) async fn work(audience: Weak<Audience>) {
-    let mut departure = Departure { audience, goes_home: false };
+pub(crate) fn work(audience: Weak<Audience>) -> impl Future<Output = ()> + Send {
+    // Made before it is polled: a runtime that has ended drops it at once.
+    let departure = Departure { audience, goes_home: false };
+    rounds(departure)
+}
+
+async fn rounds(mut departure: Departure) {
     loop {
         let Some(audience) = departure.audience.upgrade() else {
             return;
@@ -30,7 +36,7 @@ pub(crate) async fn work(audience: Weak<Audience>) {
         let Some(audience) = departure.audience.upgrade() else {
             return;
         };
-        audience.finish(round, generation, outcome.as_ref().map(|()| ()), &mut replies);
+        audience.finish(round, generation, outcome.as_ref().copied(), &mut replies);
         answer(&mut replies);
         if let Err(error) = &outcome {
             tracing::warn!(target: "txpostgres::notify", %error, "LISTEN or UNLISTEN failed");

@@ -1,8 +1,7 @@
-//! Workload a: one prepared `select $1::int4` after another. Rounds in which each contender has its
-//! turn, and the medians of what they cost.
+//! Rounds in which each contender has its turn at a workload, and the medians of what they cost.
 
 use crate::Failure;
-use crate::contenders::Contender;
+use crate::contenders::{Contender, Workload};
 use crate::runtime::Runtime;
 use crate::stopwatch::{Cost, median};
 use crate::table::{Table, ratio, thousands};
@@ -10,6 +9,7 @@ use crate::target::Target;
 
 /// How much is measured.
 pub(crate) struct Plan {
+    pub(crate) workload: Workload,
     pub(crate) contenders: Vec<Contender>,
     pub(crate) rounds: u32,
     pub(crate) queries: u32,
@@ -22,7 +22,12 @@ impl Plan {
         for _ in 0..self.rounds {
             for (contender, costs) in self.contenders.iter().zip(&mut costs) {
                 let (warm_up, queries) = (self.queries.div_ceil(10), self.queries);
-                costs.push(runtime.run(contender.ask(target.clone(), warm_up, queries))?);
+                costs.push(runtime.run(contender.ask(
+                    self.workload,
+                    target.clone(),
+                    warm_up,
+                    queries,
+                ))?);
             }
         }
         let figures: Vec<Figures> =
