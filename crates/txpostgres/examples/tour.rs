@@ -1,4 +1,5 @@
-//! A tour of txpostgres: connect, ask, ask much at once, move money and take it back, fail with grace.
+//! A tour of txpostgres: connect, ask, ask much at once, move money and take it back, hear a
+//! notification, fail with grace.
 //!
 //! `cargo xtask demo` runs it on a server of its own. On yours:
 //!
@@ -20,7 +21,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use txpostgres::config::Endpoint;
-use txpostgres::{ByteStream, Config, Connection, Dial, Dialing, Error, Result, Sockets};
+use txpostgres::{
+    ByteStream, Config, Connection, Dial, Dialing, Error, NotifyEvent, Result, Sockets,
+};
 
 /// How many tasks share the connection, and how many operations each has.
 const TASKS: i32 = 20;
@@ -67,6 +70,8 @@ async fn tour(dsn: &str) -> Result<()> {
     rolls_back(&guide, &connection).await?;
     guide.step("A caller who loses patience");
     impatient(&guide, &connection).await?;
+    guide.step("A notification, while nobody asks");
+    notification(&guide, &connection).await?;
     guide.step("A mistake, shown where it is");
     mistake(&guide, &connection).await?;
     guide.step("Cleaning up");
@@ -217,6 +222,34 @@ async fn impatient(guide: &Guide, connection: &Connection) -> Result<()> {
     square(connection, 12).await?;
     guide.timed("the next query got its own answer", began.elapsed());
     guide.say("The server finished the slow one first; its answer was thrown away.");
+    Ok(())
+}
+
+async fn notification(guide: &Guide, connection: &Connection) -> Result<()> {
+    // No other session of your server listens to a name with this process in it.
+    let channel = format!("txpostgres tour {}", connection.backend_pid().unwrap_or_default());
+    let mut news = connection.subscribe(&channel).await?;
+    guide.done(format!("listening to \"{channel}\""));
+    let undone = connection
+        .run_interaction(async |cursor| {
+            cursor.notify(&channel, "Ada is rich").await?;
+            Err::<(), _>(failed("thought better of it"))
+        })
+        .await;
+    if undone.is_ok() {
+        return Err(failed("an interaction that failed was committed"));
+    }
+    let began = Instant::now();
+    connection.notify(&channel, "Grace has 300").await?;
+    match timeout(Duration::from_secs(5), news.next()).await {
+        Ok(Some(NotifyEvent::Notification(heard))) if heard.payload() == "Grace has 300" => {
+            guide.timed("sent and heard", began.elapsed());
+            guide.fact("from", format!("process {}", heard.process_id()));
+            guide.fact("payload", heard.payload());
+        }
+        other => return Err(failed(format!("heard {other:?}"))),
+    }
+    guide.say("What a transaction that was rolled back had sent was not heard.");
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! 2. [Statements and rows](statements): parameters, types, NULL, scripts, the statement cache and poolers.
 //! 3. [Values and rows](values): rows as tuples, structs and maps; types of the database; ranges, numerics, text.
 //! 4. [Interactions](interactions): commit, rollback, savepoints, options, and every way they can end.
+//! 4. [Notifications](notifications): LISTEN and NOTIFY, observers, streams, what is bounded and what is told.
 //! 5. [Errors](errors): kinds, delivery, what may be tried again, and how they print.
 
 #[doc = include_str!("../guide/connecting.md")]
@@ -18,6 +19,9 @@ pub mod values {}
 
 #[doc = include_str!("../guide/interactions.md")]
 pub mod interactions {}
+
+#[doc = include_str!("../guide/notifications.md")]
+pub mod notifications {}
 
 #[doc = include_str!("../guide/errors.md")]
 pub mod errors {}

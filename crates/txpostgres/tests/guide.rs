@@ -3,14 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::timeout;
 use txpostgres::types::ToSql;
 use txpostgres::value::{Numeric, Range, Text};
 use txpostgres::{
-    Config, Connection, Delivery, Error, ErrorKind, IsolationLevel, Scalar, SqlState,
-    TransactionStatus,
+    Config, Connection, Delivery, Error, ErrorKind, IsolationLevel, NotifyEvent, NotifyObserver,
+    Scalar, SqlState, TransactionStatus,
 };
 use txpostgres_testkit::{Database, Script, backend, shared};
 
@@ -238,6 +239,42 @@ async fn how_interactions_end() {
         .unwrap();
     let error = kept.run_operation(update, ()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InteractionEnded);
+}
+
+#[tokio::test]
+async fn notifications() {
+    let (_database, connection) = connected().await;
+    let mut jobs = connection.subscribe("jobs").await.unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&heard);
+    let observer = NotifyObserver::new(move |event| {
+        let noted = Arc::clone(&noted);
+        async move {
+            if let NotifyEvent::Notification(news) = event {
+                noted.lock().unwrap().push(format!("{}: {}", news.channel(), news.payload()));
+            }
+        }
+    });
+    let id = connection.add_notify_observer(&observer);
+    assert_eq!(connection.add_notify_observer(&observer), id);
+    connection.listen("News").await.unwrap();
+    connection.run_operation("notify News, 'does not reach it'", ()).await.unwrap();
+    connection.notify("jobs", "17").await.unwrap();
+    let sent = connection.run_interaction(async |cursor| cursor.notify("News", "hello").await);
+    sent.await.unwrap();
+    // It was queued before the answer of COMMIT; the observer is a task of its own.
+    while heard.lock().unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*heard.lock().unwrap(), ["jobs: 17", "News: hello"]);
+    connection.remove_notify_observer(id);
+    let job = jobs.next().await.unwrap();
+    assert_eq!(job.notification().unwrap().payload(), "17");
+    let error = connection.notify("jobs", &"x".repeat(8_000)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Parameter);
+    connection.close().await;
+    assert_eq!(jobs.next().await, Some(NotifyEvent::Disconnected));
+    assert_eq!(jobs.next().await, None);
 }
 
 #[tokio::test]

@@ -67,7 +67,8 @@ impl Audience {
     }
 
     /// A notification, in the order of the wire.
-    #[inline]
+    // Kept out of the way of answers.
+    #[inline(never)]
     pub(crate) fn hear(&self, notification: &Notification, calls: &mut Calls) {
         let mut seats = self.seats.lock();
         if seats.gap_is_due {
