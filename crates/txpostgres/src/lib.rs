@@ -45,6 +45,8 @@
 //! | a call that was not polled yet, or waits for its turn | it is never sent |
 //! | a call that was sent | the server runs it to its end, and the answer is thrown away; it is *not* cancelled |
 //! | an interaction | it is rolled back before anything else uses the connection, unless COMMIT was sent already |
+//! | [`listen`](Connection::listen), [`unlisten`](Connection::unlisten) | once polled, it is done all the same |
+//! | [`subscribe`](Connection::subscribe), a stream of notifications | nothing is left of it |
 //! | [`close`](Connection::close) | the connection is closed; nobody waits for the server to hang up |
 //!
 //! # What it needs of the runtime
@@ -54,7 +56,8 @@
 //!
 //! Whoever awaits an answer drives the connection; no task lies between a call and the socket. Each open connection also
 //! has one small task, the watcher. It reads what the server says while nobody waits for an answer, and steps in when a
-//! task that should drive does something else. When nobody holds the connection any more, the task ends.
+//! task that should drive does something else. When nobody holds the connection any more, the task ends. A notify observer
+//! that was called has a task of its own, and while LISTEN or UNLISTEN is to be sent there is one more.
 //!
 //! # Features
 //!

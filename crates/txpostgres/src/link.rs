@@ -53,7 +53,7 @@ struct Socket {
     calls: Calls,
     /// Notifications were handed out, and more may follow: their listeners are to have a turn first, lest a burst that is
     /// larger than their queues be lost to them although they are quick enough.
-    pause: bool,
+    breather: bool,
 }
 
 /// What a read found.
@@ -88,7 +88,7 @@ impl Link {
             unflushed: false,
             sent: 0,
             calls,
-            pause: false,
+            breather: false,
         };
         Arc::new(Self { board, socket: Mutex::new(socket), interrupter })
     }
@@ -136,14 +136,14 @@ impl Link {
 
     /// Lets go of the socket and calls those who have their answers.
     fn release(&self, mut socket: MutexGuard<'_, Socket>) {
-        let pause = std::mem::take(&mut socket.pause);
-        if socket.calls.is_empty() && !pause {
+        let breather = std::mem::take(&mut socket.breather);
+        if socket.calls.is_empty() && !breather {
             return;
         }
         let mut calls = std::mem::take(&mut socket.calls);
         drop(socket);
         call_all(&mut calls);
-        if pause {
+        if breather {
             // Whoever drives on is called last, and comes after those.
             self.board.ring();
         }
@@ -241,8 +241,8 @@ impl Socket {
             if last == Read::Nothing {
                 return true;
             }
-            if self.pause {
-                self.pause = last == Read::All || self.is_readable();
+            if self.breather {
+                self.breather = last == Read::All || self.is_readable();
                 return true;
             }
         }
@@ -350,7 +350,7 @@ impl Socket {
             self.stream = None;
             return Read::Nothing;
         }
-        self.pause = std::mem::take(&mut desk.has_notified);
+        self.breather = std::mem::take(&mut desk.has_notified);
         if !self.outgoing.is_empty() {
             self.behind = true;
         } else if !desk.flush_promised {

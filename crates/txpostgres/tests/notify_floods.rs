@@ -43,7 +43,7 @@ async fn a_burst_is_heard_in_full_by_who_has_nothing_else_to_do() {
         for n in 0..100_000 {
             match stream.next().await {
                 Some(NotifyEvent::Notification(heard)) => {
-                    assert_eq!(heard.payload(), n.to_string())
+                    assert_eq!(heard.payload(), n.to_string());
                 }
                 other => panic!("{n}: {other:?}"),
             }

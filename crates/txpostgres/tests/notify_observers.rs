@@ -165,7 +165,7 @@ async fn an_observer_may_remove_itself_and_others_while_it_is_called() {
     ids.lock().unwrap().push(connection.add_notify_observer(&victim));
     let (sender, mut removed) = mpsc::unbounded_channel();
     let (shared, all) = (connection.clone(), Arc::clone(&ids));
-    let remover = NotifyObserver::new(move |event| {
+    let purge = NotifyObserver::new(move |event| {
         let (connection, all, sender) = (shared.clone(), Arc::clone(&all), sender.clone());
         async move {
             for id in all.lock().unwrap().drain(..) {
@@ -176,7 +176,7 @@ async fn an_observer_may_remove_itself_and_others_while_it_is_called() {
             sender.send(said(&event)).ok();
         }
     });
-    ids.lock().unwrap().push(connection.add_notify_observer(&remover));
+    ids.lock().unwrap().push(connection.add_notify_observer(&purge));
     let (last, mut heard_by_last) = ear();
     connection.add_notify_observer(last);
     bounded(connection.notify("a", "1")).await.unwrap();

@@ -256,9 +256,9 @@ mod tests {
             let queue = queue(10, 1_000);
             push(&queue, [notification("a")]);
             if discarded {
-                queue.discard(&mut Vec::new())
+                queue.discard(&mut Vec::new());
             } else {
-                queue.end(&mut Vec::new())
+                queue.end(&mut Vec::new());
             }
             push(&queue, [notification("b")]);
             assert_eq!(heard(&queue), expected);
