@@ -254,6 +254,17 @@ impl<'a, W: Task> Call<'a, W> {
 
     /// The next piece of the answer, or its end.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
+        self.watch(cx);
+        let polled = self.poll_next(cx);
+        match &polled {
+            // There is more to come.
+            Poll::Pending | Poll::Ready(Ok(Fetched::Piece(_))) => polled,
+            Poll::Ready(Ok(Fetched::End(answer))) if answer.is_suspended() => polled,
+            Poll::Ready(_) => self.explained(polled),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
         loop {
             let (ticket, turn) = ready!(self.poll_submitted(cx))?;
             let Ok(caller) = &self.caller else {
@@ -524,8 +535,20 @@ impl<W> Call<'_, W> {
         self
     }
 
+    /// Gives away who may end this call, which is over, to one that goes on for it.
+    pub(crate) fn take_patience(&mut self) -> Option<Box<Patience>> {
+        self.patience.take()
+    }
+
+    /// Goes on for a call that these might have ended.
+    pub(crate) fn with_patience(mut self, patience: Option<Box<Patience>>) -> Self {
+        self.alone |= patience.is_some();
+        self.patience = patience;
+        self
+    }
+
     /// Who may end this call.
-    fn patience(&mut self) -> &mut Patience {
+    pub(crate) fn patience(&mut self) -> &mut Patience {
         self.alone = true;
         self.patience.get_or_insert_default()
     }

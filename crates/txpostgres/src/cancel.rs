@@ -175,6 +175,11 @@ impl Link {
                 desk.session.open_gate();
             }
             if key.is_some() || give_up {
+                // A server that is stuck in sending heeds no cancel: what nobody fetches is read and thrown away.
+                if let Some(inbox) = desk.inbox(ticket) {
+                    inbox.close();
+                    self.board.resume();
+                }
                 desk.interruption = Some(Interruption { ticket, give_up, waker: None });
                 drop(desk);
                 let task = interrupt(Arc::clone(self), ticket, key);

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-use txpostgres_session::{CopyData, CopyLayout, Rows};
+use txpostgres_session::{CopyData, CopyLayout, Delivery, Error, ErrorKind, Rows};
 
 use crate::switchboard::Settled;
 
@@ -49,8 +49,15 @@ pub(crate) struct Inbox {
     limit: usize,
     /// Others that wait behind it are not held up when it is full.
     yields: bool,
+    /// What comes is thrown away, up to the end.
+    closed: bool,
     end: Option<Settled>,
     waker: Option<Waker>,
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the statement was cancelled, as asked")
+        .with_delivery(Delivery::Answered)
 }
 
 impl Inbox {
@@ -62,6 +69,7 @@ impl Inbox {
             size: 0,
             limit,
             yields,
+            closed: false,
             end: None,
             waker: Some(waker.clone()),
         }
@@ -69,14 +77,26 @@ impl Inbox {
 
     /// Puts a piece in. Gives the waker of whoever waits for it.
     pub(crate) fn put(&mut self, piece: Piece) -> Option<Waker> {
+        if self.closed {
+            return None;
+        }
         self.size += piece.size();
         self.pieces.push_back(piece);
         self.waker.take()
     }
 
+    /// What has come and what is to come is thrown away, but for the end.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.pieces.clear();
+        self.size = 0;
+    }
+
     /// The answer is complete.
-    pub(crate) fn end(&mut self, settled: Settled) -> Option<Waker> {
-        self.end = Some(settled);
+    pub(crate) fn end(&mut self, (outcome, status): Settled) -> Option<Waker> {
+        // What was thrown away is missing, though the server may have been faster than the cancel.
+        let outcome = if self.closed { outcome.and_then(|_| Err(cancelled())) } else { outcome };
+        self.end = Some((outcome, status));
         self.waker.take()
     }
 

@@ -19,6 +19,7 @@ use crate::call::{Call, Caller, Fetched, Plain, Task};
 use crate::inbox::Piece;
 use crate::interaction::Transaction;
 use crate::params::Params;
+use crate::patience::Patience;
 
 /// Rows of the first portion. How large they are is known afterwards.
 const FIRST_PORTION: u32 = 64;
@@ -50,6 +51,8 @@ pub(crate) struct Portal<'a, P: Params> {
     /// Rows that came so far, and those of this portion with their bytes.
     before: usize,
     portion: (usize, usize),
+    /// Who may end it, between two calls.
+    patience: Option<Box<Patience>>,
     stage: Stage<'a, P>,
 }
 
@@ -88,6 +91,7 @@ impl<'a, P: Params> Portal<'a, P> {
             columns: None,
             before: 0,
             portion: (0, 0),
+            patience: None,
             stage: Stage::Opening(call),
         }
     }
@@ -120,6 +124,11 @@ impl<'a, P: Params> Portal<'a, P> {
                 }
                 Ok(Fetched::Piece(_)) => {}
                 Ok(Fetched::End(answer)) if answer.is_suspended() => {
+                    self.patience = match &mut self.stage {
+                        Stage::Opening(call) => call.take_patience(),
+                        Stage::Fetching(call) => call.take_patience(),
+                        Stage::Suspended | Stage::Over => None,
+                    };
                     self.columns = self.columns.take().or_else(|| answer.columns());
                     self.stage = Stage::Suspended;
                 }
@@ -146,6 +155,16 @@ impl<'a, P: Params> Portal<'a, P> {
         let caller = Caller::Transaction(Arc::clone(&self.transaction));
         Call::plain(Ok(caller), self.sql, Plain::Fetch { portal, columns, rows })
             .in_pieces(self.limit)
+            .with_patience(self.patience.take())
+    }
+
+    /// Who may end it.
+    pub(crate) fn patience(&mut self) -> &mut Patience {
+        match &mut self.stage {
+            Stage::Opening(call) => call.patience(),
+            Stage::Fetching(call) => call.patience(),
+            Stage::Suspended | Stage::Over => self.patience.get_or_insert_default(),
+        }
     }
 
     /// Whether the server keeps rows for it.

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_core::Stream;
 use txpostgres_session::{Answer, Column, OwnedRow, Result, Rows};
@@ -14,6 +15,7 @@ use crate::call::{Call, Caller, Fetched};
 use crate::inbox::Piece;
 use crate::interaction::Transaction;
 use crate::params::Params;
+use crate::patience::CancelHandle;
 use crate::portal::{Portal, Portion};
 
 /// Bytes of rows that may wait for their reader if he says nothing else: 256 KiB, four reads of the socket.
@@ -73,6 +75,30 @@ impl<'a, P: Params> QueryStream<'a, P> {
         match &mut self.source {
             Source::Whole(call) => call.limit(bytes),
             Source::Portions(portal) => portal.limit(bytes),
+            Source::Over => {}
+        }
+        self
+    }
+
+    /// A handle by which the statement can be cancelled: see [`Connection::cancel`](crate::Connection::cancel). It is ended in the
+    /// server, rows that have come and were not read are thrown away, and the stream ends with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). In an interaction the transaction fails with it.
+    ///
+    /// Ask for it before the first row is asked for.
+    pub fn cancel_handle(&mut self) -> CancelHandle {
+        match &mut self.source {
+            Source::Whole(call) => call.patience().handle(),
+            Source::Portions(portal) => portal.patience().handle(),
+            Source::Over => CancelHandle::default(),
+        }
+    }
+
+    /// Limits the time from when the first row is asked for to the end of the stream, the reader's own time included. When it
+    /// passes, the statement is cancelled, and the stream ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        match &mut self.source {
+            Source::Whole(call) => call.patience().set_limit(limit),
+            Source::Portions(portal) => portal.patience().set_limit(limit),
             Source::Over => {}
         }
         self

@@ -85,6 +85,61 @@ async fn a_reader_who_stops_stalls_the_server() {
     until_gone(&database, pid).await;
 }
 
+#[tokio::test]
+async fn a_stalled_stream_is_cancelled_at_once() {
+    let (database, connection) = connected().await;
+    let pid = connection.backend_pid().unwrap();
+    for dropped in [true, false] {
+        let mut stream = connection.query_stream(NUMBERS, (50_000_000_i32,));
+        let handle = stream.cancel_handle();
+        bounded(stream.next()).await.unwrap().unwrap();
+        until_session(&database, pid, "wait_event = 'ClientWrite'").await;
+        let began = std::time::Instant::now();
+        if dropped {
+            drop(stream);
+        } else {
+            bounded(connection.cancel(&handle)).await.unwrap();
+            let error = loop {
+                if let Err(error) = bounded(stream.next()).await.unwrap() {
+                    break error;
+                }
+            };
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            assert!(bounded(stream.next()).await.is_none());
+        }
+        // Fifty million rows would take a minute to be read and thrown away.
+        assert_works(&connection).await;
+        assert!(began.elapsed() < std::time::Duration::from_secs(10));
+        assert_eq!(connection.backend_pid(), Some(pid), "the connection was kept");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_has_its_time_limit() {
+    let (_database, connection) = connected().await;
+    let limit = std::time::Duration::from_millis(50);
+    let sql = "select n, pg_sleep(0.001) from generate_series(1, 100000) n";
+    let mut stream = connection.query_stream(sql, ()).timeout(limit);
+    let error = loop {
+        match bounded(stream.next()).await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_works(&connection).await;
+    let failed: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+        let mut stream = cursor.query_stream(sql, ()).timeout(limit);
+        while let Some(row) = stream.next().await {
+            row?;
+        }
+        Ok(())
+    }))
+    .await;
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_works(&connection).await;
+}
+
 async fn until_gone(database: &txpostgres_testkit::Database, pid: i32) {
     let sql = format!("select count(*) from pg_stat_activity where pid = {pid}");
     support::eventually("it is gone", || database.server().sql(&sql).unwrap() == "0").await;

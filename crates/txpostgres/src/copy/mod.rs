@@ -64,7 +64,10 @@ async fn begin(
     sql: &str,
     plain: Plain,
 ) -> Result<(Call<'static, ()>, CopyLayout)> {
-    let mut call = Call::plain(caller, sql.to_owned(), plain).in_pieces(WAITING_BYTES).alone();
+    // Within a transaction a cancel would end more than the COPY.
+    let stops = matches!((&caller, &plain), (Ok(Caller::Connection(_)), Plain::CopyOut));
+    let call = Call::plain(caller, sql.to_owned(), plain).in_pieces(WAITING_BYTES);
+    let mut call = if stops { call.cancelled_on_drop() } else { call.alone() };
     match poll_fn(|cx| call.poll_piece(cx)).await? {
         Fetched::Piece(Piece::CopyStarted(layout)) => Ok((call, layout)),
         // The session sees to it that a COPY begins, or fails.
