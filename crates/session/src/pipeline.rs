@@ -46,6 +46,13 @@ impl Pipeline {
         exchange
     }
 
+    /// The same as [`get`](Self::get), to look at.
+    pub(crate) fn peek(&self, ticket: Ticket) -> Option<&Exchange> {
+        let first = self.exchanges.front()?.ticket.0;
+        let index = usize::try_from(ticket.0.checked_sub(first)?).ok()?;
+        self.exchanges.get(index).filter(|exchange| !exchange.is_withdrawn())
+    }
+
     /// The exchange of this ticket, if it is still outstanding. Tickets are numbered without holes.
     pub(crate) fn get(&mut self, ticket: Ticket) -> Option<&mut Exchange> {
         let first = self.exchanges.front()?.ticket.0;

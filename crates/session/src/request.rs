@@ -287,6 +287,11 @@ fn write_many(
 pub struct Ticket(pub(crate) u64);
 
 impl Ticket {
+    /// The ticket of this number.
+    pub fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+
     /// How many requests of the session came before this one.
     pub fn number(self) -> u64 {
         self.0

@@ -52,7 +52,11 @@ pub(crate) struct Inbox {
     /// What comes is thrown away, up to the end.
     closed: bool,
     end: Option<Settled>,
+    /// Whoever waits.
     waker: Option<Waker>,
+    /// The task that fetches, and how many times it has come.
+    reader: Waker,
+    visits: u64,
 }
 
 fn cancelled() -> Error {
@@ -72,6 +76,8 @@ impl Inbox {
             closed: false,
             end: None,
             waker: Some(waker.clone()),
+            reader: waker.clone(),
+            visits: 0,
         }
     }
 
@@ -122,6 +128,7 @@ impl Inbox {
 
     /// What came first; else whoever asks is called when there is something.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Next> {
+        self.visit(cx);
         if let Some(piece) = self.pieces.pop_front() {
             self.size = self.size.saturating_sub(piece.size());
             return Poll::Ready(Next::Piece(piece));
@@ -135,8 +142,26 @@ impl Inbox {
 
     /// Whoever asks is called when something changes.
     pub(crate) fn wait(&mut self, cx: &Context<'_>) {
+        self.visit(cx);
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
         }
+    }
+
+    fn visit(&mut self, cx: &Context<'_>) {
+        self.visits += 1;
+        if !self.reader.will_wake(cx.waker()) {
+            self.reader.clone_from(cx.waker());
+        }
+    }
+
+    /// How many times somebody has come for it.
+    pub(crate) fn visits(&self) -> u64 {
+        self.visits
+    }
+
+    /// Whether this is the task that fetches.
+    pub(crate) fn is_read_by(&self, waker: &Waker) -> bool {
+        self.reader.will_wake(waker)
     }
 }

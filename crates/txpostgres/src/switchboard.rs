@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 use txpostgres_session::{
-    Answer, Error, ErrorKind, Event, Result, Session, Ticket, TransactionStatus,
+    Answer, Cancel, Error, ErrorKind, Event, Result, Session, Ticket, TransactionStatus,
 };
 
 use crate::cancel::Interruption;
@@ -46,6 +46,8 @@ pub(crate) struct Desk {
     first: u64,
     /// How many of them get their answers in pieces.
     inboxes: usize,
+    /// How long nobody has come for what the oldest call has waiting, though its task waits for another.
+    standstill: Standstill,
     /// The task that looks after the connection when nobody else does.
     watcher: Option<Waker>,
     /// The watcher looks every few milliseconds whether a task that was woken also drove.
@@ -86,6 +88,17 @@ enum Waiter {
     Nobody,
 }
 
+/// A stream or a COPY whose own task waits for a call behind it, seen from time to time.
+#[derive(Default, Clone, Copy)]
+struct Standstill {
+    /// The oldest call, and how often its task had come for it.
+    at: Option<(Ticket, u64)>,
+    /// How many times it was seen unchanged.
+    times: u32,
+    /// A call that is being refused for it.
+    refused: Option<Ticket>,
+}
+
 /// Wakers to be called once the lock is released.
 pub(crate) type Calls = Vec<Waker>;
 
@@ -99,6 +112,7 @@ impl Switchboard {
                 waiters: VecDeque::new(),
                 first: 0,
                 inboxes: 0,
+                standstill: Standstill::default(),
                 watcher: None,
                 patrol: false,
                 flush_promised: false,
@@ -181,6 +195,17 @@ impl Switchboard {
     }
 }
 
+/// Why a call is refused that would wait for ever.
+fn stuck() -> Error {
+    Error::new(
+        ErrorKind::Request,
+        "the call waits behind a stream or a COPY of the same task, which it keeps waiting",
+    )
+    .with_hint(
+        "end or drop that first, or use another connection; in an interaction a stream and other calls go together",
+    )
+}
+
 /// Why a session is not used again.
 pub(crate) fn rollback_failed(reason: &(impl Display + ?Sized)) -> Error {
     Error::new(ErrorKind::Lost, format!("a transaction could not be rolled back: {reason}"))
@@ -214,7 +239,7 @@ impl Desk {
     /// Whether a task that was woken and does not poll its call would hold up others.
     pub(crate) fn concerns_several(&self) -> bool {
         if self.is_swamped() {
-            return false;
+            return self.stuck().is_some();
         }
         self.session.outstanding() > 1 || self.turnstile.waits_for_begin()
     }
@@ -240,20 +265,67 @@ impl Desk {
         self.push(ticket, Waiter::Pieces(Box::new(inbox)));
     }
 
-    /// Whether the oldest call has too much waiting for it.
-    fn is_swamped(&self) -> bool {
+    /// The oldest call that is not settled, if its answer comes in pieces.
+    fn oldest_inbox(&self) -> Option<(usize, &Inbox)> {
         if self.inboxes == 0 {
-            return false;
+            return None;
         }
-        let ended = |waiter: &&Waiter| match waiter {
+        let ended = |waiter: &Waiter| match waiter {
             Waiter::Pieces(inbox) => inbox.has_ended(),
             Waiter::Answered(_) | Waiter::Nobody => true,
             Waiter::Call(_) | Waiter::End(_) => false,
         };
-        match self.waiters.iter().find(|waiter| !ended(waiter)) {
-            Some(Waiter::Pieces(inbox)) => inbox.is_full(self.session.outstanding() > 1),
-            _ => false,
+        let at = self.waiters.iter().position(|waiter| !ended(waiter))?;
+        match self.waiters.get(at)? {
+            Waiter::Pieces(inbox) => Some((at, inbox)),
+            _ => None,
         }
+    }
+
+    /// A stream or COPY that waits for its task, and a call behind it that the same task waits for: they wait for each other.
+    fn stuck(&self) -> Option<(Ticket, u64, Ticket)> {
+        let (at, inbox) = self.oldest_inbox()?;
+        let ticket = |at: usize| Ticket::numbered(self.first + at as u64);
+        if !inbox.is_full(false) && !self.session.is_fed(ticket(at)) {
+            return None;
+        }
+        let behind = self.waiters.iter().enumerate().skip(at + 1);
+        let same_task = |waiter: &Waiter| match waiter {
+            Waiter::Call(Some(waker)) => inbox.is_read_by(waker),
+            _ => false,
+        };
+        let (victim, _) = behind.into_iter().find(|(_, waiter)| same_task(waiter))?;
+        Some((ticket(at), inbox.visits(), ticket(victim)))
+    }
+
+    /// Looks whether tasks wait for themselves; to be called from time to time. What has stood still for `times` looks is
+    /// refused.
+    pub(crate) fn look_for_standstill(&mut self, times: u32, calls: &mut Calls) {
+        let Some((ticket, visits, victim)) = self.stuck() else {
+            self.standstill = Standstill::default();
+            return;
+        };
+        if self.standstill.at == Some((ticket, visits)) {
+            self.standstill.times += 1;
+        } else {
+            self.standstill = Standstill { at: Some((ticket, visits)), ..Standstill::default() };
+        }
+        if self.standstill.times < times {
+            return;
+        }
+        self.standstill = Standstill { refused: Some(victim), ..Standstill::default() };
+        // It has not left: a stream and a COPY travel alone.
+        if self.session.cancel(victim) == Cancel::Withdrawn {
+            self.turnstile.withdrawn(victim, calls);
+            self.distribute(None, calls);
+        }
+        self.standstill.refused = None;
+    }
+
+    /// Whether the oldest call has too much waiting for it.
+    fn is_swamped(&self) -> bool {
+        let others = self.session.outstanding() > 1;
+        self.oldest_inbox().is_some_and(|(_, inbox)| inbox.is_full(others))
     }
 
     /// Notes that this ticket ends an interaction whose future is gone.
@@ -361,6 +433,10 @@ impl Desk {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Settled { ticket, outcome, status } => {
+                    let outcome = match outcome {
+                        Err(_) if self.standstill.refused == Some(ticket) => Err(stuck()),
+                        outcome => outcome,
+                    };
                     self.turnstile.settled(ticket, status, calls);
                     if let Some(interruption) = &mut self.interruption {
                         calls.extend(interruption.waker_for(ticket));

@@ -12,11 +12,15 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 use crate::link::Link;
-use crate::switchboard::Switchboard;
+use crate::switchboard::{Calls, Switchboard};
 
 /// How long a task that was woken may take to drive before the watcher does, in place of it: 10 ms. Only while more than one
 /// request is outstanding.
 const PATROL: Duration = Duration::from_millis(10);
+
+/// How many patrols a task that waits for itself is given before it is told so: 500, which are 5 s. A task may do several things
+/// at once, and come back to a stream after a while.
+const STANDSTILL: u32 = 500;
 
 /// Runs until the session is over or nobody holds the link any more.
 pub(crate) async fn watch(board: Arc<Switchboard>, link: Weak<Link>) {
@@ -46,12 +50,17 @@ pub(crate) async fn watch(board: Arc<Switchboard>, link: Weak<Link>) {
                 return Poll::Pending;
             }
             nap = None;
+            let mut calls = Calls::new();
             let promised = {
                 let mut desk = board.desk();
+                desk.look_for_standstill(STANDSTILL, &mut calls);
                 let promised = std::mem::take(&mut desk.flush_promised);
                 desk.patrol = desk.concerns_several();
                 promised
             };
+            for waker in calls {
+                waker.wake();
+            }
             if promised || board.has_rung() {
                 match link.upgrade() {
                     Some(link) => link.drive(None, true),

@@ -94,7 +94,6 @@ async fn a_stalled_stream_is_cancelled_at_once() {
         let handle = stream.cancel_handle();
         bounded(stream.next()).await.unwrap().unwrap();
         until_session(&database, pid, "wait_event = 'ClientWrite'").await;
-        let began = std::time::Instant::now();
         if dropped {
             drop(stream);
         } else {
@@ -107,9 +106,8 @@ async fn a_stalled_stream_is_cancelled_at_once() {
             assert_eq!(error.kind(), ErrorKind::Cancelled);
             assert!(bounded(stream.next()).await.is_none());
         }
-        // Fifty million rows would take a minute to be read and thrown away.
+        // To read fifty million rows and throw them away would take longer than `bounded` waits.
         assert_works(&connection).await;
-        assert!(began.elapsed() < std::time::Duration::from_secs(10));
         assert_eq!(connection.backend_pid(), Some(pid), "the connection was kept");
     }
 }
@@ -276,4 +274,36 @@ async fn a_stream_of_a_connection_that_is_not_open_says_so() {
     let connection = Connection::new();
     let mut stream = connection.query_stream("select 1", ());
     assert_eq!(bounded(stream.next()).await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_stream_of_its_own_task_is_refused() {
+    let (_database, connection) = connected().await;
+    let mut stream = connection.query_stream(NUMBERS, (1_000_000_i32,));
+    bounded(stream.next()).await.unwrap().unwrap();
+    let error = bounded(connection.run_query("select 1", ())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Request);
+    assert_eq!(error.delivery(), txpostgres::Delivery::NotSent);
+    assert!(error.to_string().contains("same task"), "{error}");
+    // The stream has lost nothing by it.
+    let mut rows = 1;
+    while rows < 20_000 {
+        let row = bounded(stream.next()).await.unwrap().unwrap();
+        rows += 1;
+        assert_eq!(row.get::<i32>(0).unwrap(), rows);
+    }
+    drop(stream);
+    assert_works(&connection).await;
+
+    bounded(connection.run_operation("create table t (t text)", ())).await.unwrap();
+    let mut copy = bounded(connection.copy_in("copy t from stdin")).await.unwrap();
+    bounded(copy.send("one\n")).await.unwrap();
+    let error = bounded(connection.run_interaction(async |cursor| {
+        cursor.run_operation("insert into t values ('two')", ()).await
+    }))
+    .await
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Request);
+    assert_eq!(bounded(copy.finish()).await.unwrap(), 1);
+    assert_works(&connection).await;
 }

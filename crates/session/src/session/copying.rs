@@ -13,6 +13,11 @@ impl Session {
         exchange.is_feeding().then_some(exchange)
     }
 
+    /// Whether the server waits for the data of the COPY of this ticket.
+    pub fn is_fed(&self, ticket: Ticket) -> bool {
+        self.pipeline.peek(ticket).is_some_and(Exchange::is_feeding)
+    }
+
     /// Appends data of the COPY of this ticket. Says whether the server still takes any: it does from
     /// [`Event::CopyStarted`](crate::Event::CopyStarted) on, until it refuses a row or the COPY is ended.
     pub fn copy_data(&mut self, ticket: Ticket, data: &[u8]) -> Result<bool> {
