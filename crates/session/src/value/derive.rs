@@ -27,7 +27,7 @@ pub fn base(ty: &Type) -> &Type {
 ///
 /// As [`Place::of`].
 pub fn place<'a, T: FromSql<'a>>(columns: &[Column], name: &str, field: &str) -> Result<Place> {
-    Place::of::<T>(columns, name).map_err(|error| of_field(error, field))
+    Place::of::<T>(columns, name).map_err(|error| of_field(&error, field))
 }
 
 /// The same, if there is such a column.
@@ -40,11 +40,11 @@ pub fn place_if_any<'a, T: FromSql<'a>>(
     name: &str,
     field: &str,
 ) -> Result<Option<Place>> {
-    Place::find::<T>(columns, name).map_err(|error| of_field(error, field))
+    Place::find::<T>(columns, name).map_err(|error| of_field(&error, field))
 }
 
 #[cold]
-fn of_field(error: Error, field: &str) -> Error {
+fn of_field(error: &Error, field: &str) -> Error {
     let hint = error.hint().map(str::to_owned);
     let named =
         Error::new(error.kind(), format!("{field}: {error}")).with_delivery(error.delivery());

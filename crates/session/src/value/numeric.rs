@@ -163,8 +163,7 @@ impl FromStr for Numeric {
         use ParseNumericError::{Malformed, OutOfRange};
         let (negative, unsigned) = match text.trim().as_bytes() {
             [b'-', rest @ ..] => (true, rest),
-            [b'+', rest @ ..] => (false, rest),
-            rest => (false, rest),
+            [b'+', rest @ ..] | rest => (false, rest),
         };
         let is = |name: &str| unsigned.eq_ignore_ascii_case(name.as_bytes());
         if is("NaN") {
