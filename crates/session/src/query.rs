@@ -56,7 +56,7 @@ enum Stage {
     /// The server is to describe it under this name.
     Preparing { name: String },
     /// These types are asked for.
-    LookingUp { asked: Vec<u32>, waiting: Waiting },
+    LookingUp(Box<Lookup>),
     /// It is described and runs next.
     Described { statement: Arc<Statement> },
     /// It was sent without being described first, under this name.
@@ -65,6 +65,13 @@ enum Stage {
     Anew,
     /// It runs.
     Running,
+}
+
+/// Types that are asked for, and what waits for them. In a box: calls are moved, and hardly any of them looks types up.
+#[derive(Debug)]
+struct Lookup {
+    asked: Vec<u32>,
+    waiting: Waiting,
 }
 
 /// A statement that waits for its types.
@@ -181,12 +188,12 @@ impl Query {
                 self.stage = if is_kept { Stage::Running } else { Stage::Anew };
                 Ok(ticket)
             }
-            (Stage::LookingUp { asked, .. }, _) => {
+            (Stage::LookingUp(lookup), _) => {
                 let request = Request::PrepareAndRun {
                     name: "",
                     sql: LOOKUP,
                     types: &[Type::OID_ARRAY],
-                    parameters: &[asked],
+                    parameters: &[&lookup.asked],
                     results: ResultFormats::Binary,
                 };
                 session.submit_after(begin, request)
@@ -250,13 +257,12 @@ impl Query {
 
     /// Nobody waits for the answer any more: what the server was asked to keep is not remembered, so it is to be closed.
     pub fn abandon(&mut self, session: &mut Session) {
-        if let Stage::Preparing { name }
-        | Stage::Fresh { name }
-        | Stage::LookingUp { waiting: Waiting { name, .. }, .. } =
-            std::mem::take(&mut self.stage)
-        {
-            session.statements().discard(&name);
-        }
+        let name = match std::mem::take(&mut self.stage) {
+            Stage::Preparing { name } | Stage::Fresh { name } => name,
+            Stage::LookingUp(lookup) => lookup.waiting.name,
+            _ => return,
+        };
+        session.statements().discard(&name);
     }
 
     /// Whether what is asked next runs the statement; else it is a step on the way there. `bare` is one without parameters.
@@ -277,9 +283,10 @@ impl Query {
     /// The statement's answer, if it only waits for its types to be looked up and that cannot be done any more.
     pub fn take_held(&mut self) -> Option<Box<Answer>> {
         match std::mem::take(&mut self.stage) {
-            Stage::LookingUp { waiting: Waiting { held: Held::Answer(answer), .. }, .. } => {
-                Some(answer)
-            }
+            Stage::LookingUp(lookup) => match lookup.waiting.held {
+                Held::Answer(answer) => Some(answer),
+                Held::Description(_) => None,
+            },
             other => {
                 self.stage = other;
                 None
@@ -312,7 +319,8 @@ impl Query {
                 let waiting = Waiting { name: String::new(), held: Held::Answer(answer) };
                 self.look_up(session, sql, waiting, status)
             }
-            (Stage::LookingUp { asked, waiting }, outcome) => {
+            (Stage::LookingUp(lookup), outcome) => {
+                let Lookup { asked, waiting } = *lookup;
                 let learnt = outcome.and_then(|mut answer| {
                     let learnt = session.catalog().learn(&asked, &answer.take_rows());
                     session.recycle(answer);
@@ -343,7 +351,7 @@ impl Query {
         if status == TransactionStatus::Failed {
             return self.go_on(session, sql, waiting, false);
         }
-        self.stage = Stage::LookingUp { asked, waiting };
+        self.stage = Stage::LookingUp(Box::new(Lookup { asked, waiting }));
         Turn::Again
     }
 

@@ -68,14 +68,16 @@ async fn rows_are_read_as_structs() {
     assert_eq!(pairs, [Pair(1, Some("x1".into())), Pair(2, None), Pair(3, Some("x3".into()))]);
 }
 
+/// What is said when a row cannot be read as this.
+async fn refused<T: for<'r> FromRow<'r>>(connection: &Connection, sql: &str) -> String {
+    let error = connection.run_query_as::<T, _>(sql, ()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    error.to_string()
+}
+
 #[tokio::test]
 async fn what_does_not_fit_is_named_with_everything_that_helps() {
     let (_database, connection) = connected().await;
-    async fn refused<T: for<'r> FromRow<'r>>(connection: &Connection, sql: &str) -> String {
-        let error = connection.run_query_as::<T, _>(sql, ()).await.err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Decode);
-        error.to_string()
-    }
     let connection = &connection;
     assert_eq!(
         refused::<Person>(connection, "select 1::int8 as id, 'Ada' as name where false").await,

@@ -1,7 +1,7 @@
 //! Every base type that the server has goes out and comes back equal: as the Rust type that there is for it, as text and raw.
 
 // clippy.toml allows it in tests, but not in what tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 
@@ -211,8 +211,7 @@ async fn ranges_and_multiranges() {
     connection.run_script("set time zone 'UTC'; create type textrange as range (subtype = text, multirange_type_name = textmultirange)").await.unwrap();
     let sql = "select r.rngtypid::regtype::text, r.rngmultitypid::regtype::text, t.typname
                from pg_range r join pg_type t on t.oid = r.rngsubtype";
-    type Kinds = Vec<(String, String, String)>;
-    let kinds: Kinds = connection.run_query_as(sql, ()).await.unwrap();
+    let kinds = connection.run_query_as::<(String, String, String), _>(sql, ()).await.unwrap();
     assert!(kinds.len() >= 7, "{kinds:?}");
     for (range, multirange, bound) in kinds {
         // A bound that sorts: of the samples the first two that make a range.
