@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use txpostgres::{Connection, Cursor, Error, IsolationLevel, Rows, TransactionStatus};
+use txpostgres::{Connection, Cursor, Error, ErrorKind, IsolationLevel, Rows, TransactionStatus};
 use txpostgres_testkit::{Cluster, Direction, Proxy, TlsCertificates, shared};
 
 use all::all;
@@ -34,6 +34,8 @@ use trickle::Trickle;
 
 /// Known to the connection after its first use.
 const KNOWN: &str = "select $1::text";
+/// A time limit that does not pass.
+const LONG: Duration = Duration::from_secs(60);
 const INSERT: &str = "insert into ledger values ($1)";
 
 /// The connection that is tried, and another one that looks on.
@@ -103,6 +105,31 @@ impl Stage {
                 let results = give_up.poll(connection.run_script(&sql)).await;
                 results.map(|results| said(results.unwrap().last().unwrap().rows()))
             }
+            Call::Limited => {
+                let call = connection.run_query(KNOWN, (token,)).timeout(LONG);
+                give_up.poll(call).await.map(|rows| said(&rows.unwrap()))
+            }
+            Call::CancelledOnDrop => {
+                let call = connection.run_query(KNOWN, (token,)).cancel_on_drop();
+                give_up.poll(call).await.map(|rows| said(&rows.unwrap()))
+            }
+            Call::NewCancelledOnDrop => {
+                let sql = format!("select $1::text /* {token} */");
+                let call = connection.run_query(&sql, (token,)).cancel_on_drop();
+                give_up.poll(call).await.map(|rows| said(&rows.unwrap()))
+            }
+            Call::Cancelling => {
+                let mut call = connection.run_query("select pg_sleep(60)", ());
+                let handle = call.cancel_handle();
+                let sent = GiveUp { after: 1, woken: false };
+                assert!(sent.poll(&mut call).await.is_none());
+                let cancelled = give_up.poll(connection.cancel(&handle)).await;
+                assert_eq!(call.await.unwrap_err().kind(), ErrorKind::Cancelled);
+                cancelled.map(|cancelled| {
+                    cancelled.unwrap();
+                    token.to_owned()
+                })
+            }
             Call::Refused => {
                 let refused = give_up.poll(connection.run_query("select $1::text::int", (token,)));
                 refused.await.map(|refused| {
@@ -121,7 +148,11 @@ impl Stage {
         let committing = &AtomicBool::new(false);
         let body = async |cursor: Cursor| {
             match kind {
-                Interaction::Single | Interaction::Isolated | Interaction::Failing => {
+                Interaction::Single
+                | Interaction::Isolated
+                | Interaction::Failing
+                | Interaction::CancelledOnDrop
+                | Interaction::Limited => {
                     cursor.run_operation(INSERT, (token,)).await?;
                 }
                 Interaction::Several => {
@@ -156,6 +187,11 @@ impl Stage {
         if let Interaction::Isolated = kind {
             interaction = interaction.isolation_level(IsolationLevel::Serializable);
         }
+        interaction = match kind {
+            Interaction::CancelledOnDrop => interaction.cancel_on_drop(),
+            Interaction::Limited => interaction.timeout(LONG),
+            _ => interaction,
+        };
         let result = give_up.poll(interaction.run(body)).await;
         let committed = committing.load(Ordering::SeqCst);
         if let Some(result) = &result {

@@ -23,6 +23,13 @@ pub(crate) enum Call {
     Operation,
     Script,
     Refused,
+    /// With a time limit that does not pass.
+    Limited,
+    /// Cancelled on the server when it is dropped.
+    CancelledOnDrop,
+    NewCancelledOnDrop,
+    /// The cancel of another call is what is dropped.
+    Cancelling,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +41,8 @@ pub(crate) enum Interaction {
     Failing,
     Script,
     Pipelined,
+    CancelledOnDrop,
+    Limited,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +56,18 @@ pub(crate) enum Inner {
 }
 
 pub(crate) fn deeds() -> impl Iterator<Item = Deed> {
-    let calls =
-        [Call::Known, Call::New, Call::NoParameters, Call::Operation, Call::Script, Call::Refused];
+    let calls = [
+        Call::Known,
+        Call::New,
+        Call::NoParameters,
+        Call::Operation,
+        Call::Script,
+        Call::Refused,
+        Call::Limited,
+        Call::CancelledOnDrop,
+        Call::NewCancelledOnDrop,
+        Call::Cancelling,
+    ];
     let interactions = [
         Interaction::Single,
         Interaction::Several,
@@ -57,6 +76,8 @@ pub(crate) fn deeds() -> impl Iterator<Item = Deed> {
         Interaction::Failing,
         Interaction::Script,
         Interaction::Pipelined,
+        Interaction::CancelledOnDrop,
+        Interaction::Limited,
     ];
     let inside = [
         Inner::Query,
