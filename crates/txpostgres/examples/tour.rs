@@ -70,6 +70,8 @@ async fn tour(dsn: &str) -> Result<()> {
     rolls_back(&guide, &connection).await?;
     guide.step("A caller who loses patience");
     impatient(&guide, &connection).await?;
+    guide.step("A slow query, cancelled");
+    cancelled(&guide, &connection).await?;
     guide.step("A notification, while nobody asks");
     notification(&guide, &connection).await?;
     guide.step("A mistake, shown where it is");
@@ -250,6 +252,33 @@ async fn notification(guide: &Guide, connection: &Connection) -> Result<()> {
         other => return Err(failed(format!("heard {other:?}"))),
     }
     guide.say("What a transaction that was rolled back had sent was not heard.");
+    Ok(())
+}
+
+async fn cancelled(guide: &Guide, connection: &Connection) -> Result<()> {
+    let began = Instant::now();
+    let mut slow = connection.run_query("select pg_sleep(60)", ());
+    let handle = slow.cancel_handle();
+    let other = connection.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // It goes on by itself.
+        drop(other.cancel(&handle));
+    });
+    match slow.await {
+        Ok(_) => return Err(failed("a sleep of a minute was not cancelled")),
+        Err(error) => guide.refused(error),
+    }
+    guide.timed("a sleep of a minute, cancelled by handle", began.elapsed());
+    let began = Instant::now();
+    let limit = Duration::from_millis(50);
+    match connection.run_query("select pg_sleep(60)", ()).timeout(limit).await {
+        Ok(_) => return Err(failed("a sleep of a minute ended within 50 ms")),
+        Err(error) => guide.refused(error),
+    }
+    guide.timed("another one, by its time limit", began.elapsed());
+    square(connection, 12).await?;
+    guide.say("Each through a connection of its own, and no other statement was hit.");
     Ok(())
 }
 
