@@ -531,8 +531,12 @@ impl<'a> Call<'a, ()> {
 impl<W> Call<'_, W> {
     /// When it is left before its end, it is cancelled.
     pub(crate) fn cancelled_on_drop(mut self) -> Self {
-        (self.alone, self.cancels_on_drop) = (true, true);
+        self.cancel_on_drop();
         self
+    }
+
+    fn cancel_on_drop(&mut self) {
+        (self.alone, self.cancels_on_drop) = (true, true);
     }
 
     /// Gives away who may end this call, which is over, to one that goes on for it.
@@ -670,14 +674,14 @@ fn admit<'c>(
 
 /// What a pending call offers to whoever may lose patience with it.
 macro_rules! patience {
-    ($name:ty $(, $params:ident)?) => {
-        impl$(<$params>)? $name {
+    ($name:ty, $($call:tt).+ $(, $params:ident)*) => {
+        impl<$($params),*> $name {
             /// A handle by which the call can be [cancelled](crate::Connection::cancel), from any task.
             ///
             /// Ask for it before the call is first polled: a call that may be cancelled travels alone, and one that has
             /// left together with others cannot be cancelled.
             pub fn cancel_handle(&mut self) -> CancelHandle {
-                self.0.patience().handle()
+                self.$($call).+.patience().handle()
             }
 
             /// Limits the time from the first poll to the end. When it passes, the statement is cancelled on the server, and
@@ -686,7 +690,7 @@ macro_rules! patience {
             /// A server that does not end the statement within the grace
             /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection.
             pub fn timeout(mut self, limit: Duration) -> Self {
-                self.0.patience().set_limit(limit);
+                self.$($call).+.patience().set_limit(limit);
                 self
             }
 
@@ -696,16 +700,18 @@ macro_rules! patience {
             /// A server that does not end it within the grace
             /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection; not so one
             /// that gave no key to cancel with.
-            pub fn cancel_on_drop(self) -> Self {
-                Self(self.0.cancelled_on_drop())
+            pub fn cancel_on_drop(mut self) -> Self {
+                self.$($call).+.cancel_on_drop();
+                self
             }
         }
     };
 }
 
-patience!(RunQuery<'_, P>, P);
-patience!(RunOperation<'_, P>, P);
-patience!(RunScript<'_>);
+patience!(RunQuery<'_, P>, 0, P);
+patience!(RunQueryAs<'_, T, P>, query.0, T, P);
+patience!(RunOperation<'_, P>, 0, P);
+patience!(RunScript<'_>, 0);
 
 /// A pending [`run_query`](crate::Connection::run_query): await it for the rows.
 ///

@@ -1,12 +1,13 @@
-//! The guide, in five parts. Every example in it is compiled by the tests, and most of what they do is tried on a
+//! The guide, in seven parts. Every example in it is compiled by the tests, and most of what they do is tried on a
 //! server by `tests/guide.rs`.
 //!
 //! 1. [Connecting](connecting): strings, URIs, variables, files, TLS, time limits.
 //! 2. [Statements and rows](statements): parameters, types, NULL, scripts, the statement cache and poolers.
 //! 3. [Values and rows](values): rows as tuples, structs and maps; types of the database; ranges, numerics, text.
 //! 4. [Interactions](interactions): commit, rollback, savepoints, options, and every way they can end.
-//! 4. [Notifications](notifications): LISTEN and NOTIFY, observers, streams, what is bounded and what is told.
-//! 5. [Errors](errors): kinds, delivery, what may be tried again, and how they print.
+//! 5. [Notifications](notifications): LISTEN and NOTIFY, observers, streams, what is bounded and what is told.
+//! 6. [Cancellation and deadlines](cancelling): time limits, handles, drops, and who ended a statement.
+//! 7. [Errors](errors): kinds, delivery, what may be tried again, and how they print.
 
 #[doc = include_str!("../guide/connecting.md")]
 pub mod connecting {}
@@ -22,6 +23,9 @@ pub mod interactions {}
 
 #[doc = include_str!("../guide/notifications.md")]
 pub mod notifications {}
+
+#[doc = include_str!("../guide/cancelling.md")]
+pub mod cancelling {}
 
 #[doc = include_str!("../guide/errors.md")]
 pub mod errors {}

@@ -32,6 +32,7 @@
 //! * [Values and rows](guide::values): rows as tuples, structs and maps; types of the database; ranges, numerics, text.
 //! * [Interactions](guide::interactions): commit, rollback, savepoints, options, and every way they can end.
 //! * [Notifications](guide::notifications): LISTEN and NOTIFY, observers, streams, what is bounded and what is told.
+//! * [Cancellation and deadlines](guide::cancelling): time limits, handles, drops, and who ended a statement.
 //! * [Errors](guide::errors): kinds, delivery, what may be tried again, and how they print.
 //!
 //! # Futures may be dropped
@@ -43,7 +44,8 @@
 //! |---|---|
 //! | [`connect`](Connection::connect), [`open`](Connection::open) | the connection is closed |
 //! | a call that was not polled yet, or waits for its turn | it is never sent |
-//! | a call that was sent | the server runs it to its end, and the answer is thrown away; it is *not* cancelled |
+//! | a call that was sent | the server runs it to its end, and the answer is thrown away; with `cancel_on_drop` it is cancelled |
+//! | the future of a [`cancel`](Connection::cancel) | the cancel goes on |
 //! | an interaction | it is rolled back before anything else uses the connection, unless COMMIT was sent already |
 //! | [`listen`](Connection::listen), [`unlisten`](Connection::unlisten) | once polled, it is done all the same |
 //! | [`subscribe`](Connection::subscribe), a stream of notifications | nothing is left of it |
@@ -69,7 +71,7 @@
 //!
 //! # Not there yet
 //!
-//! Reconnection, a pool, cancelling a statement in the server, server-side cursors, rows as a stream, COPY. Rows come
+//! Reconnection, a pool, server-side cursors, rows as a stream, COPY. Rows come
 //! when the statement has ended, all of them in memory.
 
 mod arrived;

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use txpostgres::types::ToSql;
 use txpostgres::value::{Numeric, Range, Text};
 use txpostgres::{
-    Config, Connection, Delivery, Error, ErrorKind, IsolationLevel, NotifyEvent, NotifyObserver,
-    Scalar, SqlState, TransactionStatus,
+    Config, Connection, Delivery, Error, ErrorKind, Interruption, IsolationLevel, NotifyEvent,
+    NotifyObserver, Scalar, SqlState, TransactionStatus,
 };
 use txpostgres_testkit::{Database, Script, backend, shared};
 
@@ -275,6 +275,40 @@ async fn notifications() {
     connection.close().await;
     assert_eq!(jobs.next().await, Some(NotifyEvent::Disconnected));
     assert_eq!(jobs.next().await, None);
+}
+
+#[tokio::test]
+async fn cancelling() {
+    let (_database, connection) = connected().await;
+    let limit = Duration::from_millis(50);
+    let report = connection.run_query("select pg_sleep(60)", ()).timeout(limit);
+    assert_eq!(report.await.unwrap_err().kind(), ErrorKind::Timeout);
+
+    let report = connection.run_query("select pg_sleep(60)", ()).cancel_on_drop();
+    assert!(timeout(limit, report).await.is_err());
+
+    let mut report = connection.run_query("select pg_sleep(60)", ());
+    let handle = report.cancel_handle();
+    let button = connection.clone();
+    let pressed = tokio::spawn(async move {
+        tokio::time::sleep(limit).await;
+        button.cancel(&handle).await
+    });
+    let error = report.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(error.interruption(), Some(Interruption::Ours));
+    pressed.await.unwrap().unwrap();
+
+    let transfer = connection.interaction().timeout(limit).run(async |cursor| {
+        cursor.run_operation("update account set sum = sum + 1", ()).await?;
+        cursor.run_query_as::<Scalar<i32>, _>("select 1 from pg_sleep(60)", ()).await
+    });
+    assert_eq!(transfer.await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(sums(&connection).await, [100, 0]);
+
+    connection.run_script("set statement_timeout = 20").await.unwrap();
+    let error = connection.run_query("select pg_sleep(60)", ()).await.unwrap_err();
+    assert_eq!(error.interruption(), Some(Interruption::StatementTimeout));
 }
 
 #[tokio::test]
