@@ -5,7 +5,7 @@
 mod support;
 
 use support::{bounded, eventually};
-use txpostgres::{Connection, ErrorKind, NotifyEvent, QueueBounds};
+use txpostgres::{Connection, ErrorKind, NotifyEvent, NotifyObserver, QueueBounds};
 use txpostgres_testkit::{Script, ScriptedServer, backend};
 
 /// A server that confirms LISTEN, sends this after the next script, and waits for the end.
@@ -53,6 +53,29 @@ async fn a_burst_is_heard_in_full_by_who_has_nothing_else_to_do() {
     });
     begin(&connection).await;
     bounded(listening).await.unwrap();
+    bounded(connection.close()).await;
+    server.finish().unwrap();
+}
+
+/// The same for an observer: its turns must not be so short that the connection reads faster than it is called.
+#[tokio::test]
+async fn a_burst_is_heard_in_full_by_an_observer_that_works_little() {
+    let burst: Vec<u8> =
+        (0..100_000).flat_map(|n: i32| backend::notification(1, "a", &n.to_string())).collect();
+    let server = server(&burst);
+    let connection = open(&server, QueueBounds::default()).await;
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    connection.add_notify_observer(NotifyObserver::immediate(move |event| {
+        told.send(event).ok();
+    }));
+    bounded(connection.listen("a")).await.unwrap();
+    begin(&connection).await;
+    for n in 0..100_000 {
+        match bounded(heard.recv()).await {
+            Some(NotifyEvent::Notification(heard)) => assert_eq!(heard.payload(), n.to_string()),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
     bounded(connection.close()).await;
     server.finish().unwrap();
 }

@@ -6,6 +6,7 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use support::{assert_works, bounded, connected, eventually};
 use tokio::runtime::Handle;
@@ -265,7 +266,7 @@ impl Cooperator for Counting {
         }
     }
 
-    fn is_time_to_yield(&self, _: usize) -> bool {
+    fn is_time_to_yield(&self, _: usize, _: Duration) -> bool {
         self.asked.fetch_add(1, Ordering::SeqCst);
         true
     }

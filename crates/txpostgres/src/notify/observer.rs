@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -25,8 +26,10 @@ use super::NotifyEvent;
 use super::audience::Audience;
 use super::queue::Queue;
 
-/// Events that an observer is called with before other tasks have their turn, if the cooperator does not say otherwise.
-const EVENTS_A_TURN: usize = 64;
+/// How long an observer works before other tasks have their turn, if the cooperator does not say otherwise: 10 ms, as Twisted's
+/// cooperator has it. By events it would be either long for those that work much, or so short that a burst, of which the
+/// connection reads thousands at a time, overtakes those that work little.
+const TURN: Duration = Duration::from_millis(10);
 
 /// Which observer: what [`add_notify_observer`](crate::Connection::add_notify_observer) gives, and
 /// [`remove_notify_observer`](crate::Connection::remove_notify_observer) takes.
@@ -213,10 +216,11 @@ pub trait Cooperator: Send + Sync + 'static {
     /// opened on. Called once for an observer, when there is something to hear for the first time.
     fn cooperate(&self, work: ObserverWork, runtime: &Handle);
 
-    /// Whether others should have their turn, after the observer was called with so many events without a pause. After 64, if
-    /// not said otherwise.
-    fn is_time_to_yield(&self, events: usize) -> bool {
-        events >= EVENTS_A_TURN
+    /// Whether others should have their turn, after the observer was called with so many events and worked so long without a
+    /// pause. After 10 ms, if not said otherwise.
+    fn is_time_to_yield(&self, events: usize, busy: Duration) -> bool {
+        let _ = events;
+        busy >= TURN
     }
 }
 
@@ -284,7 +288,7 @@ fn work(
         else {
             return;
         };
-        let mut events = 0;
+        let (mut events, mut began) = (0, Instant::now());
         loop {
             if at_work.queue.is_empty() {
                 events = 0;
@@ -293,9 +297,12 @@ fn work(
             let Some(event) = poll_fn(|cx| queue.poll(cx)).await else {
                 break;
             };
+            if events == 0 {
+                began = Instant::now();
+            }
             observer.notified(event).await;
             events += 1;
-            if cooperator.is_time_to_yield(events) {
+            if cooperator.is_time_to_yield(events, began.elapsed()) {
                 events = 0;
                 let_others().await;
             }
