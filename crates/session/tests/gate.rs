@@ -271,7 +271,9 @@ fn key(length: usize) -> CancelKey {
     player.take();
     for step in Dialog::parse("inline", &words).steps {
         if let support::dialog::Step::Server(pieces) = step {
-            pieces.iter().for_each(|piece| player.receive(&piece.bytes));
+            for piece in &pieces {
+                player.receive(&piece.bytes);
+            }
         }
     }
     player.session.cancel_key().unwrap().clone()
@@ -360,7 +362,7 @@ struct Line<'d> {
     arrived: usize,
     asked: usize,
     /// Which of those that were handed out travel alone, the oldest first; those that were answered are gone.
-    on_the_line: VecDeque<bool>,
+    under_way: VecDeque<bool>,
     alone: BTreeSet<usize>,
     withdrawn: BTreeSet<usize>,
 }
@@ -404,9 +406,9 @@ impl Line<'_> {
             let number: usize = part.split('!').next().unwrap().parse().unwrap();
             assert!(!self.withdrawn.contains(&number), "{number} was taken back, and left");
             let alone = self.alone.contains(&number);
-            let together = self.on_the_line.iter().any(|&other| other) || alone;
-            assert!(!together || self.on_the_line.is_empty(), "{number} does not travel alone");
-            self.on_the_line.push_back(alone);
+            let together = self.under_way.iter().any(|&other| other) || alone;
+            assert!(!together || self.under_way.is_empty(), "{number} does not travel alone");
+            self.under_way.push_back(alone);
         }
     }
 
@@ -419,7 +421,7 @@ impl Line<'_> {
         self.player.receive(&self.server.said[self.arrived..end]);
         self.arrived = end;
         for _ in before..ready(end, &self.server) {
-            self.on_the_line.pop_front();
+            self.under_way.pop_front();
         }
     }
 
@@ -447,7 +449,7 @@ proptest! {
             server: Model::default(),
             arrived: 0,
             asked: 0,
-            on_the_line: VecDeque::new(),
+            under_way: VecDeque::new(),
             alone: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
         };

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use txpostgres_session::{Answer, Column, OwnedRow, Result, Rows};
+use txpostgres_session::{Column, OwnedRow, Result, Rows};
 
 use crate::arrived::Arrived;
 use crate::call::{Call, Caller, Fetched};
@@ -146,12 +146,19 @@ impl<'a, P: Params> QueryStream<'a, P> {
                         return Poll::Ready(Ok(Some(self.note(*rows))));
                     }
                     Ok(Fetched::Piece(_)) => {}
-                    Ok(Fetched::End(answer)) => break Ok(self.end(&answer)),
+                    Ok(Fetched::End(answer)) => {
+                        self.columns = self.columns.take().or_else(|| answer.columns());
+                        self.row_count = Some(answer.row_count());
+                        break Ok(());
+                    }
                     Err(error) => break Err(error),
                 },
                 Source::Portions(portal) => match ready!(portal.poll(cx)) {
                     Ok(Portion::Rows(rows)) => return Poll::Ready(Ok(Some(self.note(rows)))),
-                    Ok(Portion::End { row_count }) => break Ok(self.row_count = Some(row_count)),
+                    Ok(Portion::End { row_count }) => {
+                        self.row_count = Some(row_count);
+                        break Ok(());
+                    }
                     Err(error) => break Err(error),
                 },
             }
@@ -165,11 +172,6 @@ impl<'a, P: Params> QueryStream<'a, P> {
             self.columns = rows.shared_columns();
         }
         rows
-    }
-
-    fn end(&mut self, answer: &Answer) {
-        self.columns = self.columns.take().or_else(|| answer.columns());
-        self.row_count = Some(answer.row_count());
     }
 
     fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedRow>>> {

@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::cursor::Cursor;
 use crate::params::Params;
 
-/// A [`Connection`] or a [`Cursor`] whose [`run_query`](Typed::<Connection, T>::run_query) returns each row as a `T`.
+/// A [`Connection`] or a [`Cursor`] whose `run_query` returns each row as a `T`.
 ///
 /// It is a light view of what it was made from, and stands for it in all else.
 ///

@@ -1,6 +1,11 @@
 //! Cancels of servers that are deaf, unreachable, without a key, or behind TLS.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure here is a failed test"
+)]
 
 mod support;
 

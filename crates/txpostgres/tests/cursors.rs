@@ -156,7 +156,10 @@ async fn an_execute_that_is_dropped_leaves_the_cursor_usable() {
             }
         }
         drop(call);
-        assert_eq!(bounded(cursor.execute(NUMBERS, (polls,))).await.unwrap(), polls as u64);
+        assert_eq!(
+            bounded(cursor.execute(NUMBERS, (polls,))).await.unwrap(),
+            u64::try_from(polls).unwrap()
+        );
     }
 }
 

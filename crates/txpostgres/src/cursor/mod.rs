@@ -183,6 +183,8 @@ impl Cursor {
     ///     .is_ok();
     /// # Ok(()) }
     /// ```
+    // An `async fn` would promise neither `Send` nor what it borrows.
+    #[allow(clippy::manual_async_fn)]
     pub fn run_interaction<T, E, F, Fut>(
         &self,
         interaction: F,

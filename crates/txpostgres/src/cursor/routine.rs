@@ -54,19 +54,11 @@ pub(crate) async fn call_of(caller: Caller, name: Name<'_>, values: usize) -> Re
     let procedure = routines.iter().find(|routine| routine.is_procedure && routine.takes(values));
     let function = routines.iter().any(|routine| !routine.is_procedure && routine.takes(values));
     let mut sql = String::new();
-    match procedure.filter(|_| !function) {
-        Some(procedure) => {
-            sql.push_str("call ");
-            name.push_to(&mut sql)?;
-            push_arguments(&mut sql, &procedure.modes, values);
-        }
-        // If there is no such routine the server finds the words for it.
-        None => {
-            sql.push_str("select * from ");
-            name.push_to(&mut sql)?;
-            push_arguments(&mut sql, "", values);
-        }
-    }
+    // If there is no such routine the server finds the words for it.
+    let procedure = procedure.filter(|_| !function);
+    sql.push_str(if procedure.is_some() { "call " } else { "select * from " });
+    name.push_to(&mut sql)?;
+    push_arguments(&mut sql, procedure.map_or("", |procedure| &procedure.modes), values);
     Ok(sql)
 }
 
