@@ -197,7 +197,10 @@ impl Cursor {
     {
         async move {
             match &self.on {
-                On::Connection(connection) => connection.run_interaction(interaction).await,
+                // In a box: nested interactions, which are many, are not to be made larger by this one.
+                On::Connection(connection) => {
+                    Box::pin(connection.run_interaction(interaction)).await
+                }
                 On::Transaction(transaction) => run_nested(transaction, interaction).await,
             }
         }
