@@ -1,6 +1,16 @@
 //! What the guide says, tried on a server.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests fail as tests do"
+)]
+
+mod copy;
+mod cursors;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
