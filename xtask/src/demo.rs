@@ -8,7 +8,7 @@ use crate::run::{cargo, seconds, succeed};
 
 const TOUR: [&str; 4] = ["-p", "txpostgres", "--example", "tour"];
 
-/// Runs `examples/tour.rs` on the given server, or on one that is thrown away afterwards.
+/// Runs `examples/tour` on the given server, or on one that is thrown away afterwards.
 pub(crate) fn demo(dsn: Option<&str>) -> Result<(), String> {
     // Not a release build: from an empty target folder that takes far longer than the tour.
     println!("Building the tour. The first time takes a minute or two.");

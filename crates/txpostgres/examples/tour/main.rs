@@ -1,5 +1,5 @@
 //! A tour of txpostgres: connect, ask, ask much at once, move money and take it back, hear a
-//! notification, fail with grace.
+//! notification, copy and stream many rows, fail with grace.
 //!
 //! `cargo xtask demo` runs it on a server of its own. On yours:
 //!
@@ -7,23 +7,21 @@
 //! cargo run -p txpostgres --example tour -- 'host=localhost dbname=test'
 //! ```
 //!
-//! It works in a temporary table, which only its own session sees and which ends with it.
+//! It works in temporary tables, which only its own session sees and which end with it.
 
-use std::fmt::Display;
-use std::io::{self, IsTerminal as _};
-use std::pin::Pin;
+mod many_rows;
+mod screen;
+mod traffic;
+
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
-use txpostgres::config::Endpoint;
-use txpostgres::{
-    ByteStream, Config, Connection, Dial, Dialing, Error, NotifyEvent, Result, Sockets,
-};
+use txpostgres::{Config, Connection, Error, NotifyEvent, Result};
+
+use screen::Guide;
+use traffic::{Counting, Lap, Traffic};
 
 /// How many tasks share the connection, and how many operations each has.
 const TASKS: i32 = 20;
@@ -74,12 +72,18 @@ async fn tour(dsn: &str) -> Result<()> {
     cancelled(&guide, &connection).await?;
     guide.step("A notification, while nobody asks");
     notification(&guide, &connection).await?;
+    guide.step("Many rows in, by COPY");
+    many_rows::copied(&guide, &connection).await?;
+    guide.step("Many rows out, as a stream");
+    many_rows::streamed(&guide, &connection).await?;
+    guide.step("A cursor, moved both ways");
+    many_rows::scrolled(&guide, &connection).await?;
     guide.step("A mistake, shown where it is");
     mistake(&guide, &connection).await?;
     guide.step("Cleaning up");
-    connection.run_operation("drop table pg_temp.account", ()).await?;
+    connection.run_operation("drop table pg_temp.account, pg_temp.reading", ()).await?;
     connection.close().await;
-    guide.done("the table is dropped and the connection closed");
+    guide.done("the tables are dropped and the connection closed");
     Ok(())
 }
 
@@ -295,141 +299,4 @@ async fn mistake(guide: &Guide, connection: &Connection) -> Result<()> {
 
 fn failed(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(txpostgres::ErrorKind::Request, message)
-}
-
-// --- What is written on the screen ---
-
-/// Writes numbered steps; in colours where somebody sees them.
-struct Guide {
-    steps: usize,
-    colours: bool,
-}
-
-impl Guide {
-    fn new() -> Self {
-        let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { steps: 0, colours }
-    }
-
-    fn paint(&self, colour: &str, text: impl Display) -> String {
-        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_string() }
-    }
-
-    fn step(&mut self, title: &str) {
-        if self.steps > 0 {
-            println!();
-        }
-        self.steps += 1;
-        println!("{:>2}  {}", self.steps, self.paint("1", title));
-    }
-
-    #[expect(clippy::unused_self, reason = "it is said by the guide, as all else is")]
-    fn say(&self, text: impl Display) {
-        println!("      {text}");
-    }
-
-    fn done(&self, text: impl Display) {
-        println!("    {} {text}", self.paint("32", "✓"));
-    }
-
-    fn timed(&self, text: impl Display, time: Duration) {
-        let time = format!("{:.1} ms", time.as_secs_f64() * 1_000.0);
-        println!("    {} {text:<40} {time:>10}", self.paint("32", "✓"));
-    }
-
-    fn fact(&self, name: &str, value: impl Display) {
-        println!("      {} {value}", self.paint("2", format!("{name:<10}")));
-    }
-
-    fn refused(&self, text: impl Display) {
-        let text = text.to_string();
-        for (number, line) in text.lines().enumerate() {
-            let mark = if number == 0 { "✗" } else { " " };
-            println!("    {} {line}", self.paint("31", mark));
-        }
-    }
-}
-
-// --- Counting what goes through the socket ---
-
-/// How often bytes were handed to the socket.
-#[derive(Default)]
-struct Traffic {
-    writes: AtomicU64,
-}
-
-/// What a stretch of the tour took.
-struct Lap {
-    time: Duration,
-    writes: u64,
-}
-
-struct Running {
-    began: Instant,
-    writes: u64,
-}
-
-impl Lap {
-    fn begin(traffic: &Traffic) -> Running {
-        Running { began: Instant::now(), writes: traffic.writes.load(Ordering::Relaxed) }
-    }
-}
-
-impl Running {
-    fn end(self, traffic: &Traffic) -> Lap {
-        let writes = traffic.writes.load(Ordering::Relaxed) - self.writes;
-        Lap { time: self.began.elapsed(), writes }
-    }
-}
-
-/// Makes sockets as usual, and counts what is written to them.
-struct Counting(Arc<Traffic>);
-
-impl Dial for Counting {
-    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
-        Box::pin(async move {
-            let stream = Sockets.dial(endpoint, config).await?;
-            let counted = Counted { stream, traffic: Arc::clone(&self.0) };
-            Ok(Box::new(counted) as Box<dyn ByteStream>)
-        })
-    }
-}
-
-struct Counted {
-    stream: Box<dyn ByteStream>,
-    traffic: Arc<Traffic>,
-}
-
-impl ByteStream for Counted {}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if written.is_ready() {
-            self.traffic.writes.fetch_add(1, Ordering::Relaxed);
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
