@@ -11,14 +11,20 @@ mod commands;
 mod contenders;
 mod fake_server;
 mod frames;
+mod item;
 mod pinning;
 mod runtime;
 mod stopwatch;
 mod strace;
 mod table;
 mod target;
+mod task;
+mod turns;
 mod valgrind;
 mod workload;
+mod workload_d;
+mod workload_e;
+mod workload_f;
 
 use std::process::ExitCode;
 

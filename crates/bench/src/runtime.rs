@@ -34,15 +34,30 @@ impl Runtime {
         self,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
-        let mut builder = match self {
-            Runtime::Current => Builder::new_current_thread(),
-            Runtime::Multi | Runtime::MultiBlockOn => Builder::new_multi_thread(),
-        };
-        let runtime = builder.worker_threads(2).enable_all().build()?;
+        let runtime = self.build()?;
         match self {
             Runtime::Current | Runtime::MultiBlockOn => runtime.block_on(work),
             Runtime::Multi => runtime.block_on(async { tokio::spawn(work).await? }),
         }
+    }
+
+    /// The same for work that cannot be given to another thread.
+    pub(crate) fn run_here<T>(
+        self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        if self == Runtime::Multi {
+            return Err("only workload a is measured on multi".into());
+        }
+        self.build()?.block_on(work)
+    }
+
+    fn build(self) -> Result<tokio::runtime::Runtime, Failure> {
+        let mut builder = match self {
+            Runtime::Current => Builder::new_current_thread(),
+            Runtime::Multi | Runtime::MultiBlockOn => Builder::new_multi_thread(),
+        };
+        Ok(builder.worker_threads(2).enable_all().build()?)
     }
 }
 

@@ -1,36 +1,36 @@
-//! System calls for each query, counted by strace at two sizes. Only the client is traced: the
+//! System calls for each query or row, counted by strace at two sizes. Only the client is traced: the
 //! server is not its child.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 use crate::Failure;
-use crate::contenders::{Contender, Workload};
+use crate::contenders::Contender;
 use crate::runtime::Runtime;
 use crate::table::Table;
 use crate::target::Target;
+use crate::task::Task;
 use crate::valgrind::alone;
-
-/// How many queries the two runs ask.
-const SIZES: (u32, u32) = (1_000, 6_000);
 
 /// Calls rarer than this, for each query, are start-up noise.
 const NOISE: f64 = 0.005;
 
 /// One row for each contender.
 pub(crate) fn count_all(
-    workload: Workload,
+    task: Task,
     contenders: &[Contender],
     runtime: Runtime,
     target: &Target,
 ) -> Result<Table, Failure> {
     let mut table = Table::new(&["", "calls", "which"]);
+    let sizes = task.sizes();
+    let more = f64::from(sizes.1 - sizes.0) / f64::from(task.unit().size);
     for &contender in contenders {
-        let small = count(workload, contender, runtime, SIZES.0, target)?;
-        let mut calls = count(workload, contender, runtime, SIZES.1, target)?;
+        let small = count(task, contender, runtime, sizes.0, target)?;
+        let mut calls = count(task, contender, runtime, sizes.1, target)?;
         for (name, calls) in &mut calls {
             *calls -= small.get(name).unwrap_or(&0.0);
-            *calls /= f64::from(SIZES.1 - SIZES.0);
+            *calls /= more;
         }
         let mut calls: Vec<(String, f64)> = calls.into_iter().collect();
         calls.sort_by(|(_, left), (_, right)| right.total_cmp(left));
@@ -49,15 +49,15 @@ pub(crate) fn count_all(
 }
 
 fn count(
-    workload: Workload,
+    task: Task,
     contender: Contender,
     runtime: Runtime,
-    queries: u32,
+    size: u32,
     target: &Target,
 ) -> Result<BTreeMap<String, f64>, Failure> {
     let mut command = Command::new("strace");
     command.args(["-f", "-c"]);
-    let log = alone(&mut command, workload, contender, runtime, queries, target)?;
+    let (_, log) = alone(&mut command, (task, size), contender, runtime, target)?;
     let calls = summary(&log);
     if calls.is_empty() {
         return Err(format!("strace wrote no summary:\n{log}").into());

@@ -14,7 +14,7 @@ const SOCKET_PREFIX: &str = ".s.PGSQL.";
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     directory: PathBuf,
-    port: u16,
+    pub(crate) port: u16,
     pub(crate) user: String,
     pub(crate) database: String,
 }
@@ -26,7 +26,7 @@ impl Target {
         let directory = match config.get_hosts() {
             [Host::Unix(directory)] => directory.clone(),
             _ => {
-                return Err("workload a is measured over one Unix socket: \
+                return Err("what is measured goes over one Unix socket: \
                             --dsn 'host=/socket/directory port=5432 user=postgres'"
                     .into());
             }
@@ -58,6 +58,11 @@ impl Target {
             )
             .into()),
         }
+    }
+
+    /// Where its socket is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The socket's path.

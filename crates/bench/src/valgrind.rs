@@ -1,4 +1,4 @@
-//! Instructions and allocations for each query, counted by valgrind at two sizes; connecting and
+//! Instructions and allocations for each query or row, counted by valgrind at two sizes; connecting and
 //! warming up cost the same at both and cancel out.
 
 use std::path::Path;
@@ -6,13 +6,11 @@ use std::process::Command;
 
 use crate::Failure;
 use crate::commands::ALONE;
-use crate::contenders::{Contender, Workload};
+use crate::contenders::Contender;
 use crate::runtime::Runtime;
 use crate::table::{Table, ratio, thousands};
 use crate::target::Target;
-
-/// How many queries the two runs ask.
-const SIZES: (u32, u32) = (2_000, 12_000);
+use crate::task::Task;
 
 /// What valgrind counted over one run.
 #[derive(Clone, Copy)]
@@ -23,18 +21,19 @@ struct Count {
 
 /// One row for each contender.
 pub(crate) fn count_all(
-    workload: Workload,
+    task: Task,
     contenders: &[Contender],
     runtime: Runtime,
     target: &Target,
 ) -> Result<Table, Failure> {
     let mut counts = Vec::new();
+    let sizes = task.sizes();
     for &contender in contenders {
         let (small, large) = (
-            count(workload, contender, runtime, SIZES.0, target)?,
-            count(workload, contender, runtime, SIZES.1, target)?,
+            count(task, contender, runtime, sizes.0, target)?,
+            count(task, contender, runtime, sizes.1, target)?,
         );
-        let more = f64::from(SIZES.1 - SIZES.0);
+        let more = f64::from(sizes.1 - sizes.0) / f64::from(task.unit().size);
         let count = Count {
             instructions: (large.instructions - small.instructions) / more,
             allocations: (large.allocations - small.allocations) / more,
@@ -60,10 +59,10 @@ pub(crate) fn count_all(
 }
 
 fn count(
-    workload: Workload,
+    task: Task,
     contender: Contender,
     runtime: Runtime,
-    queries: u32,
+    size: u32,
     target: &Target,
 ) -> Result<Count, Failure> {
     let file = std::env::temp_dir().join(format!("txpostgres-{}.callgrind", std::process::id()));
@@ -71,7 +70,7 @@ fn count(
     let run = |arguments: &[&str]| -> Result<String, Failure> {
         let mut command = Command::new("valgrind");
         command.args(arguments);
-        alone(&mut command, workload, contender, runtime, queries, target)
+        alone(&mut command, (task, size), contender, runtime, target).map(|(_, log)| log)
     };
     run(&["--tool=callgrind", &out])?;
     let instructions = callgrind_total(&std::fs::read_to_string(&file)?);
@@ -83,21 +82,20 @@ fn count(
     })
 }
 
-/// Runs `bench one` below `tool`; what was written to standard error.
+/// Runs `bench one` below `tool`; what was written to standard output and standard error.
 pub(crate) fn alone(
     tool: &mut Command,
-    workload: Workload,
+    (task, size): (Task, u32),
     contender: Contender,
     runtime: Runtime,
-    queries: u32,
     target: &Target,
-) -> Result<String, Failure> {
+) -> Result<(String, String), Failure> {
     let name = Path::new(tool.get_program()).display().to_string();
     let output = tool
         .arg(std::env::current_exe()?)
-        .args([ALONE, "--workload", workload.words().0, "--contender", contender.name()])
+        .args([ALONE, "--task", task.name(), "--contender", contender.name()])
         .args(["--runtime", runtime.name(), "--dsn", &target.dsn()])
-        .args(["--queries", &queries.to_string()])
+        .args(["--size", &size.to_string()])
         .output()
         .map_err(|failure| match failure.kind() {
             std::io::ErrorKind::NotFound => {
@@ -107,7 +105,7 @@ pub(crate) fn alone(
         })?;
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() {
-        Ok(log)
+        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), log))
     } else {
         Err(format!("{} below {name}: {}\n{log}", contender.name(), output.status).into())
     }

@@ -1,15 +1,16 @@
 //! Rounds in which each contender has its turn at a workload, and the medians of what they cost.
 
 use crate::Failure;
-use crate::contenders::{Contender, Workload};
+use crate::contenders::Contender;
 use crate::runtime::Runtime;
 use crate::stopwatch::{Cost, median};
 use crate::table::{Table, ratio, thousands};
 use crate::target::Target;
+use crate::task::Task;
 
 /// How much is measured.
 pub(crate) struct Plan {
-    pub(crate) workload: Workload,
+    pub(crate) task: Task,
     pub(crate) contenders: Vec<Contender>,
     pub(crate) rounds: u32,
     pub(crate) queries: u32,
@@ -23,7 +24,7 @@ impl Plan {
             for (contender, costs) in self.contenders.iter().zip(&mut costs) {
                 let (warm_up, queries) = (self.queries.div_ceil(10), self.queries);
                 costs.push(runtime.run(contender.ask(
-                    self.workload,
+                    self.task,
                     target.clone(),
                     warm_up,
                     queries,

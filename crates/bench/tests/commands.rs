@@ -7,14 +7,37 @@ fn bench(line: &str) -> std::io::Result<Output> {
     command.args(line.split_whitespace()).output()
 }
 
+const CONTENDERS: [&str; 4] = ["raw", "ours", "tokio-postgres", "sqlx"];
+
+fn assert_rows(output: &Output, tables: usize) {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    for contender in CONTENDERS {
+        let rows = printed.lines().filter(|line| line.starts_with(&format!("| {contender} ")));
+        assert_eq!(rows.count(), tables, "{printed}");
+    }
+}
+
 #[test]
 fn workload_a_runs_on_every_runtime_against_the_fake_server() {
     let output = bench("a --fake --rounds 2 --queries 200 --markdown").unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
-    for contender in ["raw", "ours", "tokio-postgres"] {
-        let rows = printed.lines().filter(|line| line.starts_with(&format!("| {contender} ")));
-        assert_eq!(rows.count(), 3, "{printed}");
+    assert_rows(&output, 3);
+}
+
+#[test]
+fn every_row_and_every_byte_comes_from_the_fake_server() {
+    assert_rows(&bench("d --fake --rounds 1 --size 3000 --markdown").unwrap(), 4);
+    assert_rows(&bench("e --fake --rounds 1 --size 300000 --markdown").unwrap(), 1);
+}
+
+#[test]
+fn every_row_goes_into_a_real_server() {
+    let cluster = txpostgres_testkit::Cluster::builder().start().unwrap();
+    let server = cluster.unix_dsn();
+    for (workload, tables) in [("d", 4), ("e", 1), ("f", 3)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+        command.args([workload, "--rounds", "1", "--size", "1500", "--markdown", "--dsn"]);
+        assert_rows(&command.arg(&server).output().unwrap(), tables);
     }
 }
 
@@ -26,6 +49,8 @@ fn mistakes_on_the_command_line_are_told() {
         ("a --fake --contenders nobody", "nobody is not a contender"),
         ("a --dsn host=localhost", "Unix socket"),
         ("a --dsn host=/nowhere", "/nowhere/.s.PGSQL.5432"),
+        ("f --fake", "f-copy needs a real server"),
+        ("instructions --task g", "g is not a task"),
         ("z", "z is not a command"),
     ] {
         let output = bench(line).unwrap();

@@ -3,13 +3,20 @@
 
 mod ours;
 mod raw;
+mod sqlx;
 mod tokio_postgres;
 
 use std::str::FromStr;
 
+pub(crate) use self::ours::Ours;
+pub(crate) use self::raw::Raw;
+pub(crate) use self::sqlx::Sqlx;
+pub(crate) use self::tokio_postgres::TokioPostgres;
+
 use crate::Failure;
 use crate::stopwatch::{Cost, Stopwatch};
 use crate::target::Target;
+use crate::task::Task;
 
 /// The statement of workload a.
 const STATEMENT: &str = "select $1::int4";
@@ -22,37 +29,6 @@ const BURST: u32 = 1_000;
 
 /// Has the server notify this session of the numbers below [`BURST`].
 const NOTIFY: &str = "select count(pg_notify('news', n::text)) from generate_series(0, 999) n";
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Workload {
-    /// One prepared `select $1::int4` after another.
-    A,
-    /// Bursts of notifications, heard one by one.
-    G,
-}
-
-impl FromStr for Workload {
-    type Err = Failure;
-
-    fn from_str(word: &str) -> Result<Workload, Failure> {
-        match word {
-            "a" => Ok(Workload::A),
-            "g" => Ok(Workload::G),
-            _ => Err(format!("{word} is not a workload; there are a and g").into()),
-        }
-    }
-}
-
-impl Workload {
-    /// The letter, and what is counted.
-    pub(crate) fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Workload::A => ("a", "query"),
-            Workload::G => ("g", "notification"),
-        }
-    }
-}
 
 /// The notifications of one burst, checked as they are heard.
 #[derive(Default)]
@@ -80,10 +56,7 @@ impl Tally {
 /// One client that can ask `select $1::int4` again and again, and hear notifications.
 trait Client: Sized + Send + 'static {
     /// Connects and does once whatever has to be done once, for either workload.
-    fn connect(
-        target: &Target,
-        workload: Workload,
-    ) -> impl Future<Output = Result<Self, Failure>> + Send;
+    fn connect(target: Target, task: Task) -> impl Future<Output = Result<Self, Failure>> + Send;
 
     /// Sends [`NOTIFY`] and returns when the answer and all notifications have been heard.
     fn hear(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -99,10 +72,12 @@ pub(crate) enum Contender {
     Raw,
     Ours,
     TokioPostgres,
+    Sqlx,
 }
 
 impl Contender {
-    const ALL: [Contender; 3] = [Contender::Raw, Contender::Ours, Contender::TokioPostgres];
+    const ALL: [Contender; 4] =
+        [Contender::Raw, Contender::Ours, Contender::TokioPostgres, Contender::Sqlx];
 
     /// Those measured when nobody chose.
     pub(crate) fn default_list() -> Vec<Contender> {
@@ -115,6 +90,7 @@ impl Contender {
             Contender::Raw => "raw",
             Contender::Ours => "ours",
             Contender::TokioPostgres => "tokio-postgres",
+            Contender::Sqlx => "sqlx",
         }
     }
 
@@ -122,17 +98,18 @@ impl Contender {
     /// cost is returned.
     pub(crate) async fn ask(
         self,
-        workload: Workload,
+        task: Task,
         target: Target,
         warm_up: u32,
         queries: u32,
     ) -> Result<Cost, Failure> {
         let cost = match self {
-            Contender::Raw => ask_all::<raw::Raw>(workload, &target, warm_up, queries).await,
-            Contender::Ours => ask_all::<ours::Ours>(workload, &target, warm_up, queries).await,
+            Contender::Raw => ask_all::<Raw>(task, target.clone(), warm_up, queries).await,
+            Contender::Ours => ask_all::<Ours>(task, target.clone(), warm_up, queries).await,
             Contender::TokioPostgres => {
-                ask_all::<tokio_postgres::TokioPostgres>(workload, &target, warm_up, queries).await
+                ask_all::<TokioPostgres>(task, target.clone(), warm_up, queries).await
             }
+            Contender::Sqlx => ask_all::<Sqlx>(task, target.clone(), warm_up, queries).await,
         };
         cost.map_err(|failure| {
             let (name, socket) = (self.name(), target.socket());
@@ -149,26 +126,26 @@ impl FromStr for Contender {
     fn from_str(word: &str) -> Result<Contender, Failure> {
         let found = Contender::ALL.into_iter().find(|contender| contender.name() == word);
         found.ok_or_else(|| {
-            format!("{word} is not a contender; there are raw, ours, tokio-postgres").into()
+            format!("{word} is not a contender; there are raw, ours, tokio-postgres, sqlx").into()
         })
     }
 }
 
 async fn ask_all<C: Client>(
-    workload: Workload,
-    target: &Target,
+    task: Task,
+    target: Target,
     warm_up: u32,
     queries: u32,
 ) -> Result<Cost, Failure> {
-    let mut client = C::connect(target, workload).await?;
-    turn(&mut client, workload, warm_up).await?;
+    let mut client = C::connect(target, task).await?;
+    turn(&mut client, task, warm_up).await?;
     let stopwatch = Stopwatch::start()?;
-    turn(&mut client, workload, queries).await?;
+    turn(&mut client, task, queries).await?;
     stopwatch.stop()
 }
 
-async fn turn<C: Client>(client: &mut C, workload: Workload, count: u32) -> Result<(), Failure> {
-    if workload == Workload::A {
+async fn turn<C: Client>(client: &mut C, task: Task, count: u32) -> Result<(), Failure> {
+    if task == Task::Ask {
         return ask_in_turn(client, count).await;
     }
     for _ in 0..count.div_ceil(BURST) {

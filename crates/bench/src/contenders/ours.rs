@@ -2,23 +2,30 @@
 
 use txpostgres::{Connection, NotifyEvent, Subscription};
 
-use super::{CHANNEL, Client, NOTIFY, STATEMENT, Tally, Workload};
+use super::{CHANNEL, Client, NOTIFY, STATEMENT, Tally};
 use crate::Failure;
 use crate::target::Target;
+use crate::task::Task;
 
-pub(super) struct Ours {
-    connection: Connection,
+pub(crate) struct Ours {
+    pub(crate) connection: Connection,
     subscription: Option<Subscription>,
 }
 
-impl Client for Ours {
-    async fn connect(target: &Target, workload: Workload) -> Result<Ours, Failure> {
+impl Ours {
+    pub(crate) async fn open(target: Target) -> Result<Ours, Failure> {
         let connection = Connection::open(target.dsn()).await?;
-        let subscription = match workload {
-            Workload::A => None,
-            Workload::G => Some(connection.subscribe(CHANNEL).await?),
-        };
-        Ok(Ours { connection, subscription })
+        Ok(Ours { connection, subscription: None })
+    }
+}
+
+impl Client for Ours {
+    async fn connect(target: Target, task: Task) -> Result<Ours, Failure> {
+        let mut opened = Ours::open(target).await?;
+        if task == Task::Hear {
+            opened.subscription = Some(opened.connection.subscribe(CHANNEL).await?);
+        }
+        Ok(opened)
     }
 
     async fn hear(&mut self) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::tables::Table;
 use crate::Failure;
 use crate::frames::{Body, message, split_message, split_untagged};
 
@@ -52,6 +53,7 @@ pub(super) enum Next<'a> {
 struct Statement {
     verb: Vec<u8>,
     has_parameter: bool,
+    table: Option<Table>,
 }
 
 impl Statement {
@@ -61,6 +63,7 @@ impl Statement {
         Statement {
             verb: text.get(..end.unwrap_or(text.len())).unwrap_or_default().to_ascii_uppercase(),
             has_parameter: text.windows(2).any(|pair| pair == b"$1"),
+            table: Table::named_in(text),
         }
     }
 
@@ -228,6 +231,13 @@ impl Conversation {
     fn execute(&mut self, output: &mut Vec<u8>) {
         match self.statements.get(&self.portal.statement) {
             None => self.fail("34000", "portal does not exist", output),
+            Some(Statement { table: Some(table), .. }) if self.portal.binary => {
+                let parameter = self.portal.value.and_then(|value| u32::try_from(value).ok());
+                table.answer(parameter.unwrap_or(0), output);
+            }
+            Some(Statement { table: Some(_), .. }) => {
+                self.fail("0A000", "tables are read in binary only", output);
+            }
             Some(statement) if statement.returns_a_row() => {
                 row(self.portal.value, self.portal.binary, output);
                 output.extend_from_slice(SELECTED);
@@ -250,8 +260,11 @@ impl Conversation {
                 if statement.has_parameter { ONE_INT4_PARAMETER } else { NO_PARAMETERS };
             output.extend_from_slice(parameters);
         }
-        if statement.returns_a_row() {
-            row_description(!of_statement && self.portal.binary, output);
+        let binary = !of_statement && self.portal.binary;
+        if let Some(table) = statement.table {
+            output.extend(table.description(binary));
+        } else if statement.returns_a_row() {
+            row_description(binary, output);
         } else {
             output.extend_from_slice(NO_DATA);
         }
