@@ -1,6 +1,7 @@
 //! One row, its columns, and a value read as the type that was asked for.
 
 use std::fmt;
+use std::ops::Range;
 
 use postgres_types::{FromSql, Type};
 
@@ -277,6 +278,16 @@ impl<'a> Row<'a> {
             .find(self.columns)
             .and_then(|index| self.raw_at(index))
             .ok_or_else(|| no_such_column(self.columns, &column))
+    }
+
+    /// Where in the bytes a column's value is, `None` for NULL.
+    pub(crate) fn place_of(&self, column: &impl ColumnIndex) -> Result<Option<Range<usize>>> {
+        let found = column.find(self.columns).and_then(|index| {
+            let value = self.raw_at(index)?;
+            let start = *self.values.get(index)? as usize + 4;
+            Some(value.map(|value| start..start + value.len()))
+        });
+        found.ok_or_else(|| no_such_column(self.columns, column))
     }
 
     /// `None` if there is no such value; within it, `None` for NULL.

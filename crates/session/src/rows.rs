@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use postgres_types::FromSql;
 use smallvec::SmallVec;
 
-use crate::error::Result;
+use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::row::{Column, ColumnIndex, Row};
 use crate::wire::{HEADER, Message, Trust, split_message, violation};
 
@@ -195,7 +196,52 @@ impl Rows {
 
     /// The rows in order.
     pub fn iter(&self) -> Iter<'_> {
-        Iter { rows: self, batch: 0, within: 0, number: 0 }
+        let mut iter = Iter {
+            rows: self,
+            batch: 0,
+            bytes: &[],
+            values: &[],
+            left: 0,
+            columns: self.columns(),
+            number: 0,
+        };
+        iter.enter(&self.first);
+        iter
+    }
+
+    /// The value of a column in the row of this number, the first being 0, together with the memory that it came in: for a
+    /// large one, which to copy would need room for twice. `None` for NULL.
+    ///
+    /// ```no_run
+    /// # fn show(rows: txpostgres_session::Rows) -> txpostgres_session::Result<()> {
+    /// let picture = rows.into_value(0, "picture")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A row of 64 KiB or more came in memory of its own, which lives as long as the value does; smaller ones share theirs with
+    /// those beside them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when there is no such row, or no such column.
+    pub fn into_value(self, row: usize, column: impl ColumnIndex) -> Result<Option<Bytes>> {
+        let mut within = row;
+        let batches = std::iter::once(self.first).chain(self.more);
+        for batch in batches {
+            if within >= batch.rows {
+                within -= batch.rows;
+                continue;
+            }
+            let columns = self.columns.as_deref().unwrap_or(&[]);
+            let start = within * columns.len();
+            let values = batch.values.get(start..start + columns.len()).unwrap_or_default();
+            let row = Row::new(columns, &batch.bytes, values, self.before + row);
+            let Some(range) = row.place_of(&column)? else {
+                return Ok(None);
+            };
+            return Ok(Some(Bytes::from(batch.bytes.into_vec()).slice(range)));
+        }
+        Err(no_such_row(row, self.len))
     }
 
     fn row<'a>(&'a self, batch: &'a Batch, within: usize, number: usize) -> Option<Row<'a>> {
@@ -375,6 +421,12 @@ impl Batch {
     }
 }
 
+#[cold]
+fn no_such_row(row: usize, len: usize) -> Error {
+    Error::new(ErrorKind::Decode, format!("there is no row {row}; there are {len}"))
+        .with_delivery(Delivery::Answered)
+}
+
 impl<'a> IntoIterator for &'a Rows {
     type Item = Row<'a>;
     type IntoIter = Iter<'a>;
@@ -395,37 +447,53 @@ impl fmt::Debug for Rows {
 }
 
 /// Iterates over [`Rows`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Iter<'a> {
     rows: &'a Rows,
+    columns: &'a [Column],
+    /// The bytes of the batch it is in, the values of the rows that are left there, and their number.
+    bytes: &'a [u8],
+    values: &'a [u32],
+    left: usize,
+    /// The place in `rows.more` of the batch that comes after it.
     batch: usize,
-    within: usize,
     number: usize,
+}
+
+impl<'a> Iter<'a> {
+    fn enter(&mut self, batch: &'a Batch) {
+        (self.bytes, self.values, self.left) = (&batch.bytes, &batch.values, batch.rows);
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = Row<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Row<'a>> {
-        loop {
-            let batch = match self.batch.checked_sub(1) {
-                None => &self.rows.first,
-                Some(later) => self.rows.more.get(later)?,
-            };
-            if self.within < batch.rows {
-                let row = self.rows.row(batch, self.within, self.number);
-                self.within += 1;
-                self.number += 1;
-                return row;
-            }
+        while self.left == 0 {
+            let next = self.rows.more.get(self.batch)?;
             self.batch += 1;
-            self.within = 0;
+            self.enter(next);
         }
+        let (values, rest) = self.values.split_at_checked(self.columns.len())?;
+        let row = Row::new(self.columns, self.bytes, values, self.rows.before + self.number);
+        self.values = rest;
+        self.left -= 1;
+        self.number += 1;
+        Some(row)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = self.rows.len - self.number;
         (left, Some(left))
+    }
+}
+
+impl fmt::Debug for Iter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the bytes: values may be secrets.
+        f.debug_struct("Iter").field("rows", &self.rows).field("number", &self.number).finish()
     }
 }
 
@@ -436,12 +504,31 @@ mod tests {
     use postgres_types::Type;
 
     use super::*;
-    use crate::error::ErrorKind;
 
     fn rows(columns: usize) -> Rows {
         let columns: Vec<Column> =
             (0..columns).map(|n| Column::for_test(&format!("c{n}"), Type::BYTEA)).collect();
         Rows::new(Some(columns.into()))
+    }
+
+    #[test]
+    fn a_value_is_taken_out_with_its_memory() {
+        let large = vec![7; OWN_BUFFER_BYTES];
+        let mut rows = rows(2);
+        let small = data_row(&[Some(b"a"), None]);
+        let (message, rest) = split_message(&small, Trust::Server).unwrap().unwrap();
+        rows.take_run(&small, message, rest).unwrap();
+        let own = data_row(&[Some(b"b"), Some(&large)]);
+        let address = own[own.len() - large.len()..].as_ptr();
+        rows.take_buffer(own).unwrap();
+        let taken = rows.clone().into_value(0, 0).unwrap().unwrap();
+        assert_eq!(taken, &b"a"[..]);
+        assert_eq!(rows.clone().into_value(0, "c1").unwrap(), None);
+        assert_eq!(rows.clone().into_value(2, 0).unwrap_err().kind(), ErrorKind::Decode);
+        assert_eq!(rows.clone().into_value(0, "c2").unwrap_err().kind(), ErrorKind::Decode);
+        let taken = rows.into_value(1, 1).unwrap().unwrap();
+        assert_eq!(taken, large);
+        assert_eq!(taken.as_ptr(), address);
     }
 
     fn data_row(values: &[Option<&[u8]>]) -> Vec<u8> {
