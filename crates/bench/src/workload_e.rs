@@ -82,7 +82,7 @@ pub(crate) async fn prepare(target: Target, sizes: &[u32]) -> Result<(), Failure
 }
 
 impl Fetcher for Ours {
-    type Value = Vec<u8>;
+    type Value = bytes::Bytes;
 
     async fn open(target: Target) -> Result<Ours, Failure> {
         Ours::open(target).await
@@ -90,7 +90,7 @@ impl Fetcher for Ours {
 
     async fn fetch(&mut self, size: i32) -> Result<Self::Value, Failure> {
         let rows = self.connection.run_query(STATEMENT, (size,)).await?;
-        Ok(rows.first().ok_or("no row came")?.get(0)?)
+        rows.into_value(0, 0)?.ok_or_else(|| "NULL came".into())
     }
 }
 
