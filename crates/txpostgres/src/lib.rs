@@ -25,11 +25,17 @@
 //! [`run_interaction`](Connection::run_interaction) runs a closure in a transaction. The values of parameters and rows are
 //! those of `postgres-types`, which is here as [`types`].
 //!
+//! For much data there are [`query_stream`](Connection::query_stream), [`copy_in_rows`](Connection::copy_in_rows) and its kin, and
+//! [`execute_many`](Connection::execute_many); for DB-API's way of fetching there is [`cursor`](Connection::cursor).
+//!
 //! # The guide
 //!
 //! * [Connecting](guide::connecting): strings, URIs, variables, files, TLS, time limits.
 //! * [Statements and rows](guide::statements): parameters, types, NULL, scripts, the statement cache and poolers.
 //! * [Values and rows](guide::values): rows as tuples, structs and maps; types of the database; ranges, numerics, text.
+//! * [Cursors and batches](guide::cursors): execute and fetch, routines, many sets of values, many statements, named cursors.
+//! * [Rows as a stream](guide::streams): rows as they come, slow readers, early ends, beside other statements.
+//! * [COPY](guide::copy): rows and bytes in and out, progress, failures, files.
 //! * [Interactions](guide::interactions): commit, rollback, savepoints, options, and every way they can end.
 //! * [Notifications](guide::notifications): LISTEN and NOTIFY, observers, streams, what is bounded and what is told.
 //! * [Cancellation and deadlines](guide::cancelling): time limits, handles, drops, and who ended a statement.
@@ -45,6 +51,16 @@
 //! | [`connect`](Connection::connect), [`open`](Connection::open) | the connection is closed |
 //! | a call that was not polled yet, or waits for its turn | it is never sent |
 //! | a call that was sent | the server runs it to its end, and the answer is thrown away; with `cancel_on_drop` it is cancelled |
+//! | [`execute`](Cursor::execute) of a cursor | as a call; the cursor has no result then, and is ready for the next |
+//! | [`execute_many`](Connection::execute_many) | the flight that was sent is done or fails as a whole; no further one is sent |
+//! | [`send`](Batch::send) of a batch | what was sent runs on in the server |
+//! | a [`NamedCursor`] | it is closed in the server; dropped in the middle of a fetch, it may have moved or not |
+//! | [`next`](QueryStream::next), [`next_rows`](QueryStream::next_rows) | nothing is lost: the next call gets the rows |
+//! | a [`QueryStream`] before its end | it is cancelled in the server; in an interaction its portal is closed |
+//! | [`send`](CopyIn::send) | the data was not taken |
+//! | a [`CopyIn`] or [`CopyInRows`] before `finish` | the server throws away what it got; in an interaction the transaction fails |
+//! | the future of [`finish`](CopyIn::finish) | the server decides: it may keep all or nothing |
+//! | a [`CopyOut`] or [`CopyOutRows`] before its end | it is cancelled in the server; in an interaction the rest is read and thrown away |
 //! | the future of a [`cancel`](Connection::cancel) | the cancel goes on |
 //! | an interaction | it is rolled back before anything else uses the connection, unless COMMIT was sent already |
 //! | [`listen`](Connection::listen), [`unlisten`](Connection::unlisten) | once polled, it is done all the same |
@@ -71,8 +87,7 @@
 //!
 //! # Not there yet
 //!
-//! Reconnection, a pool, server-side cursors, rows as a stream, COPY. Rows come
-//! when the statement has ended, all of them in memory.
+//! Reconnection, and a pool.
 
 mod arrived;
 mod batch;

@@ -34,12 +34,9 @@ pub(crate) async fn copied(guide: &Guide, connection: &Connection) -> Result<()>
     copy.send("300001,attic,18.5\n300002,attic,warm\n").await?;
     match copy.finish().await {
         Ok(_) => return Err(failed("\"warm\" was taken for a number")),
-        Err(error) => {
-            guide.refused(&error);
-            guide.fact("line", error.item().map_or("unknown".into(), |item| item.to_string()));
-        }
+        Err(error) => guide.refused(error),
     }
-    guide.say("Lines are counted from 0. Neither of the two was kept.");
+    guide.say("The item is the line, counted from 0. Neither of the two was kept.");
     Ok(())
 }
 
@@ -58,8 +55,9 @@ pub(crate) async fn streamed(guide: &Guide, connection: &Connection) -> Result<(
     guide.fact("sum", sum);
 
     let began = Instant::now();
-    let endless = "select n from generate_series(1, 1000000000) n";
-    let mut numbers = connection.query_stream(endless, ());
+    // In this place it gives its rows as it makes them; after FROM it would make all of them first.
+    let billion = "select generate_series(1, 1000000000)";
+    let mut numbers = connection.query_stream(billion, ());
     numbers.next().await.ok_or_else(|| failed("no row came back"))??;
     drop(numbers);
     connection.run_query("select 1", ()).await?;
@@ -77,7 +75,7 @@ pub(crate) async fn scrolled(guide: &Guide, connection: &Connection) -> Result<(
             let last = readings.fetch_as::<(i64,)>(Fetch::Last).await?;
             let back = readings.fetch_as::<(i64,)>(Fetch::Backward(3)).await?;
             readings.close().await?;
-            txpostgres::Result::Ok((last, back))
+            Result::Ok((last, back))
         })
         .await?;
     let shown =
