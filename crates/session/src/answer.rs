@@ -134,6 +134,7 @@ impl Answer {
     }
 
     /// The rows of the statement that is being answered.
+    #[inline]
     pub(crate) fn rows(&mut self) -> &mut Rows {
         if self.items > 0 { &mut self.result.rows } else { &mut self.current().rows }
     }

@@ -243,6 +243,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Writes a parameter; says whether it is NULL.
+    // Once for each value there is.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn parameter(
         &mut self,
         index: usize,
@@ -301,6 +304,7 @@ impl<'a> Draft<'a> {
     }
 
     /// `Execute` of the unnamed portal, all rows.
+    #[inline]
     pub(crate) fn execute(&mut self) {
         self.out.put_slice(b"E\0\0\0\x09\0\0\0\0\0");
     }
@@ -337,6 +341,7 @@ impl<'a> Draft<'a> {
     }
 
     /// `Sync`.
+    #[inline]
     pub(crate) fn sync(&mut self) {
         self.out.put_slice(b"S\0\0\0\x04");
     }

@@ -25,7 +25,7 @@ pub(crate) enum Progress {
         sync_again: bool,
     },
     /// The data of a COPY that was asked for goes from here to there.
-    CopyStarted(Direction, CopyLayout),
+    CopyStarted(Box<(Direction, CopyLayout)>),
     /// ReadyForQuery: the answer is complete.
     Settled(TransactionStatus),
 }
@@ -135,6 +135,9 @@ impl Exchange {
     /// What has come since the last time and is to be told of before the answer is complete.
     #[inline]
     pub(crate) fn take_piece(&mut self) -> Option<Event> {
+        if !self.streamed && self.copied.is_none() {
+            return None;
+        }
         if let Some(copied) = self.copied.take() {
             return Some(Event::CopyData { ticket: self.ticket, data: *copied });
         }
@@ -193,7 +196,7 @@ impl Exchange {
             }
             _ => self.read(tag, body)?,
         }
-        if self.owed.is_other_than_copy(tag) {
+        if matches!(self.owed, Owed::Feed | Owed::Tap) && self.owed.is_other_than_copy(tag) {
             self.refuse_other_than_copy();
         }
         let before = self.owed;
@@ -202,14 +205,18 @@ impl Exchange {
             // Only ReadyForQuery settles.
             Next::Step | Next::Settled => self.steps.next(),
         };
+        if !matches!(tag, b'G' | b'H') {
+            return Ok(Progress::Owed);
+        }
         match (self.owed, tag) {
             (Owed::Feeding, b'G') => {
-                Ok(Progress::CopyStarted(Direction::In, CopyLayout::read(body, "CopyInResponse")?))
+                let layout = CopyLayout::read(body, "CopyInResponse")?;
+                Ok(Progress::CopyStarted(Box::new((Direction::In, layout))))
             }
-            (Owed::Tapping, b'H') => Ok(Progress::CopyStarted(
-                Direction::Out,
-                CopyLayout::read(body, "CopyOutResponse")?,
-            )),
+            (Owed::Tapping, b'H') => {
+                let layout = CopyLayout::read(body, "CopyOutResponse")?;
+                Ok(Progress::CopyStarted(Box::new((Direction::Out, layout))))
+            }
             (_, b'G') => {
                 let sync_again = !matches!(before, Owed::Script | Owed::Further | Owed::Tap);
                 Ok(Progress::RefuseCopy { sync_again })

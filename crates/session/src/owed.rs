@@ -82,14 +82,16 @@ pub(crate) struct Steps {
     /// How many steps of BEGIN are left, counted from its end.
     begin: u8,
     request: &'static [Step],
-    /// What comes when the request's steps are done, and how many times.
-    again: &'static [Step],
-    repeats: u32,
+    /// How many times an [`ITEM`] comes when the request's steps are done, if it is one of many items.
+    repeats: Option<u32>,
 }
+
+/// One of many items.
+const ITEM: &[Step] = &[Step::Bind, Step::Execute];
 
 impl Steps {
     pub(crate) fn new(request: &'static [Step]) -> Self {
-        Self { closes: 0, begin: 0, request, again: &[], repeats: 0 }
+        Self { closes: 0, begin: 0, request, repeats: None }
     }
 
     /// The same, after so many statements to close, and perhaps a BEGIN.
@@ -97,13 +99,20 @@ impl Steps {
         Self { closes, begin: if begins { 3 } else { 0 }, ..self }
     }
 
-    /// The same, with further steps that come so many times.
-    pub(crate) fn and_again(self, again: &'static [Step], repeats: u32) -> Self {
-        Self { again, repeats, ..self }
+    /// The same, and then so many further items.
+    pub(crate) fn and_items(self, count: u32) -> Self {
+        Self { repeats: Some(count), ..self }
     }
 
     pub(crate) fn are_repeated(&self) -> bool {
-        !self.again.is_empty()
+        self.repeats.is_some()
+    }
+
+    #[inline]
+    fn next_item(&mut self) -> Option<(&'static Step, &'static [Step])> {
+        let left = self.repeats?.checked_sub(1)?;
+        self.repeats = Some(left);
+        ITEM.split_first()
     }
 
     #[inline]
@@ -120,11 +129,7 @@ impl Steps {
                 _ => Owed::Begin,
             };
         }
-        if self.request.is_empty() && self.repeats > 0 {
-            self.repeats -= 1;
-            self.request = self.again;
-        }
-        let Some((step, rest)) = self.request.split_first() else {
+        let Some((step, rest)) = self.request.split_first().or_else(|| self.next_item()) else {
             return Owed::Ready;
         };
         self.request = rest;

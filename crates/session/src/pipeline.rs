@@ -38,12 +38,13 @@ impl Pipeline {
         self.exchanges.front_mut()
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Exchange> {
-        let exchange = self.exchanges.pop_front();
+        let exchange = self.exchanges.pop_front()?;
         if self.withdrawn > 0 {
             self.drop_withdrawn();
         }
-        exchange
+        Some(exchange)
     }
 
     /// The same as [`get`](Self::get), to look at.

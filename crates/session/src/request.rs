@@ -260,26 +260,23 @@ fn write_many(
     statement: &Statement,
     sets: &dyn ParameterSets,
 ) -> Result<Steps> {
-    const ITEM: &[Step] = &[Step::Bind, Step::Execute];
     if sets.is_empty() {
         return Err(Error::new(ErrorKind::Request, "no set of parameters was given"));
     }
     let parses = parse_if_unnamed(draft, statement)?;
-    let mut repeats: u32 = 0;
+    let mut items: u32 = 0;
     for index in 0..sets.len() {
-        if index > 0 {
-            if draft.len() >= limits::FLIGHT_BYTES || repeats == u32::MAX {
-                break;
-            }
-            repeats += 1;
+        if index > 0 && (draft.len() >= limits::FLIGHT_BYTES || items == u32::MAX) {
+            break;
         }
+        items += 1;
         let written =
             sets.with(index, &mut |parameters| draft.bind(&statement.binding(), parameters));
         written.map_err(|error| error.with_item(index))?;
         draft.execute();
     }
-    let first: &[Step] = if parses { &[Step::Parse, Step::Bind, Step::Execute] } else { ITEM };
-    Ok(Steps::new(first).and_again(ITEM, repeats))
+    let first: &[Step] = if parses { &[Step::Parse] } else { &[] };
+    Ok(Steps::new(first).and_items(items))
 }
 
 /// Numbers a request of a session; answers come in this order.

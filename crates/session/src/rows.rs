@@ -54,6 +54,7 @@ impl Rows {
     }
 
     /// Says what the columns are going to be.
+    #[inline]
     pub(crate) fn describe(&mut self, columns: Option<Arc<[Column]>>) {
         self.columns = columns;
     }
@@ -274,6 +275,12 @@ impl Rows {
         let batch = self.more.last_mut().unwrap_or(&mut self.first);
         let before = batch.rows;
         let mut offset = batch.bytes.len();
+        if rest.first() == Some(&b'D') {
+            // Rows that come together are mostly alike. Each value takes four bytes of the input at least, so that no more is
+            // reserved than has come.
+            let alike = rest.len() / (HEADER + message.body.len());
+            batch.values.reserve((1 + alike) * columns);
+        }
         loop {
             batch.index(message.body, offset + HEADER, columns)?;
             offset += HEADER + message.body.len();

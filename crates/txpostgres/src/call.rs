@@ -210,7 +210,9 @@ impl<'a, W: Task> Call<'a, W> {
         self.explained(polled)
     }
 
-    #[inline]
+    // The way of every plain query; a call on it costs as much as what it does.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn poll_answer<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -305,7 +307,8 @@ impl<'a, W: Task> Call<'a, W> {
     }
 
     /// Sees to it that the question is asked, and drives the connection if that is this task's turn.
-    #[inline]
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn poll_submitted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Ticket, Option<Turn>)>> {
         if let Some(error) = self.is_to_end() {
             return Poll::Ready(Err(error));

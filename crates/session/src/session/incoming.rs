@@ -148,7 +148,8 @@ impl Session {
         let ticket = exchange.ticket;
         match exchange.receive(message)? {
             Progress::Owed => {}
-            Progress::CopyStarted(direction, layout) => {
+            Progress::CopyStarted(started) => {
+                let (direction, layout) = *started;
                 self.events.push_back(Event::CopyStarted { ticket, direction, layout });
             }
             Progress::RefuseCopy { sync_again } => self.refuse_copy(sync_again)?,
