@@ -32,8 +32,10 @@ fn every_row_and_every_byte_comes_from_the_fake_server() {
 
 #[test]
 fn every_row_goes_into_a_real_server() {
-    let cluster = txpostgres_testkit::Cluster::builder().start().unwrap();
-    let server = cluster.unix_dsn();
+    let database = txpostgres_testkit::shared().database().unwrap();
+    let server = database.server();
+    let directory = server.socket_dir().to_string_lossy();
+    let server = server.dsn_of(&directory, "postgres", database.name());
     for (workload, tables) in [("d", 4), ("e", 1), ("f", 3)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
         command.args([workload, "--rounds", "1", "--size", "1500", "--markdown", "--dsn"]);
@@ -50,7 +52,7 @@ fn mistakes_on_the_command_line_are_told() {
         ("a --dsn host=localhost", "Unix socket"),
         ("a --dsn host=/nowhere", "/nowhere/.s.PGSQL.5432"),
         ("f --fake", "f-copy needs a real server"),
-        ("instructions --task g", "g is not a task"),
+        ("instructions --task z", "z is not a task"),
         ("z", "z is not a command"),
     ] {
         let output = bench(line).unwrap();
