@@ -341,7 +341,8 @@ impl Connection {
     ///
     /// Nothing is sent before it is polled. Until its end it has the connection for itself: other calls are made and wait.
     /// So read it to its end or drop it before you await another call of the same connection, or run it in an
-    /// interaction, where both go together. When the reader is slow the server waits for him: see [`QueryStream`].
+    /// interaction, where both go together. A call that the same task awaits meanwhile is refused with [`ErrorKind::Request`],
+    /// once it has stood still for five seconds. When the reader is slow the server waits for him: see [`QueryStream`].
     ///
     /// # Errors
     ///
@@ -447,7 +448,8 @@ impl Connection {
     /// ```
     ///
     /// A flight has at most a thousand sets and about 1 MiB, and is a transaction of its own: what was done before the one
-    /// that failed stays done. In an interaction all is done, or nothing.
+    /// that failed stays done. In an interaction all is done, or nothing. Dropped before its end, the flight that was sent is
+    /// left to the server, and none follows.
     ///
     /// # Errors
     ///
@@ -477,12 +479,22 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`run_script`](Self::run_script), and [`ErrorKind::Request`] if the statement is another one.
+    /// As [`run_script`](Self::run_script), and [`ErrorKind::Request`] if the statement is another one. The other statement has
+    /// run then.
     pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
         CopyIn::begin(self.caller(), sql).await
     }
 
     /// Begins a `COPY … TO STDOUT`: data of any size comes out of a table, in constant memory.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let mut copy = connection.copy_out("copy people to stdout (format csv)").await?;
+    /// while let Some(data) = copy.next().await {
+    ///     println!("{} bytes", data?.len());
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -519,7 +531,16 @@ impl Connection {
 
     /// Begins a COPY of a query's rows to us: for many rows somewhat cheaper than a stream of them.
     ///
-    /// The query has no parameters: COPY takes none.
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let mut copy = connection.copy_out_rows("select id, name from people").await?;
+    /// while let Some(row) = copy.next().await {
+    ///     println!("{}", row?.get::<&str>("name")?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The query has no parameters: COPY takes none. Its columns are asked for first, which takes a round trip.
     ///
     /// # Errors
     ///

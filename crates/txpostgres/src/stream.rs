@@ -94,7 +94,8 @@ impl<'a, P: Params> QueryStream<'a, P> {
     }
 
     /// Limits the time from when the first row is asked for to the end of the stream, the reader's own time included. When it
-    /// passes, the statement is cancelled, and the stream ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    /// passes, the statement is cancelled, and the stream ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). In an
+    /// interaction the transaction fails with it.
     pub fn timeout(mut self, limit: Duration) -> Self {
         match &mut self.source {
             Source::Whole(call) => call.patience().set_limit(limit),

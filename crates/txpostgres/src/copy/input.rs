@@ -20,9 +20,10 @@ const WORTHWHILE_BYTES: usize = 64 * 1024;
 /// A `COPY … FROM STDIN` in progress: see [`Connection::copy_in`](crate::Connection::copy_in).
 ///
 /// [`send`](Self::send) takes data cut anywhere, and [`finish`](Self::finish) has the server keep it. Dropped before that, the
-/// server throws it away. It is a [`Sink`] as well, whose `close` is `finish`.
+/// server throws it away, and in an interaction the transaction fails. It is a [`Sink`] as well, whose `close` is `finish`.
 ///
-/// Until it has ended no other call of the same connection gets its answer: do not await one meanwhile in the same task.
+/// Until it has ended it has the connection for itself, and other calls wait. One that the same task awaits meanwhile would wait for
+/// ever: once it has stood still for five seconds it is refused with [`ErrorKind::Request`](crate::ErrorKind::Request).
 #[must_use = "the data is thrown away unless the COPY is finished"]
 pub struct CopyIn {
     call: Call<'static, ()>,
@@ -85,7 +86,7 @@ impl CopyIn {
         self.push(data.as_ref(), None)
     }
 
-    /// Sends what was taken, as far as the socket has room.
+    /// Sends what was taken, and waits until all of it is on its way. Dropped before its end, it loses nothing.
     ///
     /// # Errors
     ///
@@ -104,7 +105,9 @@ impl CopyIn {
         poll_fn(|cx| self.poll_finish(cx)).await
     }
 
-    /// The server is to throw away what was sent, and says so with `why` in its log.
+    /// The server is to throw away what was sent, and says so with `why` in its log. In an interaction the transaction fails.
+    ///
+    /// Dropped before its end, nothing is kept either.
     ///
     /// # Errors
     ///

@@ -16,9 +16,11 @@ use crate::inbox::Piece;
 /// A `COPY … TO STDOUT` in progress: see [`Connection::copy_out`](crate::Connection::copy_out).
 ///
 /// It is a [`Stream`] of data, cut where it pleased the network. A slow reader makes the server wait: no more than 320 KiB, or
-/// one row if that is larger, are kept here. Dropped early, what is on its way is read and thrown away.
+/// one row if that is larger, are kept here. Dropped early, it is cancelled in the server and what is on its way is thrown away; in
+/// an interaction, where a cancel would fail the transaction, all that is left is read and thrown away.
 ///
-/// Until it has ended no other call of the same connection gets its answer: do not await one meanwhile in the same task.
+/// Until it has ended it has the connection for itself, and other calls wait. One that the same task awaits meanwhile would wait for
+/// ever: once it has stood still for five seconds it is refused with [`ErrorKind::Request`](crate::ErrorKind::Request).
 #[must_use = "a COPY does nothing unless it is read"]
 pub struct CopyOut {
     /// Gone when the server has said the end.

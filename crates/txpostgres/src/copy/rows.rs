@@ -22,7 +22,7 @@ const GATHERED_BYTES: usize = 32 * 1024;
 /// Rows on their way into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
 ///
 /// It is a [`Sink`] of parameters as well, whose `close` is `finish`. Dropped before [`finish`](Self::finish), the server keeps
-/// nothing.
+/// nothing, and in an interaction the transaction fails. In all else it is as [`CopyIn`].
 #[must_use = "the rows are thrown away unless the COPY is finished"]
 pub struct CopyInRows {
     copy: CopyIn,
@@ -161,7 +161,7 @@ impl fmt::Debug for CopyInRows {
 
 /// Rows on their way out of a table: see [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
 ///
-/// It is a [`Stream`] of rows; [`next_rows`](Self::next_rows) gives all that came together.
+/// It is a [`Stream`] of rows; [`next_rows`](Self::next_rows) gives all that came together. In all else it is as [`CopyOut`].
 #[must_use = "a COPY does nothing unless it is read"]
 pub struct CopyOutRows {
     copy: CopyOut,
@@ -208,16 +208,16 @@ impl CopyOutRows {
     ///
     /// # Errors
     ///
-    /// As [`CopyOut::next`].
+    /// As [`CopyOut::next`], and [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) for data that is not what was announced.
     pub async fn next(&mut self) -> Option<Result<OwnedRow>> {
         poll_fn(|cx| self.poll_row(cx)).await
     }
 
-    /// The next rows, as many as there are at hand; `None` after the last ones.
+    /// The next rows, as many as there are at hand; `None` after the last ones. Dropped before its end, it takes nothing away.
     ///
     /// # Errors
     ///
-    /// As [`CopyOut::next`].
+    /// As [`next`](Self::next).
     pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
         if let Some(rest) = self.arrived.rest() {
             return Ok(Some(rest));

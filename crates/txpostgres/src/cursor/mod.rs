@@ -48,7 +48,14 @@ use results::{Execution, Fetched, Results};
 /// # Clones
 ///
 /// A clone belongs to the same transaction or connection, and has no result: it is another cursor. After the interaction's end
-/// every call fails with [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded).
+/// every call fails with [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded); what was executed before can still be
+/// fetched.
+///
+/// # Errors
+///
+/// Calls fail as those of the connection of the same name, with `InteractionEnded`, and with
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close). In a transaction a statement that fails spoils
+/// those after it, up to the rollback; see [`run_interaction`](Self::run_interaction).
 pub struct Cursor {
     on: On,
     results: Mutex<Results>,
@@ -293,7 +300,7 @@ impl Cursor {
     /// # Ok(()) }
     /// ```
     ///
-    /// The server is asked first what the name stands for. Which of several routines of a name is meant, it decides by the number
+    /// The name is quoted as it is, so case counts. The server is asked first what it stands for. Which of several routines of a name is meant, it decides by the number
     /// of the values; when it cannot (`42725`), write the call with casts and [`execute`](Self::execute) it.
     ///
     /// # Errors
