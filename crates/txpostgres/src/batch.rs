@@ -7,9 +7,11 @@ use std::task::{Context, Poll};
 
 use txpostgres_session::{Answer, Error, ErrorKind, Result, ResultSet, Ticket, Work};
 
-use crate::call::{Call, Caller, Task};
+use crate::call::Call;
+use crate::caller::Caller;
 use crate::link::Link;
 use crate::params::Params;
+use crate::question::Task;
 
 /// Statements that go to the server together: see [`Connection::batch`](crate::Connection::batch).
 #[must_use = "a batch does nothing unless it is sent"]

@@ -1,47 +1,20 @@
 //! One call: a statement on its way to the server and back, driven by the task that awaits it.
 
 use std::borrow::Cow;
-use std::future::Future;
-use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use parking_lot::MutexGuard;
-use txpostgres_session::{
-    Answer, Column, Error, ErrorKind, FromRow, Query, Request, Result, ResultSet, Results, Rows,
-    Ticket, Turn as Step, Work,
-};
+use txpostgres_session::{Answer, Error, ErrorKind, Query, Result, Results, Ticket, Turn as Step};
 
+use crate::caller::{Caller, admit};
 use crate::cancel::Otherwise;
 use crate::inbox::{Inbox, Next, Piece};
-use crate::interaction::Transaction;
 use crate::link::Link;
-use crate::params::Params;
-use crate::patience::{CancelHandle, Patience};
-use crate::switchboard::{Desk, Settled};
+use crate::patience::Patience;
+use crate::question::{Plain, Question, Task};
+use crate::switchboard::Desk;
 use crate::turnstile::Turn;
-
-/// On whose behalf a call is made.
-#[derive(Clone)]
-pub(crate) enum Caller {
-    /// The connection: each statement is its own transaction.
-    Connection(Arc<Link>),
-    /// An interaction.
-    Transaction(Arc<Transaction>),
-    /// What ends an interaction: it needs nobody's leave.
-    End(Arc<Link>),
-}
-
-impl Caller {
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        match self {
-            Self::Connection(link) | Self::End(link) => link,
-            Self::Transaction(transaction) => transaction.link(),
-        }
-    }
-}
 
 /// A statement and where it is.
 ///
@@ -85,39 +58,6 @@ struct Hold {
     runs: bool,
     /// It has come to where it runs next.
     ready: bool,
-}
-
-/// How the text is asked.
-enum Question {
-    /// As one statement with parameters.
-    Statement(Query),
-    /// As something that has no parameters. `opening`: a BEGIN was sent first, since it cannot travel along.
-    Plain { plain: Plain, opening: bool },
-}
-
-/// What is asked without parameters.
-pub(crate) enum Plain {
-    /// Any number of statements.
-    Script,
-    /// A COPY whose data we send.
-    CopyIn,
-    /// A COPY whose data we get.
-    CopyOut,
-    /// The next rows of a portal.
-    Fetch { portal: String, columns: Option<Arc<[Column]>>, rows: u32 },
-}
-
-/// What is done with a statement, and with which values.
-pub(crate) trait Task: Send {
-    /// Asks for it, once.
-    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket>;
-}
-
-impl<P: Params> Task for P {
-    #[inline]
-    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket> {
-        self.with(|parameters| ask(Work::Run(parameters)))
-    }
 }
 
 impl<'a, W: Task> Call<'a, W> {
@@ -175,7 +115,7 @@ impl<'a, W: Task> Call<'a, W> {
     }
 
     /// The formats in which to ask for the columns.
-    fn set_results(&mut self, results: Results) {
+    pub(crate) fn set_results(&mut self, results: Results) {
         if let Question::Statement(query) = &mut self.question {
             query.set_results(results);
         }
@@ -399,76 +339,6 @@ pub(crate) enum Fetched {
     End(Box<Answer>),
 }
 
-impl Question {
-    /// Asks; `begin` opens a transaction in the same flight.
-    fn submit(
-        &mut self,
-        desk: &mut Desk,
-        sql: &str,
-        work: &impl Task,
-        begin: Option<&str>,
-    ) -> Result<Ticket> {
-        let session = &mut desk.session;
-        let plain = match self {
-            Self::Statement(query) => {
-                return work.ask(|work| query.submit(session, sql, work, begin));
-            }
-            Self::Plain { plain, opening } => {
-                *opening = begin.is_some();
-                plain
-            }
-        };
-        if let Some(sql) = begin {
-            return session.submit(Request::Script { sql });
-        }
-        session.submit(match plain {
-            Plain::Script => Request::Script { sql },
-            Plain::CopyIn => Request::CopyIn { sql },
-            Plain::CopyOut => Request::CopyOut { sql },
-            Plain::Fetch { portal, columns, rows } => {
-                Request::Fetch { portal, columns: columns.as_ref(), rows: *rows }
-            }
-        })
-    }
-
-    /// Whether the next thing to be asked is the statement itself.
-    fn runs_next(&self, desk: &mut Desk, sql: &str, bare: bool) -> bool {
-        match self {
-            Self::Statement(query) => query.runs_next(&mut desk.session, sql, bare),
-            Self::Plain { .. } => true,
-        }
-    }
-
-    /// Whether the answer to come is the last one.
-    fn is_last(&self) -> bool {
-        match self {
-            Self::Statement(query) => query.is_last(),
-            Self::Plain { opening, .. } => !opening,
-        }
-    }
-
-    /// The answer, if all that is left to do is to look its types up.
-    fn take_held(&mut self) -> Option<Box<Answer>> {
-        match self {
-            Self::Statement(query) => query.take_held(),
-            Self::Plain { .. } => None,
-        }
-    }
-
-    fn settled(&mut self, desk: &mut Desk, sql: &str, (outcome, status): Settled) -> Step {
-        match self {
-            Self::Statement(query) => query.settled(&mut desk.session, sql, outcome, status),
-            Self::Plain { opening: true, .. } => match outcome {
-                Ok(_) => Step::Again,
-                Err(error) => Step::Done(Err(error)),
-            },
-            Self::Plain { opening: false, .. } => {
-                Step::Done(outcome.map_err(|error| error.with_statement(sql)))
-            }
-        }
-    }
-}
-
 /// Leaves a call that has to wait for its turn.
 fn queued(link: &Link, mut desk: MutexGuard<'_, Desk>) {
     let patrol = desk.start_patrol();
@@ -538,7 +408,7 @@ impl<W> Call<'_, W> {
         self
     }
 
-    fn cancel_on_drop(&mut self) {
+    pub(crate) fn cancel_on_drop(&mut self) {
         (self.alone, self.cancels_on_drop) = (true, true);
     }
 
@@ -654,169 +524,4 @@ impl<W> Drop for Call<'_, W> {
 
 fn polled_after_end() -> Error {
     Error::new(ErrorKind::Request, "a future was polled again after it had ended")
-}
-
-/// Whether the caller may submit now, and with which BEGIN.
-#[inline]
-fn admit<'c>(
-    caller: &'c Caller,
-    desk: &mut Desk,
-    turn: &mut Option<Turn>,
-    cx: &Context<'_>,
-) -> Poll<Result<Option<&'c str>>> {
-    if desk.session.is_closed() {
-        return Poll::Ready(Err(desk.why_closed()));
-    }
-    match caller {
-        Caller::Connection(_) if desk.turnstile.pass(turn, cx) => Poll::Ready(Ok(None)),
-        Caller::Connection(_) => Poll::Pending,
-        Caller::End(_) => Poll::Ready(Ok(None)),
-        Caller::Transaction(transaction) => transaction.admit(desk, cx),
-    }
-}
-
-/// What a pending call offers to whoever may lose patience with it.
-macro_rules! patience {
-    ($name:ty, $($call:tt).+ $(, $params:ident)*) => {
-        impl<$($params),*> $name {
-            /// A handle by which the call can be [cancelled](crate::Connection::cancel), from any task.
-            ///
-            /// Ask for it before the call is first polled: a call that may be cancelled travels alone, and one that has
-            /// left together with others cannot be cancelled.
-            pub fn cancel_handle(&mut self) -> CancelHandle {
-                self.$($call).+.patience().handle()
-            }
-
-            /// Limits the time from the first poll to the end. When it passes, the statement is cancelled on the server, and
-            /// the call ends with [`ErrorKind::Timeout`]; or with its answer, if that was faster than the cancel.
-            ///
-            /// A server that does not end the statement within the grace
-            /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection.
-            pub fn timeout(mut self, limit: Duration) -> Self {
-                self.$($call).+.patience().set_limit(limit);
-                self
-            }
-
-            /// When the future is dropped before its end, the statement is cancelled on the server instead of run to its
-            /// end.
-            ///
-            /// A server that does not end it within the grace
-            /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection; not so one
-            /// that gave no key to cancel with.
-            pub fn cancel_on_drop(mut self) -> Self {
-                self.$($call).+.cancel_on_drop();
-                self
-            }
-        }
-    };
-}
-
-patience!(RunQuery<'_, P>, 0, P);
-patience!(RunQueryAs<'_, T, P>, query.0, T, P);
-patience!(RunOperation<'_, P>, 0, P);
-patience!(RunScript<'_>, 0);
-
-/// A pending [`run_query`](crate::Connection::run_query): await it for the rows.
-///
-/// Nothing is sent before it is first polled. Dropped before its end, a statement that was sent runs on in the server; its
-/// answer is thrown away, and the connection stays usable.
-#[must_use = "futures do nothing unless awaited"]
-pub struct RunQuery<'a, P>(pub(crate) Call<'a, P>);
-
-// Nothing in it is pinned.
-impl<P> Unpin for RunQuery<'_, P> {}
-
-impl<'a, P: Params> RunQuery<'a, P> {
-    /// Asks for all values in text, as PostgreSQL prints them: whatever the types are, they read as `&str`, `String` or
-    /// [`Text`](crate::value::Text).
-    ///
-    /// ```no_run
-    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
-    /// let rows = connection.run_query("select now(), 1.50::numeric", ()).in_text().await?;
-    /// let row = rows.first().expect("one row");
-    /// assert_eq!(row.get::<&str>(1)?, "1.50");
-    /// # Ok(()) }
-    /// ```
-    pub fn in_text(mut self) -> Self {
-        self.0.set_results(Results::Text);
-        self
-    }
-
-    /// Reads each row as a `T`: see [`FromRow`].
-    ///
-    /// ```no_run
-    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
-    /// let people = connection
-    ///     .run_query("select id, name from people", ())
-    ///     .rows_as::<(i64, String)>()
-    ///     .await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn rows_as<T>(self) -> RunQueryAs<'a, T, P>
-    where
-        T: for<'r> FromRow<'r>,
-    {
-        RunQueryAs { query: self, shape: PhantomData }
-    }
-}
-
-/// A pending [`run_query_as`](crate::Connection::run_query_as): await it for the rows, each as a `T`.
-///
-/// As [`RunQuery`] in all else.
-#[must_use = "futures do nothing unless awaited"]
-pub struct RunQueryAs<'a, T, P> {
-    query: RunQuery<'a, P>,
-    shape: PhantomData<fn() -> T>,
-}
-
-impl<T, P: Params> Future for RunQueryAs<'_, T, P>
-where
-    T: for<'r> FromRow<'r>,
-{
-    type Output = Result<Vec<T>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.query).poll(cx).map(|rows| rows.and_then(|rows| rows.decode()))
-    }
-}
-
-impl<P: Params> Future for RunQuery<'_, P> {
-    type Output = Result<Rows>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().0.poll(cx, Answer::take_rows)
-    }
-}
-
-/// A pending [`run_operation`](crate::Connection::run_operation): await it for the number of rows affected.
-///
-/// Nothing is sent before it is first polled. Dropped before its end, a statement that was sent runs on in the server; its
-/// answer is thrown away, and the connection stays usable.
-#[must_use = "futures do nothing unless awaited"]
-pub struct RunOperation<'a, P>(pub(crate) Call<'a, P>);
-
-// Nothing in it is pinned.
-impl<P> Unpin for RunOperation<'_, P> {}
-
-impl<P: Params> Future for RunOperation<'_, P> {
-    type Output = Result<u64>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().0.poll(cx, |answer| answer.row_count())
-    }
-}
-
-/// A pending [`run_script`](crate::Connection::run_script): await it for the results.
-///
-/// Nothing is sent before it is first polled. Dropped before its end, a script that was sent runs on in the server; its
-/// answer is thrown away, and the connection stays usable.
-#[must_use = "futures do nothing unless awaited"]
-pub struct RunScript<'a>(pub(crate) Call<'a, ()>);
-
-impl Future for RunScript<'_> {
-    type Output = Result<Vec<ResultSet>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().0.poll(cx, Answer::take_results)
-    }
 }

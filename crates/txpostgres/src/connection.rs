@@ -17,7 +17,8 @@ use txpostgres_session::{
 };
 
 use crate::batch::Batch;
-use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs, RunScript};
+use crate::call::Call;
+use crate::caller::Caller;
 use crate::cancel::{Cancelling, GRACE};
 use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::cursor::Cursor;
@@ -31,6 +32,7 @@ use crate::notify::{Cooperator, Hall, QueueBounds, Spawning};
 use crate::opening::Recipe;
 use crate::params::Params;
 use crate::patience::{CancelHandle, Patience};
+use crate::pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
 use crate::stream::QueryStream;
 use crate::typed::Typed;
 use crate::watcher::watch;

@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, timeout_at};
 use txpostgres_session::{Delivery, Error, ErrorKind, Request, Result, Ticket, TransactionStatus};
 
-use crate::call::{Call, Caller};
+use crate::call::Call;
+use crate::caller::Caller;
 use crate::cancel::Otherwise;
 use crate::cursor::Cursor;
 use crate::link::Link;

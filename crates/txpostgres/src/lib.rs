@@ -92,6 +92,7 @@
 mod arrived;
 mod batch;
 mod call;
+mod caller;
 mod cancel;
 mod connection;
 mod copy;
@@ -108,7 +109,9 @@ mod notify;
 mod opening;
 mod params;
 mod patience;
+mod pending;
 mod portal;
+mod question;
 #[cfg(unix)]
 mod socket;
 mod stream;
@@ -140,7 +143,6 @@ pub use txpostgres_session::{
 };
 
 pub use batch::Batch;
-pub use call::{RunOperation, RunQuery, RunQueryAs, RunScript};
 pub use cancel::Cancelling;
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};
@@ -156,6 +158,7 @@ pub use notify::{
 };
 pub use params::Params;
 pub use patience::CancelHandle;
+pub use pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
 pub use stream::QueryStream;
 pub use typed::Typed;
 

@@ -2,8 +2,10 @@
 
 use txpostgres_session::{ParameterSets, Parameters, Result, Rows, Ticket, Work};
 
-use crate::call::{Call, Caller, Task};
+use crate::call::Call;
+use crate::caller::Caller;
 use crate::params::Params;
+use crate::question::Task;
 
 /// Sets of parameters in one flight at most: beyond a thousand the share that each has in a round trip is nothing. The session
 /// ends a flight earlier when it has become large.

@@ -15,11 +15,13 @@ use std::task::{Context, Poll, ready};
 
 use txpostgres_session::{Column, Request, Result, Rows, Ticket, Work};
 
-use crate::call::{Call, Caller, Fetched, Plain, Task};
+use crate::call::{Call, Fetched};
+use crate::caller::Caller;
 use crate::inbox::Piece;
 use crate::interaction::Transaction;
 use crate::params::Params;
 use crate::patience::Patience;
+use crate::question::{Plain, Task};
 
 /// Rows of the first portion. How large they are is known afterwards.
 const FIRST_PORTION: u32 = 64;

@@ -11,7 +11,8 @@ use futures_core::Stream;
 use txpostgres_session::{Column, OwnedRow, Result, Rows};
 
 use crate::arrived::Arrived;
-use crate::call::{Call, Caller, Fetched};
+use crate::call::{Call, Fetched};
+use crate::caller::Caller;
 use crate::inbox::Piece;
 use crate::interaction::Transaction;
 use crate::params::Params;

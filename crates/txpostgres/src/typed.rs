@@ -6,10 +6,10 @@ use std::ops::Deref;
 
 use txpostgres_session::FromRow;
 
-use crate::call::RunQueryAs;
 use crate::connection::Connection;
 use crate::cursor::Cursor;
 use crate::params::Params;
+use crate::pending::RunQueryAs;
 
 /// A [`Connection`] or a [`Cursor`] whose `run_query` returns each row as a `T`.
 ///

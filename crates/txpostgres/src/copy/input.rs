@@ -9,7 +9,9 @@ use futures_sink::Sink;
 use txpostgres_session::{CopyLayout, Delivery, Error, ErrorKind, Format, Result};
 
 use super::{CopyProgress, Meter, begin, with_row};
-use crate::call::{Call, Caller, Fetched, Plain};
+use crate::call::{Call, Fetched};
+use crate::caller::Caller;
+use crate::question::Plain;
 
 /// Bytes that may wait to be sent: 256 KiB. Past this the sender waits.
 const UNSENT_BYTES: usize = 256 * 1024;

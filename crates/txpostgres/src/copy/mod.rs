@@ -9,8 +9,10 @@ use std::future::poll_fn;
 
 use txpostgres_session::{Answer, CopyLayout, Error, ErrorKind, Result, Rows};
 
-use crate::call::{Call, Caller, Fetched, Plain};
+use crate::call::{Call, Fetched};
+use crate::caller::Caller;
 use crate::inbox::Piece;
+use crate::question::Plain;
 
 pub use input::CopyIn;
 pub use output::CopyOut;

@@ -10,8 +10,10 @@ use futures_core::Stream;
 use txpostgres_session::{CopyData, CopyLayout, Format, Result};
 
 use super::{CopyProgress, Meter, begin};
-use crate::call::{Call, Caller, Fetched, Plain};
+use crate::call::{Call, Fetched};
+use crate::caller::Caller;
 use crate::inbox::Piece;
+use crate::question::Plain;
 
 /// A `COPY … TO STDOUT` in progress: see [`Connection::copy_out`](crate::Connection::copy_out).
 ///

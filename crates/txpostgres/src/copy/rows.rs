@@ -12,7 +12,7 @@ use txpostgres_session::{Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Resu
 
 use super::{CopyIn, CopyOut, CopyProgress, describe};
 use crate::arrived::Arrived;
-use crate::call::Caller;
+use crate::caller::Caller;
 use crate::name::{Name, push_columns};
 use crate::params::Params;
 

@@ -17,13 +17,15 @@ use txpostgres_session::{Answer, Column, Error, FromRow, OwnedRow, Request, Resu
 
 use crate::arrived::Arrived;
 use crate::batch::Batch;
-use crate::call::{Call, Caller, RunOperation, RunQuery, RunQueryAs, RunScript};
+use crate::call::Call;
+use crate::caller::Caller;
 use crate::connection::Connection;
 use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::interaction::{Transaction, run_nested};
 use crate::many::{Executed, execute_many};
 use crate::name::Name;
 use crate::params::Params;
+use crate::pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
 use crate::stream::QueryStream;
 use crate::typed::Typed;
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use txpostgres_session::{Answer, Result, Row};
 
-use crate::call::{Call, Caller};
+use crate::call::Call;
+use crate::caller::Caller;
 use crate::name::Name;
 
 /// The routines of a name, and the modes of their arguments in order: `i`n, `o`ut, `b`oth, `v`ariadic, `t`able

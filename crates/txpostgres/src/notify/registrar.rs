@@ -7,7 +7,8 @@ use txpostgres_session::{Error, ErrorKind};
 
 use super::audience::Audience;
 use super::channels::Replies;
-use crate::call::{Call, Caller};
+use crate::call::Call;
+use crate::caller::Caller;
 
 /// Makes what is listened to agree with what is wanted, one request after the other.
 pub(crate) fn work(audience: Weak<Audience>) -> impl Future<Output = ()> + Send {

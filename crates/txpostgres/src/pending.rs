@@ -1,0 +1,159 @@
+//! What a call gives to await: `RunQuery` and its kin, and what may end them.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use txpostgres_session::{Answer, FromRow, Result, ResultSet, Results, Rows};
+
+use crate::call::Call;
+use crate::params::Params;
+use crate::patience::CancelHandle;
+
+/// What a pending call offers to whoever may lose patience with it.
+macro_rules! patience {
+    ($name:ty, $($call:tt).+ $(, $params:ident)*) => {
+        impl<$($params),*> $name {
+            /// A handle by which the call can be [cancelled](crate::Connection::cancel), from any task.
+            ///
+            /// Ask for it before the call is first polled: a call that may be cancelled travels alone, and one that has
+            /// left together with others cannot be cancelled.
+            pub fn cancel_handle(&mut self) -> CancelHandle {
+                self.$($call).+.patience().handle()
+            }
+
+            /// Limits the time from the first poll to the end. When it passes, the statement is cancelled on the server, and
+            /// the call ends with [`ErrorKind::Timeout`]; or with its answer, if that was faster than the cancel.
+            ///
+            /// A server that does not end the statement within the grace
+            /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection.
+            pub fn timeout(mut self, limit: Duration) -> Self {
+                self.$($call).+.patience().set_limit(limit);
+                self
+            }
+
+            /// When the future is dropped before its end, the statement is cancelled on the server instead of run to its
+            /// end.
+            ///
+            /// A server that does not end it within the grace
+            /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection; not so one
+            /// that gave no key to cancel with.
+            pub fn cancel_on_drop(mut self) -> Self {
+                self.$($call).+.cancel_on_drop();
+                self
+            }
+        }
+    };
+}
+
+patience!(RunQuery<'_, P>, 0, P);
+patience!(RunQueryAs<'_, T, P>, query.0, T, P);
+patience!(RunOperation<'_, P>, 0, P);
+patience!(RunScript<'_>, 0);
+
+/// A pending [`run_query`](crate::Connection::run_query): await it for the rows.
+///
+/// Nothing is sent before it is first polled. Dropped before its end, a statement that was sent runs on in the server; its
+/// answer is thrown away, and the connection stays usable.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunQuery<'a, P>(pub(crate) Call<'a, P>);
+
+// Nothing in it is pinned.
+impl<P> Unpin for RunQuery<'_, P> {}
+
+impl<'a, P: Params> RunQuery<'a, P> {
+    /// Asks for all values in text, as PostgreSQL prints them: whatever the types are, they read as `&str`, `String` or
+    /// [`Text`](crate::value::Text).
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let rows = connection.run_query("select now(), 1.50::numeric", ()).in_text().await?;
+    /// let row = rows.first().expect("one row");
+    /// assert_eq!(row.get::<&str>(1)?, "1.50");
+    /// # Ok(()) }
+    /// ```
+    pub fn in_text(mut self) -> Self {
+        self.0.set_results(Results::Text);
+        self
+    }
+
+    /// Reads each row as a `T`: see [`FromRow`].
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let people = connection
+    ///     .run_query("select id, name from people", ())
+    ///     .rows_as::<(i64, String)>()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn rows_as<T>(self) -> RunQueryAs<'a, T, P>
+    where
+        T: for<'r> FromRow<'r>,
+    {
+        RunQueryAs { query: self, shape: PhantomData }
+    }
+}
+
+/// A pending [`run_query_as`](crate::Connection::run_query_as): await it for the rows, each as a `T`.
+///
+/// As [`RunQuery`] in all else.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunQueryAs<'a, T, P> {
+    query: RunQuery<'a, P>,
+    shape: PhantomData<fn() -> T>,
+}
+
+impl<T, P: Params> Future for RunQueryAs<'_, T, P>
+where
+    T: for<'r> FromRow<'r>,
+{
+    type Output = Result<Vec<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.query).poll(cx).map(|rows| rows.and_then(|rows| rows.decode()))
+    }
+}
+
+impl<P: Params> Future for RunQuery<'_, P> {
+    type Output = Result<Rows>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.poll(cx, Answer::take_rows)
+    }
+}
+
+/// A pending [`run_operation`](crate::Connection::run_operation): await it for the number of rows affected.
+///
+/// Nothing is sent before it is first polled. Dropped before its end, a statement that was sent runs on in the server; its
+/// answer is thrown away, and the connection stays usable.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunOperation<'a, P>(pub(crate) Call<'a, P>);
+
+// Nothing in it is pinned.
+impl<P> Unpin for RunOperation<'_, P> {}
+
+impl<P: Params> Future for RunOperation<'_, P> {
+    type Output = Result<u64>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.poll(cx, |answer| answer.row_count())
+    }
+}
+
+/// A pending [`run_script`](crate::Connection::run_script): await it for the results.
+///
+/// Nothing is sent before it is first polled. Dropped before its end, a script that was sent runs on in the server; its
+/// answer is thrown away, and the connection stays usable.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunScript<'a>(pub(crate) Call<'a, ()>);
+
+impl Future for RunScript<'_> {
+    type Output = Result<Vec<ResultSet>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.poll(cx, Answer::take_results)
+    }
+}
