@@ -146,11 +146,11 @@ pub use batch::Batch;
 pub use cancel::Cancelling;
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};
-pub use connection::{Builder, Connection, Interaction};
+pub use connection::{Builder, Connection};
 pub use copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress};
 pub use cursor::{Cursor, CursorRows, Fetch, NamedCursor, NamedCursorBuilder, Scroll};
 pub use dial::{ByteStream, Dial, Dialing, Sockets};
-pub use interaction::IsolationLevel;
+pub use interaction::{Interaction, IsolationLevel};
 pub use name::Name;
 pub use notify::{
     Cooperator, Notifications, NotifyEvent, NotifyObserver, Observed, ObserverId, ObserverWork,

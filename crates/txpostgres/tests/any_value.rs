@@ -156,13 +156,13 @@ fn any_value_comes_back() {
 fn any_nesting_comes_back_as_text_and_raw() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_database, connection) = runtime.block_on(connected());
-    let make = "
+    let script = "
         create type mood as enum ('sad', 'it''s \"fine\"', 'ö');
         create domain small as int check (value < 1000);
         create type inner_one as (n small, t text, m mood, r numrange);
         create type outer_one as (list inner_one[], one inner_one, span int4multirange, at timestamptz);
     ";
-    runtime.block_on(connection.run_script(make)).unwrap();
+    runtime.block_on(connection.run_script(script)).unwrap();
     let inner = (
         prop::option::of(-1000..1000_i32),
         prop::option::of(any::<String>()),

@@ -1,7 +1,8 @@
 //! A transaction around a closure: committed when it succeeds, rolled back when it fails, panics or is dropped.
 
+mod options;
+
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -20,60 +21,8 @@ use crate::patience::Patience;
 use crate::switchboard::{Calls, Desk, rollback_failed};
 use crate::turnstile::Turn;
 
-/// What a transaction may see of others (manual, section 13.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum IsolationLevel {
-    /// As `ReadCommitted`, in PostgreSQL.
-    ReadUncommitted,
-    /// Each statement sees what was committed before it began. PostgreSQL's default.
-    ReadCommitted,
-    /// The transaction sees what was committed before its first statement.
-    RepeatableRead,
-    /// As if transactions ran one after another; may fail with `40001` and is then to be tried again.
-    Serializable,
-}
-
-impl IsolationLevel {
-    fn sql(self) -> &'static str {
-        match self {
-            Self::ReadUncommitted => "READ UNCOMMITTED",
-            Self::ReadCommitted => "READ COMMITTED",
-            Self::RepeatableRead => "REPEATABLE READ",
-            Self::Serializable => "SERIALIZABLE",
-        }
-    }
-}
-
-/// How an interaction is to begin. What is not said is left to the server's settings.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Options {
-    pub(crate) isolation: Option<IsolationLevel>,
-    pub(crate) read_only: Option<bool>,
-    pub(crate) deferrable: Option<bool>,
-    /// What runs when its future is dropped is cancelled.
-    pub(crate) cancels_on_drop: bool,
-}
-
-impl Options {
-    fn begin(self) -> String {
-        let mut sql = "BEGIN".to_owned();
-        if let Some(level) = self.isolation {
-            let _ = write!(sql, " ISOLATION LEVEL {}", level.sql());
-        }
-        match self.read_only {
-            Some(true) => sql.push_str(" READ ONLY"),
-            Some(false) => sql.push_str(" READ WRITE"),
-            None => {}
-        }
-        match self.deferrable {
-            Some(true) => sql.push_str(" DEFERRABLE"),
-            Some(false) => sql.push_str(" NOT DEFERRABLE"),
-            None => {}
-        }
-        sql
-    }
-}
+use options::Options;
+pub use options::{Interaction, IsolationLevel};
 
 /// A transaction, or a savepoint in one, while its closure runs.
 ///
@@ -566,22 +515,5 @@ fn state(transaction: &Transaction) -> State {
         Some(_) => State::Untouched,
         // The session is over: COMMIT will say so.
         None => State::Open,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn begin_says_what_was_chosen() {
-        assert_eq!(Options::default().begin(), "BEGIN");
-        let options = Options {
-            isolation: Some(IsolationLevel::Serializable),
-            read_only: Some(true),
-            deferrable: Some(true),
-            ..Options::default()
-        };
-        assert_eq!(options.begin(), "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE");
     }
 }
