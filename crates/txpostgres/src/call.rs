@@ -9,11 +9,11 @@ use txpostgres_session::{Answer, Error, ErrorKind, Query, Result, Results, Ticke
 
 use crate::caller::{Caller, admit};
 use crate::cancel::Otherwise;
+use crate::desk::Desk;
 use crate::inbox::{Inbox, Next, Piece};
 use crate::link::Link;
 use crate::patience::Patience;
 use crate::question::{Plain, Question, Task};
-use crate::switchboard::Desk;
 use crate::turnstile::Turn;
 
 /// A statement and where it is.

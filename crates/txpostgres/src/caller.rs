@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 
 use txpostgres_session::Result;
 
+use crate::desk::Desk;
 use crate::interaction::Transaction;
 use crate::link::Link;
-use crate::switchboard::Desk;
 use crate::turnstile::Turn;
 
 /// On whose behalf a call is made.

@@ -28,10 +28,10 @@ use txpostgres_session::{
     Cancel, CancelKey, Delivery, Encryption, Error, ErrorKind, Event, Result, Session, Ticket,
 };
 
+use crate::desk::Calls;
 use crate::dial::Dial;
 use crate::link::Link;
 use crate::opening::{receive_input, send_output};
-use crate::switchboard::Calls;
 use crate::turnstile::Turn;
 
 /// How long the server may take to end what it was told to cancel, if nothing else is said: 5 s, as psycopg's `cancel_safe`

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use txpostgres_session::{CopyData, CopyLayout, Delivery, Error, ErrorKind, Rows};
 
-use crate::switchboard::Settled;
+use crate::desk::Settled;
 
 /// What came together.
 #[derive(Debug)]

@@ -97,6 +97,7 @@ mod cancel;
 mod connection;
 mod copy;
 mod cursor;
+mod desk;
 mod dial;
 #[cfg(any(doc, doctest))]
 pub mod guide;
@@ -114,6 +115,7 @@ mod portal;
 mod question;
 #[cfg(unix)]
 mod socket;
+mod standstill;
 mod stream;
 mod switchboard;
 mod turnstile;

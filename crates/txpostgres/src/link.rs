@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use txpostgres_session::{Error, ErrorKind, Session, Ticket};
 
 use crate::cancel::Interrupter;
+use crate::desk::{Calls, Desk};
 use crate::dial::ByteStream;
 use crate::notify::audience::Audience;
-use crate::switchboard::{Calls, Desk, Switchboard};
+use crate::switchboard::Switchboard;
 
 /// Bytes read at a time: with 8 KiB a large answer takes eight times the system calls.
 const READ_BYTES: usize = 64 * 1024;

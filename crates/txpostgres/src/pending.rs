@@ -25,7 +25,7 @@ macro_rules! patience {
             }
 
             /// Limits the time from the first poll to the end. When it passes, the statement is cancelled on the server, and
-            /// the call ends with [`ErrorKind::Timeout`]; or with its answer, if that was faster than the cancel.
+            /// the call ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); or with its answer, if that was faster than the cancel.
             ///
             /// A server that does not end the statement within the grace
             /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use txpostgres_session::{Answer, Column, Query, Request, Result, Ticket, Turn as Step, Work};
 
+use crate::desk::{Desk, Settled};
 use crate::params::Params;
-use crate::switchboard::{Desk, Settled};
 
 /// How the text is asked.
 pub(crate) enum Question {

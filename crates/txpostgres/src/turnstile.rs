@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 
 use txpostgres_session::{Ticket, TransactionStatus};
 
-use crate::switchboard::Calls;
+use crate::desk::Calls;
 
 /// A number that an arrival keeps: a call until it is answered, an interaction until it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
+use crate::desk::Calls;
 use crate::link::Link;
-use crate::switchboard::{Calls, Switchboard};
+use crate::switchboard::Switchboard;
 
 /// How long a task that was woken may take to drive before the watcher does, in place of it: 10 ms. Only while more than one
 /// request is outstanding.

@@ -16,9 +16,9 @@ use crate::call::Call;
 use crate::caller::Caller;
 use crate::cancel::Otherwise;
 use crate::cursor::Cursor;
+use crate::desk::{Calls, Desk, rollback_failed};
 use crate::link::Link;
 use crate::patience::Patience;
-use crate::switchboard::{Calls, Desk, rollback_failed};
 use crate::turnstile::Turn;
 
 use options::Options;

@@ -14,8 +14,8 @@ use super::NotifyEvent;
 use super::channels::{Channels, Name, Replies, Reply, Round};
 use super::observer::{Cooperator, NotifyObserver, ObserverId, Starter};
 use super::queue::{Queue, QueueBounds};
+use crate::desk::Calls;
 use crate::link::Link;
-use crate::switchboard::Calls;
 
 /// Everybody who hears.
 pub(crate) struct Audience {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 
 use super::NotifyEvent;
-use crate::switchboard::Calls;
+use crate::desk::Calls;
 
 /// Events for which room is kept once a queue has been emptied: 1,024. One burst must not cost its size for ever.
 const KEPT_EVENTS: usize = 1_024;
