@@ -4,7 +4,9 @@
 //! The first line says why the dialog is kept.
 //!
 //! ! what the client does            open, script, prepare, fresh, query, again, abandon, close, end,
-//!                                   alone (a request that travels so), cancel, gate (it opens)
+//!                                   alone (a request that travels so), cancel, gate (it opens),
+//!                                   portal, fetch, unportal, many, copyin, copyout,
+//!                                   stream (rows as they come), data, done, fail (of a COPY)
 //! > what it sends for that          checked, message by message
 //! < one message of the server       its kind, then "text" and numbers as width:value; the length is added
 //! <! bytes as they are              without kind and length
@@ -57,6 +59,12 @@ pub enum Act {
     Alone(Ask),
     Cancel(usize),
     OpenGate,
+    /// The rows of this request are told of as they come.
+    Stream(usize),
+    /// Data of a COPY, its end, or its failure.
+    Data(usize, Vec<u8>),
+    Done(usize),
+    Fail(usize, String),
     Close,
     End,
 }
@@ -64,9 +72,41 @@ pub enum Act {
 #[derive(Debug, Clone)]
 pub enum Ask {
     Script(String),
-    Prepare { name: String, sql: String },
-    Fresh { name: String, sql: String, types: Vec<Type>, values: Vec<Option<Vec<u8>>> },
-    Query { sql: String, values: Vec<Option<Vec<u8>>> },
+    Prepare {
+        name: String,
+        sql: String,
+    },
+    Fresh {
+        name: String,
+        sql: String,
+        types: Vec<Type>,
+        values: Vec<Option<Vec<u8>>>,
+    },
+    Query {
+        sql: String,
+        values: Vec<Option<Vec<u8>>>,
+    },
+    /// A query into a portal, of which so many rows come.
+    Portal {
+        portal: String,
+        rows: u32,
+        sql: String,
+        values: Vec<Option<Vec<u8>>>,
+    },
+    Fetch {
+        portal: String,
+        rows: u32,
+    },
+    ClosePortal {
+        portal: String,
+    },
+    /// A query with many sets of parameters, of one value each.
+    Many {
+        sql: String,
+        sets: Vec<Option<Vec<u8>>>,
+    },
+    CopyIn(String),
+    CopyOut(String),
 }
 
 impl Dialog {
@@ -134,6 +174,13 @@ impl Dialog {
             "alone" => Act::Alone(Ask::read(rest)),
             "cancel" => Act::Cancel(rest[0].bare.parse().unwrap()),
             "gate" => Act::OpenGate,
+            "stream" => Act::Stream(rest[0].bare.parse().unwrap()),
+            "data" => Act::Data(
+                rest[0].bare.parse().unwrap(),
+                rest[1..].iter().flat_map(Word::bytes).collect(),
+            ),
+            "done" => Act::Done(rest[0].bare.parse().unwrap()),
+            "fail" => Act::Fail(rest[0].bare.parse().unwrap(), rest[1].text()),
             "close" => Act::Close,
             "end" => Act::End,
             _ => Act::Submit { begin: None, what: Ask::read(words) },
@@ -204,6 +251,21 @@ impl Ask {
             "query" => {
                 Self::Query { sql: rest[0].text(), values: rest[1..].iter().map(value).collect() }
             }
+            "portal" => Self::Portal {
+                portal: rest[0].bare.clone(),
+                rows: rest[1].bare.parse().unwrap(),
+                sql: rest[2].text(),
+                values: rest[3..].iter().map(value).collect(),
+            },
+            "fetch" => {
+                Self::Fetch { portal: rest[0].bare.clone(), rows: rest[1].bare.parse().unwrap() }
+            }
+            "unportal" => Self::ClosePortal { portal: rest[0].bare.clone() },
+            "many" => {
+                Self::Many { sql: rest[0].text(), sets: rest[1..].iter().map(value).collect() }
+            }
+            "copyin" => Self::CopyIn(rest[0].text()),
+            "copyout" => Self::CopyOut(rest[0].text()),
             other => panic!("what is {other:?}?"),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut, BytesMut};
 use txpostgres_session::config::{
@@ -13,13 +13,14 @@ use txpostgres_session::config::{
 use txpostgres_session::tls::TlsOptions;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
-    DerivedKey, Encryption, Event, KeyCache, Login, Opening, Query, Request, ResultFormats,
-    Session, Ticket, TlsSettings, Turn, Work,
+    Column, DerivedKey, Encryption, Event, KeyCache, Login, Opening, ParameterSets, Parameters,
+    Query, Request, ResultFormats, Session, Ticket, TlsSettings, Turn, Work,
 };
 
 use super::dialog::{Act, Ask, Dialog, Step};
 use super::spoken;
 use super::watch::Watch;
+use super::words::quote;
 
 /// Keys that were derived before: a dialog is played a thousand times, and each derivation takes milliseconds.
 static KEYS: Mutex<Option<HashMap<String, DerivedKey>>> = Mutex::new(None);
@@ -55,6 +56,33 @@ struct Pending {
     query: Query,
     sql: String,
     values: Vec<Value>,
+    what: What,
+}
+
+/// What is done with a statement.
+enum What {
+    Run,
+    /// Into this portal, and so many rows of it.
+    Open(String, u32),
+    /// Once with each value.
+    Many,
+}
+
+/// Each value as a set of its own.
+struct Sets<'a>(&'a [Value]);
+
+impl ParameterSets for Sets<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn with(
+        &self,
+        index: usize,
+        f: &mut dyn FnMut(Parameters<'_>) -> Result<(), txpostgres_session::Error>,
+    ) -> Result<(), txpostgres_session::Error> {
+        f(&[&self.0[index]])
+    }
 }
 
 pub struct Player<'d> {
@@ -67,6 +95,20 @@ pub struct Player<'d> {
     pub stream: Vec<u8>,
     tickets: Vec<Ticket>,
     queries: Vec<Pending>,
+    /// What came of answers before they were complete: how it is cut depends on the network, so it is written down with them.
+    pieces: HashMap<Ticket, Pieces>,
+    /// Copies whose data we send, and which of them was given up, by number.
+    pub feeds: HashMap<usize, bool>,
+    portals: HashMap<String, Option<Arc<[Column]>>>,
+    opened: HashMap<Ticket, String>,
+}
+
+/// Rows and data that came before the end.
+#[derive(Default)]
+struct Pieces {
+    rows: String,
+    data: Vec<u8>,
+    messages: usize,
 }
 
 pub fn opening(dialog: &Dialog) -> Opening {
@@ -122,6 +164,10 @@ impl<'d> Player<'d> {
             stream: Vec::new(),
             tickets: Vec::new(),
             queries: Vec::new(),
+            pieces: HashMap::new(),
+            feeds: HashMap::new(),
+            portals: HashMap::new(),
+            opened: HashMap::new(),
         }
     }
 
@@ -147,6 +193,33 @@ impl<'d> Player<'d> {
                 return;
             }
             Act::OpenGate => return self.session.open_gate(),
+            Act::Stream(number) => {
+                if let Some(&ticket) = self.tickets.get(*number) {
+                    self.session.stream(ticket);
+                }
+                return;
+            }
+            Act::Data(number, data) => {
+                if let Some(&ticket) = self.tickets.get(*number) {
+                    let is_fed = self.session.is_fed(ticket);
+                    assert_eq!(self.session.copy_data(ticket, data).unwrap(), is_fed);
+                }
+                return;
+            }
+            Act::Done(number) => {
+                if let Some(&ticket) = self.tickets.get(*number) {
+                    self.session.copy_done(ticket);
+                    assert!(!self.session.is_fed(ticket), "the end was said");
+                }
+                return;
+            }
+            Act::Fail(number, why) => {
+                if let Some(&ticket) = self.tickets.get(*number) {
+                    self.session.copy_fail(ticket, why).unwrap();
+                    assert!(!self.session.is_fed(ticket), "the end was said");
+                }
+                return;
+            }
             Act::Close => {
                 self.watch.close();
                 self.session.close();
@@ -158,6 +231,9 @@ impl<'d> Player<'d> {
         match outcome {
             Ok(ticket) => {
                 self.watch.submitted(ticket);
+                if let Act::Submit { what: Ask::CopyIn(_), .. } | Act::Alone(Ask::CopyIn(_)) = act {
+                    self.feeds.insert(self.tickets.len(), false);
+                }
                 self.tickets.push(ticket);
             }
             Err(error) => self.events.push(format!("refused: {}", spoken::error(&error))),
@@ -187,23 +263,54 @@ impl<'d> Player<'d> {
                 };
                 session.submit_after(begin, request)
             }
-            Ask::Query { sql, values } => {
-                let mut pending = Pending {
-                    ticket: None,
-                    query: Query::new(),
-                    sql: sql.clone(),
-                    values: values.iter().cloned().map(Value).collect(),
-                };
-                let ticket = pending.submit(session, begin)?;
-                self.queries.push(pending);
-                Ok(ticket)
+            Ask::Query { sql, values } => self.query(begin, sql, values, What::Run),
+            Ask::Portal { portal, rows, sql, values } => {
+                self.query(begin, sql, values, What::Open(portal.clone(), *rows))
             }
+            Ask::Many { sql, sets } => self.query(begin, sql, sets, What::Many),
+            Ask::Fetch { portal, rows } => {
+                let columns = self.portals.get(portal).and_then(Option::as_ref);
+                session.submit_after(begin, Request::Fetch { portal, columns, rows: *rows })
+            }
+            Ask::ClosePortal { portal } => {
+                session.submit_after(begin, Request::ClosePortal { portal })
+            }
+            Ask::CopyIn(sql) => session.submit_after(begin, Request::CopyIn { sql }),
+            Ask::CopyOut(sql) => session.submit_after(begin, Request::CopyOut { sql }),
         }
+    }
+
+    fn query(
+        &mut self,
+        begin: Option<&str>,
+        sql: &str,
+        values: &[Option<Vec<u8>>],
+        what: What,
+    ) -> Result<Ticket, txpostgres_session::Error> {
+        let mut pending = Pending {
+            ticket: None,
+            query: Query::new(),
+            sql: sql.to_owned(),
+            values: values.iter().cloned().map(Value).collect(),
+            what,
+        };
+        let ticket = pending.submit(&mut self.session, begin)?;
+        if let What::Open(portal, _) = &pending.what {
+            self.opened.insert(ticket, portal.clone());
+        }
+        self.queries.push(pending);
+        Ok(ticket)
     }
 
     fn again(&mut self) -> Result<Ticket, txpostgres_session::Error> {
         match self.queries.iter_mut().find(|pending| pending.ticket.is_none()) {
-            Some(pending) => pending.submit(&mut self.session, None),
+            Some(pending) => {
+                let ticket = pending.submit(&mut self.session, None)?;
+                if let What::Open(portal, _) = &pending.what {
+                    self.opened.insert(ticket, portal.clone());
+                }
+                Ok(ticket)
+            }
             // Its answer did not come in this variation of the dialog.
             None => self.session.submit(Request::Script { sql: "" }),
         }
@@ -215,6 +322,9 @@ impl<'d> Player<'d> {
             pending.query.abandon(&mut self.session);
         }
         self.session.abandon(ticket);
+        self.watch.abandoned(ticket);
+        let number = usize::try_from(ticket.number()).unwrap();
+        self.feeds.entry(number).and_modify(|abandoned| *abandoned = true);
     }
 
     pub fn receive(&mut self, bytes: &[u8]) {
@@ -245,8 +355,10 @@ impl<'d> Player<'d> {
             return false;
         };
         self.watch.event(&event);
-        let text = self.hear(event);
-        self.events.push(text);
+        if let Some(event) = self.keep_piece(event) {
+            let text = self.hear(event);
+            self.events.push(text);
+        }
         true
     }
 
@@ -286,11 +398,42 @@ impl<'d> Player<'d> {
         }
     }
 
+    /// Keeps a piece of an answer until the answer is complete.
+    fn keep_piece(&mut self, event: Event) -> Option<Event> {
+        match event {
+            Event::Rows { ticket, rows } => {
+                let pieces = self.pieces.entry(ticket).or_default();
+                for row in rows.iter() {
+                    write!(pieces.rows, " {}", spoken::row(row)).unwrap();
+                }
+            }
+            Event::CopyData { ticket, data } => {
+                let pieces = self.pieces.entry(ticket).or_default();
+                pieces.data.extend(&data.bytes);
+                pieces.messages += data.messages;
+            }
+            event => return Some(event),
+        }
+        None
+    }
+
     /// Writes down an answer, and gives it back to be used again: nothing of it may be seen in another one.
     fn settled(&mut self, event: Event) -> String {
-        let text = spoken::event(&event, &self.session);
-        if let Event::Settled { outcome: Ok(answer), .. } = event {
-            self.session.recycle(answer);
+        let mut text = spoken::event(&event, &self.session);
+        if let Event::Settled { ticket, outcome, .. } = event {
+            if let Some(Pieces { rows, data, messages }) = self.pieces.remove(&ticket) {
+                if messages == 0 {
+                    write!(text, " after{rows}").unwrap();
+                } else {
+                    write!(text, " after {} in {messages}", quote(&data)).unwrap();
+                }
+            }
+            if let Ok(answer) = outcome {
+                if let Some(portal) = self.opened.remove(&ticket) {
+                    self.portals.insert(portal, answer.columns());
+                }
+                self.session.recycle(answer);
+            }
         }
         text
     }
@@ -321,7 +464,13 @@ impl Pending {
         begin: Option<&str>,
     ) -> Result<Ticket, txpostgres_session::Error> {
         let parameters: Vec<_> = self.values.iter().map(as_parameter).collect();
-        let ticket = self.query.submit(session, &self.sql, Work::Run(&parameters), begin)?;
+        let sets = Sets(&self.values);
+        let work = match &self.what {
+            What::Run => Work::Run(&parameters),
+            What::Open(portal, rows) => Work::Open { portal, rows: *rows, parameters: &parameters },
+            What::Many => Work::Many(&sets),
+        };
+        let ticket = self.query.submit(session, &self.sql, work, begin)?;
         self.ticket = Some(ticket);
         Ok(ticket)
     }

@@ -1,5 +1,7 @@
 //! A dialog played again, differently: its bytes cut, broken off, or with something put between.
 
+use std::collections::HashMap;
+
 use super::dialog::{Dialog, Piece, Step};
 use super::player::Player;
 use super::spoken;
@@ -78,8 +80,8 @@ pub fn replay(dialog: &Dialog, cut: Cut, mut check: impl FnMut(&Player<'_>, usiz
     events
 }
 
-/// Plays until `stop` bytes of the server have come, and then no more do. Gives the events, and how many requests had left.
-pub fn broken_off(dialog: &Dialog, stop: usize) -> (Vec<String>, usize) {
+/// Plays until `stop` bytes of the server have come, and then no more do. Gives the events, and which requests had left.
+pub fn broken_off(dialog: &Dialog, stop: usize) -> (Vec<String>, Vec<Option<bool>>) {
     let mut player = Player::new(dialog);
     let mut left = stop;
     for step in &dialog.steps {
@@ -102,13 +104,17 @@ pub fn broken_off(dialog: &Dialog, stop: usize) -> (Vec<String>, usize) {
     }
     player.receive_end();
     player.watch.ended(&mut player.session);
-    let left = decisive(&player.stream).len();
+    let left = has_left(&player, player.stream.len());
     (player.events, left)
 }
 
 /// Plays until the turn of the client with this number, of which only `part` bytes leave; then the link ends.
 /// `None` when there is no such turn or it has fewer bytes. Gives the events, and which requests had left.
-pub fn partly_sent(dialog: &Dialog, turn: usize, part: usize) -> Option<(Vec<String>, Vec<bool>)> {
+pub fn partly_sent(
+    dialog: &Dialog,
+    turn: usize,
+    part: usize,
+) -> Option<(Vec<String>, Vec<Option<bool>>)> {
     let mut player = Player::new(dialog);
     let mut turns = 0;
     for step in &dialog.steps {
@@ -129,21 +135,36 @@ pub fn partly_sent(dialog: &Dialog, turn: usize, part: usize) -> Option<(Vec<Str
                 player.session.sent(part);
                 player.receive_end();
                 player.watch.ended(&mut player.session);
-                let decisive = decisive(&player.stream);
-                return Some((player.events, decisive.iter().map(|&end| end <= left).collect()));
+                let left = has_left(&player, left);
+                return Some((player.events, left));
             }
         }
     }
     None
 }
 
-/// For each request where the bytes end that make the server act on it: before its Sync, or with its Query.
-pub fn decisive(stream: &[u8]) -> Vec<usize> {
+/// For each request whether the bytes that make the server act had left when so many had; `None` if nobody need know, because it
+/// was given up.
+fn has_left(player: &Player<'_>, left: usize) -> Vec<Option<bool>> {
+    let ends = decisive(&player.stream, &player.feeds);
+    let known = |number| player.feeds.get(&number) != Some(&true);
+    ends.iter().enumerate().map(|(n, &end)| known(n).then_some(end <= left)).collect()
+}
+
+/// For each request where the bytes end that make the server act on it: before its Sync, with its Query, or with the end of its
+/// data if it is a COPY whose data we send (one of `feeds`).
+pub fn decisive(stream: &[u8], feeds: &HashMap<usize, bool>) -> Vec<usize> {
     let mut ends = Vec::new();
     let (mut last, mut last_tag) = (0, 0);
     for message in spoken::sent(stream) {
         match message.tag {
+            b'Q' if feeds.contains_key(&ends.len()) => ends.push(usize::MAX),
             b'Q' => ends.push(message.end),
+            b'c' | b'f' => {
+                if let Some(end) = ends.last_mut().filter(|end| **end == usize::MAX) {
+                    *end = message.end;
+                }
+            }
             // The Sync behind CopyFail belongs to the request before.
             b'S' if last_tag != b'f' => ends.push(last),
             _ => {}

@@ -24,6 +24,12 @@ pub fn event(event: &Event, session: &Session) -> String {
         ),
         Event::Notice(notice) => format!("notice {notice}"),
         Event::Parameter { name, value } => format!("parameter {name}={value}"),
+        Event::CopyStarted { ticket, direction, layout } => format!(
+            "copy {direction:?} of {} in {:?}, {} columns",
+            ticket.number(),
+            layout.format(),
+            layout.columns()
+        ),
         Event::Closed(None) => "closed".to_owned(),
         Event::Closed(Some(error)) => format!("closed by {}", self::error(error)),
         other => format!("{other:?}"),
@@ -37,7 +43,15 @@ pub fn outcome(outcome: &Result<Box<Answer>>) -> String {
             // What was taken back must not be seen again.
             let tag = answer.tag().as_str();
             assert!(!all.is_empty() || tag.is_empty(), "{tag}, and no result");
-            let results: Vec<_> = all.iter().map(result).collect();
+            let mut results: Vec<_> = all.iter().map(result).collect();
+            if answer.is_suspended() {
+                assert!(all.is_empty(), "suspended, and a result");
+                let rows = answer.as_ref().clone().take_rows();
+                results.push(rows.iter().map(row).collect::<String>() + " and more");
+            }
+            if answer.items() > 0 {
+                results.push(format!("{} items, {} rows", answer.items(), answer.row_count()));
+            }
             format!("ok {}", results.join("; ")).trim_end().to_owned()
         }
         Err(error) => self::error(error),
@@ -47,7 +61,8 @@ pub fn outcome(outcome: &Result<Box<Answer>>) -> String {
 /// Kind, delivery and everything the error has to say.
 pub fn error(error: &Error) -> String {
     let text = format!("{error:#}").replace('\n', " | ");
-    format!("{:?} {:?}: {text}", error.kind(), error.delivery())
+    let item = error.item().map_or(String::new(), |item| format!(" of item {item}"));
+    format!("{:?} {:?}{item}: {text}", error.kind(), error.delivery())
 }
 
 fn result(result: &ResultSet) -> String {
@@ -71,7 +86,7 @@ fn result(result: &ResultSet) -> String {
     format!("[{}] ({}) {}", result.tag(), columns.join(", "), rows.join(" "))
 }
 
-fn row(row: Row<'_>) -> String {
+pub fn row(row: Row<'_>) -> String {
     let values: Vec<_> = (0..row.len())
         .map(|column| row.raw(column).unwrap().map_or("null".to_owned(), quote))
         .collect();
@@ -120,8 +135,9 @@ fn client_message(tag: u8, body: &[u8]) -> String {
         b'Q' => format!("Query \"{}\"", text()),
         b'P' => format!("Parse {}\"{}\"", named(text()), text()),
         b'B' => {
-            text();
-            format!("Bind {}", named(text())).trim_end().to_owned()
+            let portal = text();
+            let into = if portal.is_empty() { portal } else { format!("to {portal}") };
+            format!("Bind {}{into}", named(text())).trim_end().to_owned()
         }
         b'D' | b'C' => {
             let what = text();
@@ -130,7 +146,15 @@ fn client_message(tag: u8, body: &[u8]) -> String {
             let what = if what == "S" { "statement" } else { "portal" };
             format!("{verb} {what} {}", named(name.to_owned())).trim_end().to_owned()
         }
-        b'E' => "Execute".to_owned(),
+        b'E' => match text() {
+            portal if portal.is_empty() => "Execute".to_owned(),
+            portal => {
+                let rows = u32::from_be_bytes(body[portal.len() + 1..].try_into().unwrap());
+                format!("Execute {portal} {rows}")
+            }
+        },
+        b'd' => format!("CopyData {}", quote(body)),
+        b'c' => "CopyDone".to_owned(),
         b'S' => "Sync".to_owned(),
         b'X' => "Terminate".to_owned(),
         b'f' => format!("CopyFail \"{}\"", text()),

@@ -14,6 +14,10 @@ pub struct Watch {
     opened: bool,
     closed: bool,
     has_closed_by_user: bool,
+    /// Copies that have begun.
+    copies: BTreeSet<u64>,
+    /// Nobody waits for these.
+    abandoned: BTreeSet<u64>,
 }
 
 impl Watch {
@@ -21,6 +25,15 @@ impl Watch {
         assert_eq!(ticket.number(), self.submitted, "tickets are numbered without holes");
         assert!(!self.closed, "a request was taken after the end");
         self.submitted += 1;
+    }
+
+    pub fn abandoned(&mut self, ticket: Ticket) {
+        self.abandoned.insert(ticket.number());
+    }
+
+    /// A piece of an answer belongs to the oldest request, and to one that somebody waits for.
+    fn piece(&self, ticket: Ticket) {
+        assert_eq!(ticket.number(), self.settled, "a piece out of turn");
     }
 
     pub fn close(&mut self) {
@@ -52,6 +65,19 @@ impl Watch {
                     let answered = error.kind() == ErrorKind::Server;
                     assert!(!answered || error.delivery() == Delivery::Answered, "{error:?}");
                 }
+            }
+            Event::Rows { ticket, rows } => {
+                self.piece(*ticket);
+                assert!(!rows.is_empty(), "a piece without rows");
+            }
+            Event::CopyStarted { ticket, .. } => {
+                self.piece(*ticket);
+                assert!(self.copies.insert(ticket.number()), "begun twice");
+            }
+            Event::CopyData { ticket, data } => {
+                self.piece(*ticket);
+                assert!(data.messages > 0, "a piece without data");
+                assert!(self.copies.contains(&ticket.number()), "data before the beginning");
             }
             Event::Closed(error) => {
                 assert!(error.is_some() || self.has_closed_by_user, "closed, and nobody says why");
