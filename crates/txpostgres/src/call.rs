@@ -135,6 +135,11 @@ impl<'a, W: Task> Call<'a, W> {
         }
     }
 
+    /// Whether the statement itself has been submitted, and not a step on the way to it.
+    pub(crate) fn has_sent_last(&self) -> bool {
+        self.waiting().is_some() && self.question.is_last()
+    }
+
     /// `take` takes from the answer what the caller is to have.
     #[inline]
     pub(crate) fn poll<T>(

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::BytesMut;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use txpostgres_session::{Error, ErrorKind, Session, Ticket};
+use txpostgres_session::{Error, ErrorKind, Request, Session, Ticket};
 
 use crate::cancel::Interrupter;
 use crate::desk::{Calls, Desk};
@@ -133,6 +133,16 @@ impl Link {
             return true;
         }
         read
+    }
+
+    /// Asks for something whose answer nobody waits for, if the session is open.
+    pub(crate) fn tell(&self, request: Request<'_>) {
+        let mut desk = self.board.desk();
+        if let Ok(ticket) = desk.session.submit(request) {
+            desk.expect_nothing(ticket);
+            drop(desk);
+            self.drive(None, true);
+        }
     }
 
     /// Lets go of the socket and calls those who have their answers.

@@ -1,4 +1,4 @@
-//! Who is called when the socket is ready, and who waits for which answer.
+//! Who is called when the socket is ready.
 //!
 //! The socket knows one waker only: the switchboard's. When it rings, the oldest call that waits is woken and drives the
 //! connection in its own task; when none waits, the connection's watcher is. So handing the socket from one task to the

@@ -5,8 +5,9 @@
 mod support;
 
 use futures_core::Stream;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 
 use support::{assert_works, bounded, connected, count};
 use txpostgres::types::Type;
@@ -150,7 +151,7 @@ async fn an_execute_that_is_dropped_leaves_the_cursor_usable() {
     for polls in 0..6 {
         let mut call = Box::pin(cursor.execute(NUMBERS, (100_i32,)));
         for _ in 0..polls {
-            let ready = poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx).is_ready()));
+            let ready = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready()));
             if ready.await {
                 break;
             }
@@ -384,6 +385,119 @@ async fn a_named_cursor_needs_a_transaction_or_hold() {
     assert_eq!(error.kind(), ErrorKind::InteractionEnded);
     drop(outlived);
     assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn what_a_named_cursor_fetched_in_advance_does_not_move_its_reader() {
+    let (_database, connection) = connected().await;
+    bounded(connection.run_interaction(async |cursor| {
+        for ahead in [1, 2, 4, 10, 100] {
+            let builder = cursor.named("c").scroll(true).rows_ahead(ahead);
+            let mut named = builder.open(NUMBERS, (10_i32,)).await?;
+            for n in 1..=10 {
+                assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, n);
+            }
+            // It stands on the last row, not behind it.
+            assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [9], "{ahead} ahead");
+            assert_eq!(numbers(&named.fetch(Fetch::Forward(1)).await?), [10]);
+            assert!(named.next().await?.is_none());
+            assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [10], "{ahead} ahead");
+            named.move_to(Fetch::Absolute(8)).await?;
+            assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, 9);
+            assert_eq!(numbers(&named.fetch(Fetch::Forward(5)).await?), [10]);
+            assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [10], "{ahead} ahead");
+            named.close().await?;
+        }
+        Ok::<_, Error>(())
+    }))
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_held_cursor_outlives_its_interaction_and_is_closed_when_dropped() {
+    let (_database, connection) = connected().await;
+    let open = "select count(*) from pg_cursors where name <> ''";
+    let long = "ä".repeat(100);
+    for name in ["c", &long] {
+        let mut held = bounded(connection.run_interaction(async |cursor| {
+            let mut named =
+                cursor.named(name).with_hold(true).rows_ahead(2).open(NUMBERS, (5_i32,)).await?;
+            named.next().await?;
+            Ok::<_, Error>(named)
+        }))
+        .await
+        .unwrap();
+        for n in 2..=5 {
+            assert_eq!(bounded(held.next()).await.unwrap().unwrap().get::<i32>(0).unwrap(), n);
+        }
+        assert_eq!(count(&connection, open).await, 1);
+        drop(held);
+        assert_eq!(count(&connection, open).await, 0);
+    }
+    // Of one that is rolled back nothing is held.
+    let mut kept = None;
+    let failed: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+        kept = Some(cursor.named("c").with_hold(true).open(NUMBERS, (5_i32,)).await?);
+        cursor.run_operation("select nothing", ()).await.map(drop)
+    }))
+    .await;
+    failed.unwrap_err();
+    let error = bounded(kept.unwrap().next()).await.unwrap_err();
+    assert_eq!(error.sqlstate(), Some(SqlState::INVALID_CURSOR_NAME));
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_dropped_fails_no_transaction() {
+    let (_database, connection) = connected().await;
+    let held = connection.cursor().named("h").with_hold(true).open(NUMBERS, (5_i32,));
+    let held = bounded(held).await.unwrap();
+    bounded(connection.run_interaction(async |cursor| {
+        let named = cursor.named("c").open(NUMBERS, (5_i32,)).await?;
+        cursor.run_script("close all").await?;
+        drop((named, held));
+        cursor.run_query("select 1", ()).await
+    }))
+    .await
+    .unwrap();
+    // In a transaction that has failed it is closed all the same.
+    let held = connection.cursor().named("h").with_hold(true).open(NUMBERS, (5_i32,));
+    let held = bounded(held).await.unwrap();
+    bounded(connection.run_interaction(async |cursor| {
+        let failed = cursor.run_query("select nothing", ()).await;
+        drop(held);
+        failed
+    }))
+    .await
+    .unwrap_err();
+    assert_eq!(count(&connection, "select count(*) from pg_cursors where name <> ''").await, 0);
+}
+
+#[tokio::test]
+async fn an_open_that_is_dropped_leaves_no_cursor() {
+    let (_database, connection) = connected().await;
+    for polls in 0..20 {
+        let cursor = connection.cursor();
+        let mut open = Box::pin(cursor.named("c").with_hold(true).open(NUMBERS, (5_i32,)));
+        let mut left = polls;
+        let opened = poll_fn(|cx| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            open.as_mut().poll(cx).map(Some)
+        });
+        let opened = bounded(opened).await;
+        drop(open);
+        let ended = opened.map(|named| named.unwrap()).is_some();
+        let open = "select count(*) from pg_cursors where name <> ''";
+        assert_eq!(count(&connection, open).await, 0, "after {polls} polls");
+        if ended {
+            return assert!(polls > 1);
+        }
+    }
+    panic!("it never opened");
 }
 
 // --- Batches ---

@@ -198,14 +198,8 @@ impl Connection {
 
     /// Asks for something whose answer nobody waits for, if the connection is open.
     pub(crate) fn tell(&self, request: Request<'_>) {
-        let Ok(link) = self.link() else {
-            return;
-        };
-        let mut desk = link.board.desk();
-        if let Ok(ticket) = desk.session.submit(request) {
-            desk.expect_nothing(ticket);
-            drop(desk);
-            link.drive(None, true);
+        if let Ok(link) = self.link() {
+            link.tell(request);
         }
     }
 }

@@ -2,17 +2,25 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
 
 use txpostgres_session::{
-    Column, Error, ErrorKind, FromRow, OwnedRow, Request, Result, Rows, push_ident,
+    Answer, Column, Error, ErrorKind, FromRow, OwnedRow, Request, Result, Rows, push_ident,
 };
 
 use super::{Cursor, On, Scroll};
 use crate::arrived::Arrived;
+use crate::call::Call;
+use crate::caller::Caller;
 use crate::params::Params;
 
 /// Rows that are fetched in advance when they are read one by one: 100.
 const AHEAD: u32 = 100;
+
+/// Bytes of a name that the server looks at (manual, section 4.1.1): it cuts longer ones in statements, but not in messages.
+const NAME_BYTES: usize = 63;
 
 /// A named cursor about to be declared: see [`Cursor::named`].
 #[must_use = "a cursor is not declared before it is opened"]
@@ -37,7 +45,7 @@ impl NamedCursorBuilder {
     }
 
     /// Whether it outlives its transaction (`WITH HOLD`): its rows are kept in the server when the transaction is committed, until
-    /// it is closed.
+    /// it is closed or dropped. What is fetched after the interaction's end is a statement of its own.
     pub fn with_hold(mut self, hold: bool) -> Self {
         self.hold = hold;
         self
@@ -49,7 +57,7 @@ impl NamedCursorBuilder {
         self
     }
 
-    /// Declares it for a query.
+    /// Declares it for a query. Dropped before its end, it closes what was declared.
     ///
     /// Dropped before its end, the cursor may be declared; it ends with its transaction, or if it is held with the session.
     ///
@@ -77,19 +85,31 @@ impl NamedCursorBuilder {
             " cursor {} hold for {sql}",
             if self.hold { "with" } else { "without" }
         );
-        self.cursor.run_operation(&declare, params).await?;
         let mut quoted = String::new();
         push_ident(&mut quoted, &self.name)?;
-        Ok(NamedCursor {
+        let mut named = NamedCursor {
             cursor: self.cursor,
             name: self.name,
             quoted,
             ahead: self.ahead,
+            hold: self.hold,
             fetched: Arrived::default(),
             passed_last: false,
             columns: None,
-            is_open: true,
+            is_open: false,
+        };
+        let mut call = Call::new(named.cursor.caller(), declare, params);
+        poll_fn(|cx| {
+            let declared = call.poll(cx, |_| ());
+            // From here on it may be there, even if nobody comes for the answer.
+            named.is_open = match &declared {
+                Poll::Pending => call.has_sent_last(),
+                Poll::Ready(declared) => declared.is_ok(),
+            };
+            declared
         })
+        .await?;
+        Ok(named)
     }
 }
 
@@ -149,11 +169,12 @@ pub struct NamedCursor {
     name: String,
     quoted: String,
     ahead: u32,
+    hold: bool,
     /// Rows fetched in advance: so far is the server ahead of the reader.
     fetched: Arrived,
-    /// The server has passed the last row.
+    /// The server has passed the last row, and the reader has not.
     passed_last: bool,
-    columns: Option<std::sync::Arc<[Column]>>,
+    columns: Option<Arc<[Column]>>,
     is_open: bool,
 }
 
@@ -178,7 +199,7 @@ impl NamedCursor {
             return Ok(Some(row));
         }
         let rows = self.ask(Fetch::Forward(self.ahead)).await?;
-        self.passed_last = rows.len() < self.ahead as usize;
+        self.passed_last = !rows.is_empty() && rows.len() < self.ahead as usize;
         self.fetched.put(rows);
         Ok(self.fetched.row())
     }
@@ -208,6 +229,7 @@ impl NamedCursor {
                 _ => Fetch::Forward(missing),
             };
             all.append(self.ask(rest).await?);
+            self.passed_last = false;
         }
         Ok(all)
     }
@@ -228,8 +250,7 @@ impl NamedCursor {
     /// As [`fetch`](Self::fetch).
     pub async fn move_to(&mut self, rows: Fetch) -> Result<u64> {
         self.step_back().await?;
-        let sql = format!("move {rows} from {}", self.quoted);
-        self.cursor.run_operation(&sql, ()).await
+        self.do_move(rows).await
     }
 
     /// Moves as DB-API's `scroll`: so many rows on (or back, if negative), or to before the row of this number, the first being 0.
@@ -253,31 +274,46 @@ impl NamedCursor {
     pub async fn close(mut self) -> Result<()> {
         self.is_open = false;
         let sql = format!("close {}", self.quoted);
-        self.cursor.run_operation(&sql, ()).await.map(drop)
+        let call = Call::new(self.caller(), sql, ());
+        call.answer(|_| ()).await
     }
 
     /// Takes the server back to where the reader is.
     async fn step_back(&mut self) -> Result<()> {
         self.check_open()?;
         let unread = i64::try_from(self.fetched.left()).unwrap_or(0);
-        if unread > 0 {
-            let back = Fetch::Relative(-unread - i64::from(self.passed_last));
-            let sql = format!("move {back} from {}", self.quoted);
-            self.cursor.run_operation(&sql, ()).await?;
+        let ahead = unread + i64::from(self.passed_last);
+        if ahead > 0 {
+            self.do_move(Fetch::Relative(-ahead)).await?;
         }
         self.fetched = Arrived::default();
         self.passed_last = false;
         Ok(())
     }
 
+    async fn do_move(&self, to: Fetch) -> Result<u64> {
+        let sql = format!("move {to} from {}", self.quoted);
+        Call::new(self.caller(), sql, ()).answer(|answer| answer.row_count()).await
+    }
+
     async fn ask(&mut self, what: Fetch) -> Result<Rows> {
         self.check_open()?;
         let sql = format!("fetch {what} from {}", self.quoted);
-        let rows = self.cursor.run_query(&sql, ()).await?;
+        let rows = Call::new(self.caller(), sql, ()).answer(Answer::take_rows).await?;
         if self.columns.is_none() {
             self.columns = rows.shared_columns();
         }
         Ok(rows)
+    }
+
+    /// One that is held goes on when its transaction has ended.
+    fn caller(&self) -> Result<Caller> {
+        match &self.cursor.on {
+            On::Transaction(transaction) if self.hold && transaction.has_ended() => {
+                Ok(Caller::Connection(Arc::clone(transaction.link())))
+            }
+            _ => self.cursor.caller(),
+        }
     }
 
     fn check_open(&self) -> Result<()> {
@@ -289,9 +325,21 @@ impl NamedCursor {
 }
 
 impl Drop for NamedCursor {
+    /// Closes it by a message, which is no error when the cursor is gone, and may be sent when a transaction has failed: a
+    /// `CLOSE` could fail a transaction that has nothing to do with it.
     fn drop(&mut self) {
-        if self.is_open {
-            self.cursor.tell(Request::Script { sql: &format!("close {}", self.quoted) });
+        if !self.is_open {
+            return;
+        }
+        let cut = (0..=NAME_BYTES).rev().find(|&at| self.name.is_char_boundary(at));
+        let portal = match cut.filter(|_| self.name.len() > NAME_BYTES) {
+            Some(at) => self.name.get(..at).unwrap_or_default(),
+            None => &self.name,
+        };
+        let request = Request::ClosePortal { portal };
+        match self.caller() {
+            Ok(Caller::Connection(link)) => link.tell(request),
+            _ => self.cursor.tell(request),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Transaction {
     }
 
     /// A savepoint ends with the transaction that it is in: what is sent after COMMIT would be committed by itself.
-    fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
             || self.outer.as_ref().is_some_and(|outer| outer.has_ended())
     }
