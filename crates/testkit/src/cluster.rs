@@ -99,7 +99,8 @@ impl Cluster {
             port: 0,
             password: asked.password_encryption().map(|_| PASSWORD.to_owned()),
         };
-        // From here on an error drops the cluster and everything with it.
+        // From here on an error drops the cluster and everything with it: first of all the share in it, for whose end the
+        // watchdog waits.
         let mut cluster = Self {
             address,
             account,
@@ -108,6 +109,7 @@ impl Cluster {
             server: Mutex::new(None),
             watchdog: Some(watchdog),
         };
+        let extra = extra;
         template::lay_out(&install, account, &cluster.data_dir())?;
         cluster.write_files(asked)?;
         cluster.launch_on_free_port()?;
