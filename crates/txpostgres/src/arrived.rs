@@ -1,8 +1,9 @@
 //! Rows that came together, handed out one by one.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use txpostgres_session::{OwnedRow, Rows};
+use txpostgres_session::{OwnedRow, Result, Rows};
 
 /// Rows that came together, and which of them is next.
 #[derive(Default)]
@@ -46,5 +47,36 @@ impl Arrived {
     pub(crate) fn rest(&mut self) -> Option<Rows> {
         let rows = self.rows.take()?;
         (self.next < rows.len()).then(|| rows.tail(self.next))
+    }
+}
+
+/// What rows come from, some at a time.
+pub(crate) trait Arriving {
+    /// Those that have come and were not handed out.
+    fn arrived(&mut self) -> &mut Arrived;
+
+    /// The next that come; `None` after the last.
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>>;
+
+    /// The next row.
+    fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedRow>>> {
+        loop {
+            if let Some(row) = self.arrived().row() {
+                return Poll::Ready(Some(Ok(row)));
+            }
+            match ready!(self.poll_arrival(cx)) {
+                Ok(Some(rows)) => self.arrived().put(rows),
+                Ok(None) => return Poll::Ready(None),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    /// The next rows, as many as there are at hand.
+    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
+        match self.arrived().rest() {
+            Some(rest) => Poll::Ready(Ok(Some(rest))),
+            None => self.poll_arrival(cx),
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use txpostgres_session::{Column, OwnedRow, Result, Rows};
 
-use crate::arrived::Arrived;
+use crate::arrived::{Arrived, Arriving};
 use crate::call::{Call, Fetched};
 use crate::caller::Caller;
 use crate::inbox::Piece;
@@ -133,13 +133,23 @@ impl<'a, P: Params> QueryStream<'a, P> {
     ///
     /// As [`next`](Self::next).
     pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
-        if let Some(rest) = self.arrived.rest() {
-            return Ok(Some(rest));
-        }
         poll_fn(|cx| self.poll_rows(cx)).await
     }
 
-    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
+    fn note(&mut self, rows: Rows) -> Rows {
+        if self.columns.is_none() {
+            self.columns = rows.shared_columns();
+        }
+        rows
+    }
+}
+
+impl<P: Params> Arriving for QueryStream<'_, P> {
+    fn arrived(&mut self) -> &mut Arrived {
+        &mut self.arrived
+    }
+
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
         let ended = loop {
             match &mut self.source {
                 Source::Over => return Poll::Ready(Ok(None)),
@@ -167,26 +177,6 @@ impl<'a, P: Params> QueryStream<'a, P> {
         };
         self.source = Source::Over;
         Poll::Ready(ended.map(|()| None))
-    }
-
-    fn note(&mut self, rows: Rows) -> Rows {
-        if self.columns.is_none() {
-            self.columns = rows.shared_columns();
-        }
-        rows
-    }
-
-    fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedRow>>> {
-        loop {
-            if let Some(row) = self.arrived.row() {
-                return Poll::Ready(Some(Ok(row)));
-            }
-            match ready!(self.poll_rows(cx)) {
-                Ok(Some(rows)) => self.arrived.put(rows),
-                Ok(None) => return Poll::Ready(None),
-                Err(error) => return Poll::Ready(Some(Err(error))),
-            }
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use futures_sink::Sink;
 use txpostgres_session::{Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Result, Rows};
 
 use super::{CopyIn, CopyOut, CopyProgress, describe};
-use crate::arrived::Arrived;
+use crate::arrived::{Arrived, Arriving};
 use crate::caller::Caller;
 use crate::name::{Name, push_columns};
 use crate::params::Params;
@@ -219,13 +219,16 @@ impl CopyOutRows {
     ///
     /// As [`next`](Self::next).
     pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
-        if let Some(rest) = self.arrived.rest() {
-            return Ok(Some(rest));
-        }
         poll_fn(|cx| self.poll_rows(cx)).await
     }
+}
 
-    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
+impl Arriving for CopyOutRows {
+    fn arrived(&mut self) -> &mut Arrived {
+        &mut self.arrived
+    }
+
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
         loop {
             match ready!(self.copy.poll_data(cx))? {
                 Some(data) => match self.decoder.receive(data.bytes) {
@@ -238,19 +241,6 @@ impl CopyOutRows {
                 },
                 None if self.copy.row_count().is_none() => return Poll::Ready(Ok(None)),
                 None => return Poll::Ready(self.decoder.receive_end().map(|()| None)),
-            }
-        }
-    }
-
-    fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedRow>>> {
-        loop {
-            if let Some(row) = self.arrived.row() {
-                return Poll::Ready(Some(Ok(row)));
-            }
-            match ready!(self.poll_rows(cx)) {
-                Ok(Some(rows)) => self.arrived.put(rows),
-                Ok(None) => return Poll::Ready(None),
-                Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
     }
