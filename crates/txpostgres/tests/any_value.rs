@@ -193,13 +193,13 @@ fn any_nesting_comes_back_as_text_and_raw() {
                 )
             })
             .collect();
-        let made = format!("array[{}]::outer_one[]", rows.join(", "));
+        let array = format!("array[{}]::outer_one[]", rows.join(", "));
         runtime.block_on(async {
-            let sql = format!("select {made}, {made}::text");
+            let sql = format!("select {array}, {array}::text");
             let rows = connection.run_query(&sql, ()).await.unwrap();
             let row = rows.first().unwrap();
             let (raw, text): (Raw, String) = (row.get(0).unwrap(), row.get(1).unwrap());
-            let sql = format!("select $1::outer_one[] = {made}, $2::outer_one[] = {made}");
+            let sql = format!("select $1::outer_one[] = {array}, $2::outer_one[] = {array}");
             let rows = connection.run_query(&sql, (&raw, Text(text))).await.unwrap();
             let row = rows.first().unwrap();
             assert!(row.get::<bool>(0).unwrap() && row.get::<bool>(1).unwrap());
