@@ -59,8 +59,6 @@ impl NamedCursorBuilder {
 
     /// Declares it for a query. Dropped before its end, it closes what was declared.
     ///
-    /// Dropped before its end, the cursor may be declared; it ends with its transaction, or if it is held with the session.
-    ///
     /// # Errors
     ///
     /// [`ErrorKind::Request`] outside of an interaction, unless it is to be [held](Self::with_hold); what the server says, such
