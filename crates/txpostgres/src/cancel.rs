@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use txpostgres_session::config::{Config, Endpoint};
 use txpostgres_session::{
     Cancel, CancelKey, Delivery, Encryption, Error, ErrorKind, Event, Result, Session, Ticket,
@@ -129,6 +129,17 @@ impl Link {
     /// [`ErrorKind::Cancelled`], or the answer if that was faster.
     pub(crate) fn cancel(self: &Arc<Self>, ticket: Ticket, otherwise: Otherwise) -> Cancelling {
         self.cancel_all(&[ticket], otherwise)
+    }
+
+    /// Has the server stop what it is doing for a session that is being closed, so that it sees the end of it. Nobody waits for
+    /// that, and nothing else can be hit: the session asks for nothing any more.
+    pub(crate) fn interrupt_closed(self: &Arc<Self>, key: CancelKey, limit: Duration) {
+        let link = Arc::clone(self);
+        self.interrupter.runtime.spawn(async move {
+            let mut may_have_left = false;
+            // If it cannot be told, it finds out when it has something to say.
+            let _ = timeout(limit, link.interrupter.tell(key, &mut may_have_left)).await;
+        });
     }
 
     /// The same for all requests of the interaction that has the connection for itself.

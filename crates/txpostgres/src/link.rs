@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::BytesMut;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use txpostgres_session::{Error, ErrorKind, Request, Session, Ticket};
+use txpostgres_session::{CancelKey, Error, ErrorKind, Request, Session, Ticket};
 
 use crate::cancel::Interrupter;
 use crate::desk::{Calls, Desk};
@@ -164,6 +164,15 @@ impl Link {
         {
             socket.calls = calls;
         }
+    }
+
+    /// The key to cancel with, if the server has something to do.
+    pub(crate) fn running(&self) -> Option<CancelKey> {
+        let desk = self.board.desk();
+        if desk.session.is_closed() || desk.session.outstanding() == 0 {
+            return None;
+        }
+        desk.session.cancel_key().cloned()
     }
 
     /// Sends the last words and lets go of the socket, now. Calls that are outstanding end with an error.

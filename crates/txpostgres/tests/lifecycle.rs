@@ -324,3 +324,19 @@ async fn a_server_that_ignores_the_goodbye_is_left() {
     bounded(connection.close()).await;
     assert!(connection.notices().is_empty());
 }
+
+/// Closing tells the server to stop: what it was doing for us does not run on.
+#[tokio::test]
+async fn closing_ends_what_the_server_is_doing() {
+    let (database, connection) = connected().await;
+    let pid = connection.backend_pid().unwrap();
+    let sleeping = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.run_query("select pg_sleep(600)", ()).await }
+    });
+    until_session(&database, pid, "wait_event = 'PgSleep'").await;
+    bounded(connection.close()).await;
+    assert_eq!(bounded(sleeping).await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    let gone = format!("select count(*) from pg_stat_activity where pid = {pid}");
+    eventually("the session is gone", || database.server().sql(&gone).unwrap() == "0").await;
+}

@@ -152,7 +152,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Closes the connection. Calls that wait for an answer end with [`ErrorKind::Closed`]; the server ends the session.
+    /// Closes the connection. Calls that wait for an answer end with [`ErrorKind::Closed`]; the server is told to stop what it is
+    /// doing for them, and ends the session.
     ///
     /// May be called any number of times, and on a connection that was never opened; one that is being opened stops. Waits, for a second at most, until
     /// the server has hung up. Dropping the last clone closes as well, without waiting.
@@ -162,7 +163,11 @@ impl Connection {
         let state = std::mem::take(&mut *self.state());
         match state {
             State::Open(link) => {
+                let running = link.running();
                 link.shut();
+                if let Some(key) = running {
+                    link.interrupt_closed(key, FAREWELL);
+                }
                 self.shared.hall.0.close(false);
                 // A server that does not hang up has been told all the same.
                 let _ = timeout(FAREWELL, poll_fn(|cx| link.poll_shutdown(cx))).await;
