@@ -16,6 +16,8 @@ pub(crate) struct Draft<'a> {
     out: &'a mut BytesMut,
     start: usize,
     kept: bool,
+    /// Bytes on which the server acts, whatever follows; all of them, if nothing was said.
+    decisive: Option<usize>,
 }
 
 impl Drop for Draft<'_> {
@@ -33,7 +35,7 @@ fn request_error(message: String) -> Error {
 impl<'a> Draft<'a> {
     pub(crate) fn new(out: &'a mut BytesMut) -> Self {
         let start = out.len();
-        Self { out, start, kept: false }
+        Self { out, start, kept: false, decisive: None }
     }
 
     /// Everything written so far is to be sent.
@@ -44,6 +46,16 @@ impl<'a> Draft<'a> {
     /// Bytes written so far.
     pub(crate) fn len(&self) -> usize {
         self.out.len().saturating_sub(self.start)
+    }
+
+    /// The server acts on what is written so far, whatever follows.
+    pub(crate) fn acts(&mut self) {
+        self.decisive.get_or_insert(self.out.len().saturating_sub(self.start));
+    }
+
+    /// How many bytes make the server act.
+    pub(crate) fn decisive(&self) -> usize {
+        self.decisive.unwrap_or(self.len())
     }
 
     /// Writes a length word in front of what `write` writes; the length counts itself if `inclusive`.

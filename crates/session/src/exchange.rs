@@ -121,9 +121,15 @@ impl Exchange {
         self.owed == Owed::Feeding && !self.fed
     }
 
-    /// Whether the data of a COPY is not complete: the server can have kept nothing of it.
+    /// Whether the data of a COPY is not complete: the server can have kept nothing of it. Before the server has asked for
+    /// data, the statement may be anything.
     pub(crate) fn lacks_data(&self) -> bool {
-        matches!(self.owed, Owed::Feed | Owed::Feeding) && !self.fed
+        self.is_feeding()
+    }
+
+    /// Whether the end of the data of a COPY is on its way: the server waits for it, whatever else is taken back.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.fed
     }
 
     /// The end of the data lies before this position.

@@ -67,6 +67,12 @@ impl Gate {
         self.waiting.len()
     }
 
+    /// Whether this one, the oldest that is outstanding, waits.
+    #[inline]
+    pub(crate) fn holds(&self, ticket: Ticket) -> bool {
+        self.waiting.front().is_some_and(|parcel| parcel.ticket == ticket)
+    }
+
     pub(crate) fn push(&mut self, parcel: Parcel) {
         self.waiting.push_back(parcel);
     }

@@ -274,6 +274,8 @@ fn write_many(
             sets.with(index, &mut |parameters| draft.bind(&statement.binding(), parameters));
         written.map_err(|error| error.with_item(index))?;
         draft.execute();
+        // A procedure may commit what the first set does before the others have come.
+        draft.acts();
     }
     let first: &[Step] = if parses { &[Step::Parse] } else { &[] };
     Ok(Steps::new(first).and_items(items))

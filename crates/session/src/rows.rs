@@ -273,24 +273,33 @@ impl Rows {
             self.more.push(Batch::default());
         }
         let batch = self.more.last_mut().unwrap_or(&mut self.first);
-        let before = batch.rows;
+        let (before, values) = (batch.rows, batch.values.len());
         let mut offset = batch.bytes.len();
-        if rest.first() == Some(&b'D') {
-            // Rows that come together are mostly alike. Each value takes four bytes of the input at least, so that no more is
-            // reserved than has come.
-            let alike = rest.len() / (HEADER + message.body.len());
-            batch.values.reserve((1 + alike) * columns);
-        }
-        loop {
+        let mut index = || {
             batch.index(message.body, offset + HEADER, columns)?;
-            offset += HEADER + message.body.len();
-            if rest.first() != Some(&b'D') {
-                break;
+            if rest.first() == Some(&b'D') {
+                // Rows that come together are mostly alike. This one is what it says, so each of its values takes four bytes at
+                // least, and no more is reserved than has come.
+                let alike = rest.len() / (HEADER + message.body.len());
+                batch.values.reserve(alike * columns);
             }
-            match split_message(rest, Trust::Server)? {
-                Some(next) => (message, rest) = next,
-                None => break,
+            loop {
+                offset += HEADER + message.body.len();
+                if rest.first() != Some(&b'D') {
+                    return Ok(());
+                }
+                match split_message(rest, Trust::Server)? {
+                    Some(next) => (message, rest) = next,
+                    None => return Ok(()),
+                }
+                batch.index(message.body, offset + HEADER, columns)?;
             }
+        };
+        if let Err(error) = index() {
+            // Those that came before are told of yet, and those of this run have no bytes.
+            batch.rows = before;
+            batch.values.truncate(values);
+            return Err(error);
         }
         let run = input.get(..input.len() - rest.len()).unwrap_or(&[]);
         if batch.bytes.is_empty() {
@@ -588,6 +597,25 @@ mod tests {
             ]
         );
         assert!(rows.get(3).is_some() && rows.get(4).is_none());
+    }
+
+    #[test]
+    fn what_breaks_off_in_the_middle_of_a_run_leaves_the_rows_before_it() {
+        let mut rows = rows(1);
+        take_run(&mut rows, &data_row(&[Some(b"a")])).unwrap();
+        let input = [data_row(&[Some(b"b")]), data_row(&[])].concat();
+        take_run(&mut rows, &input).unwrap_err();
+        let piece = rows.take_piece().unwrap();
+        let seen: Vec<_> = piece.iter().map(|row| row.get::<&[u8]>(0).unwrap()).collect();
+        assert_eq!(seen, [b"a"]);
+    }
+
+    #[test]
+    fn rows_that_lie_reserve_nothing() {
+        let mut rows = rows(10_000);
+        let input = message(b"\x27\x10").repeat(10_000);
+        take_run(&mut rows, &input).unwrap_err();
+        assert!(rows.first.values.capacity() <= 10_000);
     }
 
     #[test]

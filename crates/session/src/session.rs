@@ -181,7 +181,7 @@ impl Session {
             draft.execute();
         }
         let steps = request.write(&mut draft)?;
-        let decisive = base + draft.len() as u64;
+        let decisive = base + draft.decisive() as u64;
         if !request.is_simple() {
             draft.sync();
         }

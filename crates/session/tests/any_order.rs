@@ -44,6 +44,8 @@ struct Pair<'d> {
     /// How much of what the server said has arrived.
     arrived: usize,
     abandoned: HashSet<usize>,
+    /// Questions that were taken back.
+    withdrawn: Vec<usize>,
     /// How many of the player's events have been checked.
     checked: usize,
     /// How many there were when the end came.
@@ -58,6 +60,7 @@ impl<'d> Pair<'d> {
             outgoing: BytesMut::new(),
             arrived: 0,
             abandoned: HashSet::new(),
+            withdrawn: Vec::new(),
             checked: 0,
             before_end: None,
         }
@@ -81,13 +84,21 @@ impl<'d> Pair<'d> {
 
     /// Invariant 8: no success before the ReadyForQuery of that very request.
     fn check(&mut self) {
+        let taken_back = self.player.events[self.checked..]
+            .iter()
+            .filter(|event| event.contains(" Cancelled NotSent: "))
+            .filter_map(|event| event.strip_prefix('#')?.split_once(' ')?.0.parse::<usize>().ok());
+        self.withdrawn.extend(taken_back);
         for event in &self.player.events[self.checked..] {
             let Some((number, outcome)) = event.strip_prefix('#').and_then(|e| e.split_once(' '))
             else {
                 continue;
             };
             let success = outcome[2..].starts_with("ok");
-            let ready = self.server.ready.get(number.parse::<usize>().unwrap() + 1);
+            // What was taken back never came to the server.
+            let number = number.parse::<usize>().unwrap();
+            let before = self.withdrawn.iter().filter(|&&withdrawn| withdrawn < number).count();
+            let ready = self.server.ready.get(number + 1 - before);
             assert!(!success || ready.is_some_and(|&end| end <= self.arrived), "{event}");
         }
         self.checked = self.player.events.len();
@@ -128,6 +139,16 @@ impl<'d> Pair<'d> {
         self.check();
     }
 
+    /// Does what a user may do: he fetches from a portal when he has its columns.
+    fn act(&mut self, act: &Act) {
+        if let Act::Submit { what: Ask::Fetch { portal, .. }, .. } = act
+            && !self.player.knows_portal(portal)
+        {
+            return;
+        }
+        self.player.act(act);
+    }
+
     fn make(&mut self, step: Move, questions: &mut impl Iterator<Item = Act>) {
         match step {
             Move::Submit => {
@@ -136,7 +157,7 @@ impl<'d> Pair<'d> {
                 } else if self.player.session.is_open()
                     && let Some(act) = questions.next()
                 {
-                    self.player.act(&act);
+                    self.act(&act);
                 }
             }
             Move::Take => self.take(),
@@ -178,6 +199,11 @@ impl<'d> Pair<'d> {
                 && let Some(event) = event.strip_prefix('#')
             {
                 let number: usize = event.split(' ').next().unwrap().parse().unwrap();
+                if event.contains(" Cancelled ") {
+                    continue;
+                }
+                let before = self.withdrawn.iter().filter(|&&withdrawn| withdrawn < number).count();
+                let number = number - before;
                 assert!(!self.server.executed.get(number).is_some_and(|&e| e), "{event}");
             }
         }
@@ -188,7 +214,7 @@ fn question() -> impl Strategy<Value = (u8, Vec<&'static str>, usize, bool)> {
     let words = prop::sample::select(vec![
         "error", "bad", "notice", "notify", "param", "copyout", "rows 1", "rows 3", "rows 40",
     ]);
-    (0..9_u8, prop::collection::vec(words, 0..3), 0..4_usize, prop::bool::weighted(0.1))
+    (0..10_u8, prop::collection::vec(words, 0..3), 0..4_usize, prop::bool::weighted(0.1))
 }
 
 /// The question as an act. Its text has its own number, so that every answer can be told from every other; the texts of
@@ -212,11 +238,13 @@ fn act(number: usize, question: (u8, Vec<&'static str>, usize, bool), two_steps:
             sql: format!("select {words} $1 {text}"),
             values: vec![Some(vec![0, 0, 0, 2])],
         },
+        9 => Ask::CopyOut(format!("copyout {asked}")),
         5 if !two_steps => Ask::Script("begin".to_owned()),
         6 if !two_steps => Ask::Query { sql: "commit".to_owned(), values: vec![] },
         _ => Ask::Query { sql: format!("select {words} text {text}"), values: vec![] },
     };
-    let begin = (begin && !matches!(what, Ask::Script(_))).then(|| "begin".to_owned());
+    let begin =
+        (begin && !matches!(what, Ask::Script(_) | Ask::CopyOut(_))).then(|| "begin".to_owned());
     Act::Submit { begin, what }
 }
 
@@ -256,6 +284,98 @@ fn answers(events: &[String]) -> Vec<String> {
 
 fn dialog(cache: usize) -> Dialog {
     Dialog::parse("model", &format!("A model.\n! open cache={cache}"))
+}
+
+/// What streams, portals, many sets and COPY consist of: acts that are legal at any time, whatever they find.
+fn piecemeal() -> impl Strategy<Value = Act> {
+    let number = 0..30_usize;
+    let portal = prop::sample::select(vec!["p", "q"]).prop_map(str::to_owned);
+    let sql =
+        prop::sample::select(vec!["rows 5", "rows 3 error", "rows 0", "notice", "rows 2 bad"]);
+    let submit = |what| Act::Submit { begin: None, what };
+    let data = prop::sample::select(vec!["one\n", "two\nthree\n", "", "half", "refuse\n"]);
+    let queries = prop_oneof![
+        Just(submit(Ask::Script("begin".to_owned()))),
+        Just(submit(Ask::Script("commit".to_owned()))),
+        sql.clone().prop_map(move |sql| submit(Ask::Query { sql: sql.to_owned(), values: vec![] })),
+        sql.clone().prop_map(move |sql| submit(Ask::Many {
+            sql: format!("{sql} $1"),
+            sets: vec![Some(vec![0; 4]); 3],
+        })),
+        (0..3_u32, portal.clone())
+            .prop_map(move |(rows, portal)| submit(Ask::Fetch { portal, rows })),
+        portal.prop_map(move |portal| submit(Ask::ClosePortal { portal })),
+        (prop::sample::select(vec!["copyin", "copyin error", "rows 1", "bad"]), any::<bool>())
+            .prop_map(|(sql, _)| Act::Alone(Ask::CopyIn(sql.to_owned()))),
+        (prop::sample::select(vec!["copyout", "copyout error", "copyin", "rows 1"]), any::<bool>())
+            .prop_map(move |(sql, alone)| {
+                // What may turn out to be a COPY FROM STDIN has nothing behind it.
+                let what = Ask::CopyOut(sql.to_owned());
+                if alone || sql == "copyin" { Act::Alone(what) } else { submit(what) }
+            }),
+    ];
+    let acts = prop_oneof![
+        3 => (number.clone(), data).prop_map(|(number, data)| Act::Data(number, data.into())),
+        1 => number.clone().prop_map(Act::Done),
+        1 => number.clone().prop_map(|number| Act::Fail(number, "no more".to_owned())),
+        2 => number.clone().prop_map(Act::Stream),
+        1 => number.clone().prop_map(Act::Abandon),
+        1 => number.prop_map(Act::Cancel),
+        2 => Just(Act::OpenGate),
+    ];
+    prop_oneof![queries, acts]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The player's watch, the model and `check` say what must hold: pieces belong to the oldest answer, each request settles
+    /// once, no success comes early, no message is out of place in the server's eyes, nothing hangs.
+    #[test]
+    fn streams_portals_and_copies_may_be_mixed_in_any_order(
+        cache in prop::sample::select(vec![0_usize, 1, 256]),
+        acts in prop::collection::vec(piecemeal(), 1..40),
+        portals in any::<bool>(),
+        moves in prop::collection::vec(one_move(), 0..400),
+        last in prop::option::weighted(0.3, any::<bool>()),
+    ) {
+        let dialog = dialog(cache);
+        let mut pair = Pair::new(&dialog);
+        let open = |portal: &str| Act::Submit {
+            begin: Some("begin".to_owned()),
+            what: Ask::Portal {
+                portal: portal.to_owned(),
+                rows: 2,
+                sql: "rows 5 $1".to_owned(),
+                values: vec![Some(vec![0; 4])],
+            },
+        };
+        let mut acts = portals.then(|| open("p")).into_iter().chain(acts);
+        for step in moves {
+            pair.make(step, &mut acts);
+        }
+        if let Some(close) = last {
+            pair.end(close);
+        } else {
+            for act in acts {
+                pair.act(&act);
+                pair.settle();
+            }
+            // Whoever feeds comes to an end, and so does every cancel.
+            for number in 0..80 {
+                pair.player.act(&Act::OpenGate);
+                pair.settle();
+                pair.player.act(&Act::Done(number));
+                pair.settle();
+            }
+            prop_assert!(!pair.player.session.is_closed());
+            prop_assert_eq!(pair.player.session.outstanding(), 0);
+            prop_assert!(!pair.player.session.is_gate_shut());
+        }
+        pair.check_delivery();
+        pair.player.receive_end();
+        pair.player.watch.ended(&mut pair.player.session);
+    }
 }
 
 proptest! {

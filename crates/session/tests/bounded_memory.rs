@@ -107,6 +107,7 @@ fn nothing_takes_more_than_it_sends() {
         // Each is a result of its own in five bytes. Whoever asks a script for its results collects them.
         ("empty statements", message(b'I', b"").repeat(100_000), 100),
     ];
+    floods_of_pieces(&dialog);
     for (what, bytes, factor) in floods {
         let mut player = open(&dialog);
         player.session.submit(Request::Script { sql: "select 1" }).unwrap();
@@ -114,5 +115,56 @@ fn nothing_takes_more_than_it_sends() {
         assert!(!player.session.is_closed(), "{what}");
         let bound = factor * bytes.len() + EVENTS + ITSELF;
         assert!(peak < bound, "{what}: {peak} for {}; {bound} are allowed", bytes.len());
+    }
+}
+
+/// What is told of piece by piece takes nothing but the read that brought it, however much of it there is; and what nobody
+/// wants takes nothing at all.
+fn floods_of_pieces(dialog: &Dialog) {
+    let request = |player: &mut Player<'_>, request| player.session.submit(request).unwrap();
+    let data = message(b'd', b"x").repeat(500_000);
+    let large = message(b'd', &vec![b'x'; 60_000]).repeat(300);
+    let begun = message(b'H', &[0, 0, 1, 0, 0]);
+    let rows = message(b'D', b"\0\x01\0\0\0\x01x").repeat(300_000);
+    for (what, flood) in [("data", &data), ("large data", &large)] {
+        for (asked, abandoned) in [(true, false), (true, true), (false, false)] {
+            let mut player = open(dialog);
+            let sql = "copy t to stdout";
+            let copy = Request::CopyOut { sql };
+            let ticket = request(&mut player, if asked { copy } else { Request::Script { sql } });
+            player.session.receive(&begun);
+            if abandoned {
+                player.session.abandon(ticket);
+            }
+            let peak = peak(&mut player, flood, READ);
+            assert!(!player.session.is_closed(), "{what}");
+            assert!(peak < 4 * READ + ITSELF, "{what}: {peak} for {}", flood.len());
+        }
+    }
+    for abandoned in [false, true] {
+        let mut player = open(dialog);
+        let ticket = request(&mut player, Request::Script { sql: "select" });
+        player.session.stream(ticket);
+        player.session.receive(&columns(1, 25));
+        if abandoned {
+            player.session.abandon(ticket);
+        }
+        let peak = peak(&mut player, &rows, READ);
+        assert!(!player.session.is_closed(), "rows");
+        assert!(peak < 4 * READ + ITSELF, "rows: {peak} for {}", rows.len());
+    }
+    // A portal is suspended once, and a COPY begins once: more is a violation, and takes nothing.
+    let fetch = Request::Fetch { portal: "p", columns: None, rows: 1 };
+    let into = Request::CopyIn { sql: "copy t from stdin" };
+    for (what, asked, flood) in [
+        ("suspensions", fetch, message(b's', b"").repeat(100_000)),
+        ("beginnings", into, message(b'G', &[0, 0, 0]).repeat(100_000)),
+        ("beginnings of output", Request::CopyOut { sql: "" }, begun.repeat(100_000)),
+    ] {
+        let mut player = open(dialog);
+        request(&mut player, asked);
+        let peak = peak(&mut player, &flood, READ);
+        assert!(player.session.is_closed(), "{what}");
+        assert!(peak < READ + ITSELF, "{what}: {peak}");
     }
 }

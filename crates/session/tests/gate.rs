@@ -59,6 +59,40 @@ fn who_travels_alone_waits_for_others_and_lets_others_wait() {
     );
 }
 
+/// The server waits for data: if its end were taken back, it would take the next request for data.
+#[test]
+fn a_copy_whose_end_has_not_left_is_not_taken_back() {
+    for end in ["done 0", "fail 0 \"no\"", "abandon 0"] {
+        let said = if end == "done 0" { "CopyDone" } else { "CopyFail" };
+        let why = match end {
+            "done 0" => "",
+            "abandon 0" => " \"the client gave up\"",
+            _ => " \"no\"",
+        };
+        play(&format!(
+            r#"! alone copyin "copy t from stdin"
+            > Query "copy t from stdin"
+            < G 1:0 2:0
+            = copy In of 0 in Text, 0 columns
+            ! data 0 "one\n"
+            ! {end}
+            ! cancel 0
+            = cancel #0: Running
+            ! script "select 1"
+            > CopyData "one\n"
+            > {said}{why}
+            < E "SERROR\0" "VERROR\0" "C57014\0" "Mno\0" "\0"
+            < Z "I"
+            = #0 I Cancelled Answered: the statement was cancelled, as asked (the server said: ERROR 57014: no)
+            ! gate
+            > Query "select 1"
+            < C "SELECT 0\0"
+            < Z "I"
+            = #1 I ok [SELECT 0]"#
+        ));
+    }
+}
+
 #[test]
 fn what_waits_is_taken_back() {
     play(

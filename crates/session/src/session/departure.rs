@@ -57,7 +57,7 @@ impl Session {
         if !is_only_one {
             return Cancel::Entangled;
         }
-        if self.outbox.is_pending(exchange.decisive()) {
+        if !exchange.is_fed() && self.outbox.is_pending(exchange.decisive()) {
             let bytes = self.outbox.take_back(0);
             self.withdraw(ticket, &bytes);
             return Cancel::Withdrawn;

@@ -112,7 +112,7 @@ impl Session {
     fn row_taker(&mut self) -> Result<&mut Exchange> {
         self.pipeline
             .front()
-            .filter(|exchange| exchange.takes_rows())
+            .filter(|exchange| exchange.takes_rows() && !self.gate.holds(exchange.ticket))
             .ok_or_else(|| violation("the server sent a row that nobody asked for"))
     }
 
@@ -146,6 +146,10 @@ impl Session {
             return Err(unasked(message));
         };
         let ticket = exchange.ticket;
+        // What has not been asked yet cannot be answered; it would be asked after all, and answered twice.
+        if self.gate.holds(ticket) {
+            return Err(unasked(message));
+        }
         match exchange.receive(message)? {
             Progress::Owed => {}
             Progress::CopyStarted(started) => {

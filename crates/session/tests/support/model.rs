@@ -2,7 +2,8 @@
 //!
 //! `rows 3` returns three rows, each with the statement's own text; `error` fails after the rows and `bad` in Parse;
 //! `notice`, `notify` and `param` say something on the side; `copyout` and `copyin` begin a COPY; `begin` and `commit` are
-//! what they are. It checks what a session must never do: speak after Terminate, or give a name twice.
+//! what they are. Portals keep their rows from one portion to the next. The data of a COPY ends well, badly, or with a line
+//! that says `refuse`. It checks what a session must never do: speak after Terminate, or give a name twice.
 
 use std::collections::HashMap;
 
@@ -17,12 +18,15 @@ pub struct Model {
     /// For each request whether its statement was executed.
     pub executed: Vec<bool>,
     statements: HashMap<String, String>,
-    portal: String,
+    /// The statement of each portal, and how many of its rows are gone; the empty name is that of the unnamed one.
+    portals: HashMap<String, (String, usize)>,
     status: u8,
     /// After an error: until Sync.
     skips: bool,
     /// It waits for the data of a COPY that came by Query (or by Execute).
     copies: Option<bool>,
+    /// Lines of the data so far.
+    lines: usize,
     ended: bool,
 }
 
@@ -34,10 +38,11 @@ impl Default for Model {
             ready: Vec::new(),
             executed: vec![false],
             statements: HashMap::new(),
-            portal: String::new(),
+            portals: HashMap::new(),
             status: b'I',
             skips: false,
             copies: None,
+            lines: 0,
             ended: false,
         }
     }
@@ -82,6 +87,9 @@ impl Model {
 
     fn ready(&mut self) {
         self.skips = false;
+        if self.status != b'T' {
+            self.portals.clear();
+        }
         let status = [self.status];
         self.say(b'Z', &status);
         self.ready.push(self.said.len());
@@ -91,6 +99,7 @@ impl Model {
         if self.status == b'T' {
             self.status = b'E';
         }
+        self.portals.clear();
         self.skips = true;
         self.say(b'E', format!("SERROR\0VERROR\0C{code}\0M{text}\0\0").as_bytes());
     }
@@ -98,7 +107,7 @@ impl Model {
     fn take(&mut self, tag: u8, body: &[u8]) {
         assert!(!self.ended, "the client spoke after Terminate");
         if let Some(by_query) = self.copies {
-            return self.take_copied(tag, by_query);
+            return self.take_copied(tag, body, by_query);
         }
         match tag {
             0 => {
@@ -114,6 +123,8 @@ impl Model {
             }
             b'Q' => self.query(&texts(body)[0]),
             _ if self.skips => {}
+            // What is left of a COPY that has failed.
+            b'd' | b'c' | b'f' => {}
             b'P' => {
                 let [name, sql, ..] = &texts(body)[..] else { panic!("half a Parse") };
                 if self.refuses(sql) {
@@ -127,14 +138,16 @@ impl Model {
                 self.say(b'1', b"");
             }
             b'B' => {
-                let name = &texts(body)[1];
-                let Some(sql) = self.statements.get(name) else {
+                let [portal, name, ..] = &texts(body)[..] else { panic!("half a Bind") };
+                let Some(sql) = self.statements.get(name).cloned() else {
                     return self.fail("26000", "prepared statement does not exist");
                 };
-                self.portal = sql.clone();
-                if !self.refuses(&self.portal.clone()) {
-                    self.say(b'2', b"");
+                if self.refuses(&sql) {
+                    return;
                 }
+                let old = self.portals.insert(portal.clone(), (sql, 0));
+                assert!(old.is_none() || portal.is_empty(), "the portal {portal} was opened twice");
+                self.say(b'2', b"");
             }
             b'D' if body[0] == b'S' => {
                 let sql = self.statements[&texts(&body[1..])[0]].clone();
@@ -144,30 +157,91 @@ impl Model {
                 self.say(b't', &types);
                 self.describe(&sql, 0);
             }
-            b'D' => self.describe(&self.portal.clone(), 1),
+            b'D' => self.describe(&self.portals[""].0.clone(), 1),
+            b'C' if body[0] == b'P' => {
+                self.portals.remove(&texts(&body[1..])[0]);
+                self.say(b'3', b"");
+            }
             b'C' => {
                 self.statements.remove(&texts(&body[1..])[0]);
                 self.say(b'3', b"");
             }
-            b'E' => self.execute(&self.portal.clone(), false),
+            b'E' => {
+                let portal = texts(body)[0].clone();
+                let most = u32::from_be_bytes(body[body.len() - 4..].try_into().unwrap());
+                let Some((sql, gone)) = self.portals.get(&portal).cloned() else {
+                    return self.fail("34000", "the portal does not exist");
+                };
+                if !self.refuses(&sql) {
+                    self.execute_portal(&portal, &sql, gone, usize::try_from(most).unwrap());
+                }
+            }
             other => panic!("the client sent {:?}", char::from(other)),
         }
     }
 
-    fn take_copied(&mut self, tag: u8, by_query: bool) {
+    fn take_copied(&mut self, tag: u8, body: &[u8], by_query: bool) {
         match tag {
             b'X' => self.ended = true,
             // A Sync of the request itself is passed over.
             b'S' => {}
-            b'f' => {
-                self.copies = None;
-                self.fail("57014", "COPY from stdin failed");
-                if by_query {
-                    self.executed.push(false);
-                    self.ready();
+            b'd' => {
+                self.lines += body.iter().filter(|&&byte| byte == b'\n').count();
+                if body.windows(6).any(|word| word == b"refuse") {
+                    let lines = self.lines;
+                    self.copied(by_query, Err(("22P02", format!("line {lines} is refused"))));
                 }
             }
+            b'c' => self.copied(by_query, Ok(())),
+            b'f' => {
+                let text = texts(body)[0].clone();
+                self.copied(by_query, Err(("57014", format!("COPY from stdin failed: {text}"))));
+            }
             other => panic!("{:?} in the data of a COPY", char::from(other)),
+        }
+    }
+
+    /// The data of a COPY has come to its end.
+    fn copied(&mut self, by_query: bool, end: Result<(), (&str, String)>) {
+        self.copies = None;
+        match end {
+            Ok(()) => {
+                *self.executed.last_mut().unwrap() = true;
+                let tag = format!("COPY {}\0", self.lines);
+                self.say(b'C', tag.as_bytes());
+            }
+            Err((code, text)) => self.fail(code, &text),
+        }
+        self.lines = 0;
+        if by_query {
+            self.executed.push(false);
+            self.ready();
+        }
+    }
+
+    /// As many rows of a portal as are asked for; all for 0. What they say on the side they say the first time.
+    fn execute_portal(&mut self, portal: &str, sql: &str, gone: usize, most: usize) {
+        let rows = rows_of(sql).unwrap_or(0);
+        if most == 0 || portal.is_empty() {
+            return self.execute(sql, false);
+        }
+        *self.executed.last_mut().unwrap() = true;
+        let count = most.min(rows - gone);
+        self.say_rows(sql, count);
+        self.portals.insert(portal.to_owned(), (sql.to_owned(), gone + count));
+        if count == most {
+            return self.say(b's', b"");
+        }
+        if sql.contains("error") {
+            return self.fail("22012", &format!("division by zero in {sql}"));
+        }
+        self.say(b'C', format!("SELECT {count}\0").as_bytes());
+    }
+
+    fn say_rows(&mut self, sql: &str, count: usize) {
+        for _ in 0..count {
+            let length = u32::try_from(sql.len()).unwrap().to_be_bytes();
+            self.say(b'D', &[&[0, 1], &length[..], sql.as_bytes()].concat());
         }
     }
 
@@ -212,7 +286,7 @@ impl Model {
     }
 
     fn execute(&mut self, sql: &str, by_query: bool) {
-        if sql != "begin" {
+        if sql != "begin" && !sql.contains("copyin") {
             *self.executed.last_mut().unwrap() = true;
         }
         if sql.contains("notice") {
@@ -232,10 +306,7 @@ impl Model {
             self.say(b'c', b"");
         }
         let rows = rows_of(sql).unwrap_or(0);
-        for _ in 0..rows {
-            let length = u32::try_from(sql.len()).unwrap().to_be_bytes();
-            self.say(b'D', &[&[0, 1], &length[..], sql.as_bytes()].concat());
-        }
+        self.say_rows(sql, rows);
         if sql.contains("error") {
             return self.fail("22012", &format!("division by zero in {sql}"));
         }

@@ -362,6 +362,11 @@ impl<'d> Player<'d> {
         true
     }
 
+    /// Whether the columns of a portal's rows are known: its rows can be told apart.
+    pub fn knows_portal(&self, portal: &str) -> bool {
+        self.portals.get(portal).is_some_and(Option::is_some)
+    }
+
     /// Whether a query waits to be asked further.
     pub fn waits(&self) -> bool {
         self.queries.iter().any(|pending| pending.ticket.is_none())

@@ -146,16 +146,20 @@ pub fn partly_sent(
 /// For each request whether the bytes that make the server act had left when so many had; `None` if nobody need know, because it
 /// was given up.
 fn has_left(player: &Player<'_>, left: usize) -> Vec<Option<bool>> {
-    let ends = decisive(&player.stream, &player.feeds);
+    let mut feeds = player.feeds.clone();
+    // Before the server asks for data, the statement may be anything.
+    feeds.retain(|&number, _| player.watch.has_begun(number));
+    let ends = decisive(&player.stream, &feeds);
     let known = |number| player.feeds.get(&number) != Some(&true);
     ends.iter().enumerate().map(|(n, &end)| known(n).then_some(end <= left)).collect()
 }
 
-/// For each request where the bytes end that make the server act on it: before its Sync, with its Query, or with the end of its
-/// data if it is a COPY whose data we send (one of `feeds`).
+/// For each request where the bytes end that make the server act on it: before its Sync, with its first Execute but that of a
+/// BEGIN before it, with its Query, or with the end of its data if it is a COPY whose data we send (one of `feeds`).
 pub fn decisive(stream: &[u8], feeds: &HashMap<usize, bool>) -> Vec<usize> {
     let mut ends = Vec::new();
     let (mut last, mut last_tag) = (0, 0);
+    let (mut begins, mut executed) = (false, None);
     for message in spoken::sent(stream) {
         match message.tag {
             b'Q' if feeds.contains_key(&ends.len()) => ends.push(usize::MAX),
@@ -166,7 +170,14 @@ pub fn decisive(stream: &[u8], feeds: &HashMap<usize, bool>) -> Vec<usize> {
                 }
             }
             // The Sync behind CopyFail belongs to the request before.
-            b'S' if last_tag != b'f' => ends.push(last),
+            b'S' if last_tag != b'f' => ends.push(executed.take().unwrap_or(last)),
+            b'P' => {
+                let text = &message.text;
+                begins = ["Parse \"begin", "Parse \"savepoint"].iter().any(|b| text.starts_with(b));
+            }
+            b'E' if !std::mem::take(&mut begins) => {
+                executed.get_or_insert(message.end);
+            }
             _ => {}
         }
         (last, last_tag) = (message.end, message.tag);

@@ -88,6 +88,11 @@ impl Watch {
         }
     }
 
+    /// Whether the server has asked for the data of this COPY, or begun to send it.
+    pub fn has_begun(&self, number: usize) -> bool {
+        self.copies.contains(&u64::try_from(number).unwrap())
+    }
+
     pub fn is_closed(&self) -> bool {
         self.closed
     }
