@@ -186,7 +186,7 @@ impl Model {
             // A Sync of the request itself is passed over.
             b'S' => {}
             b'd' => {
-                self.lines += body.iter().filter(|&&byte| byte == b'\n').count();
+                self.lines += body.split(|&byte| byte == b'\n').count() - 1;
                 if body.windows(6).any(|word| word == b"refuse") {
                     let lines = self.lines;
                     self.copied(by_query, Err(("22P02", format!("line {lines} is refused"))));
