@@ -17,8 +17,11 @@ type Deed<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
 
 const NUMBERS: &str = "select n, repeat('x', 40) from generate_series(1, $1::int) n";
 
+/// What is begun on a connection; the number is another one each time.
+type Begin = for<'a> fn(&'a Connection, i32) -> Deed<'a>;
+
 /// Each by its name, so that a failure says which.
-const DEEDS: &[(&str, for<'a> fn(&'a Connection, i32) -> Deed<'a>)] = &[
+const DEEDS: &[(&str, Begin)] = &[
     ("stream", |connection, run| {
         Box::pin(async move {
             // A text that is new each time has to be described first.
