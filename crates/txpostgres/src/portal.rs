@@ -136,6 +136,8 @@ impl<'a, P: Params> Portal<'a, P> {
                 }
                 Ok(Fetched::End(answer)) => {
                     self.stage = Stage::Over;
+                    // One that is read to its end stays open as well, and a transaction may read any number.
+                    self.close();
                     // The server counts the rows of the last portion only.
                     let row_count = answer.row_count().max(self.before as u64);
                     return Poll::Ready(Ok(Portion::End { row_count }));
@@ -158,6 +160,10 @@ impl<'a, P: Params> Portal<'a, P> {
         Call::plain(Ok(caller), self.sql, Plain::Fetch { portal, columns, rows })
             .in_pieces(self.limit)
             .with_patience(self.patience.take())
+    }
+
+    fn close(&self) {
+        self.transaction.tell(Request::ClosePortal { portal: &self.name });
     }
 
     /// Who may end it.
@@ -186,7 +192,7 @@ impl<P: Params> Drop for Portal<'_, P> {
         // What is on its way is read and thrown away.
         self.stage = Stage::Over;
         if is_open {
-            self.transaction.tell(Request::ClosePortal { portal: &self.name });
+            self.close();
         }
     }
 }

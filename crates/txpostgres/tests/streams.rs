@@ -203,10 +203,13 @@ async fn in_an_interaction_other_statements_go_between() {
 async fn in_an_interaction_a_stream_that_is_dropped_closes_its_portal() {
     let (_database, connection) = connected().await;
     bounded(connection.run_interaction(async |cursor| {
-        for rows in [0, 1, 64, 65, 1_000] {
-            let mut stream = cursor.query_stream(NUMBERS, (100_000_i32,)).limit(10_000);
+        // To its end too.
+        for (rows, of) in
+            [(0, 100_000), (1, 100_000), (64, 100_000), (65, 100_000), (71, 70), (2, 1)]
+        {
+            let mut stream = cursor.query_stream(NUMBERS, (of,)).limit(10_000);
             for _ in 0..rows {
-                stream.next().await.unwrap()?;
+                stream.next().await.transpose()?;
             }
             drop(stream);
             let open =
