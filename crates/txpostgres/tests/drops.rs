@@ -11,6 +11,8 @@ mod deeds;
 mod dice;
 #[path = "kit/patience.rs"]
 mod patience;
+#[path = "kit/piecemeal.rs"]
+mod piecemeal;
 #[path = "kit/polls.rs"]
 mod polls;
 #[path = "kit/trickle.rs"]
@@ -26,7 +28,7 @@ use txpostgres::{Connection, Cursor, Error, ErrorKind, IsolationLevel, Rows, Tra
 use txpostgres_testkit::{Cluster, Direction, Proxy, TlsCertificates, shared};
 
 use all::all;
-use deeds::{Call, Deed, Inner, Interaction, deeds};
+use deeds::{Call, Deed, Inner, Interaction, PIECEMEAL, Piecemeal, deeds};
 use dice::{Dice, Seed};
 use patience::{Progress, runtime, without_hanging};
 use polls::GiveUp;
@@ -74,6 +76,9 @@ impl Stage {
             Deed::Call(call) => self.call(call, give_up, token).await,
             Deed::Interaction(kind) => self.interaction(kind, give_up, token).await,
             Deed::Inside { inner, first } => self.inside(inner, first, give_up, token).await,
+            Deed::Piecemeal { piecemeal, inside } => {
+                self.piecemeal(piecemeal, inside, give_up, token).await
+            }
             Deed::Pipeline => self.pipeline(give_up).await,
             Deed::Queue => self.queue(give_up, token).await,
         }
@@ -220,6 +225,47 @@ impl Stage {
         interaction.await.unwrap()
     }
 
+    async fn piecemeal(
+        &self,
+        piecemeal: Piecemeal,
+        inside: bool,
+        give_up: GiveUp,
+        token: &str,
+    ) -> Outcome {
+        let fed = &AtomicBool::new(false);
+        if !inside {
+            let cursor = self.connection.cursor();
+            let ended = give_up.poll(piecemeal.perform(&cursor, token, fed)).await;
+            let rows = if fed.load(Ordering::SeqCst) { 2 } else { 0 };
+            if let Some(ended) = &ended {
+                ended.as_ref().unwrap();
+            }
+            return Outcome { finished: ended.is_some(), rows };
+        }
+        // A COPY that is given up fails its transaction: here a nested one.
+        let finished = &AtomicBool::new(false);
+        let interaction = self.connection.run_interaction(async |cursor| {
+            cursor.run_operation(INSERT, (token,)).await?;
+            let nested = cursor.run_interaction(async |nested| {
+                let ended = give_up.poll(piecemeal.perform(&nested, token, fed)).await;
+                finished.store(ended.is_some(), Ordering::SeqCst);
+                if piecemeal.feeds() && !fed.load(Ordering::SeqCst) {
+                    return nested.run_query("select nothing", ()).await.map(drop);
+                }
+                ended.transpose()?;
+                assert_eq!(said(&nested.run_query(KNOWN, (token,)).await?), token);
+                assert_eq!(open_cursors(nested.run_query(CURSORS, ()).await), 0);
+                Ok(())
+            });
+            let rows = if nested.await.is_ok() && piecemeal.feeds() { 2 } else { 0 };
+            assert_eq!(rows == 2, fed.load(Ordering::SeqCst));
+            assert_eq!(said(&cursor.run_query(KNOWN, (token,)).await?), token);
+            Ok::<_, Error>(rows + 1)
+        });
+        let rows = interaction.await.unwrap();
+        Outcome { finished: finished.load(Ordering::SeqCst), rows }
+    }
+
     async fn pipeline(&self, give_up: GiveUp) -> Outcome {
         let kept: Vec<_> = (0..4)
             .map(|_| {
@@ -276,6 +322,7 @@ impl Stage {
             assert_eq!(ask(&self.connection, &own).await, own);
         }
         assert_eq!(self.connection.transaction_status(), Some(TransactionStatus::Idle));
+        assert_eq!(open_cursors(self.connection.run_query(CURSORS, ()).await), 0);
         let sql = "select (select count(*) from ledger where token = $1),
             (select count(*) from pg_stat_activity
              where datname = current_database() and state like 'idle in transaction%')";
@@ -286,9 +333,14 @@ impl Stage {
     }
 
     /// Drops each deed after 0, 1, 2 … polls until it ends by itself.
-    async fn drop_everything(&self, at_least: (usize, usize), progress: &Progress) {
+    async fn drop_all(
+        &self,
+        deeds: impl Iterator<Item = Deed>,
+        at_least: (usize, usize),
+        progress: &Progress,
+    ) {
         let mut counts = Vec::new();
-        for deed in deeds() {
+        for deed in deeds {
             for woken in [false, true] {
                 let mut after = 0;
                 loop {
@@ -351,6 +403,19 @@ impl Inner {
     }
 }
 
+/// Cursors and portals that are open in the session that asks.
+const CURSORS: &str = "select count(*) from pg_cursors where name <> ''";
+
+fn open_cursors(rows: Result<Rows, Error>) -> i64 {
+    rows.unwrap().first().unwrap().get(0).unwrap()
+}
+
+fn piecemeal_deeds() -> impl Iterator<Item = Deed> {
+    PIECEMEAL.into_iter().flat_map(|piecemeal| {
+        [false, true].into_iter().map(move |inside| Deed::Piecemeal { piecemeal, inside })
+    })
+}
+
 fn said(rows: &Rows) -> String {
     rows.first().unwrap().get(0).unwrap()
 }
@@ -359,42 +424,62 @@ async fn ask(connection: &Connection, token: &str) -> String {
     said(&connection.run_query(KNOWN, (token,)).await.unwrap())
 }
 
-/// How a stage is reached, and how many points of every deed must at least be tried, each and all together.
+/// How a stage is reached.
 struct Venue {
     dsn: String,
     direct: String,
     trickle: Option<Trickle>,
-    at_least: (usize, usize),
 }
 
-fn try_all(venue: Venue, threads: usize) {
+/// What is tried.
+#[derive(Clone, Copy)]
+enum Deeds {
+    Whole,
+    Piecemeal,
+}
+
+/// How many points of every deed must at least be tried, each and all together.
+type AtLeast = (usize, usize);
+
+fn try_all(what: Deeds, venue: Venue, threads: usize, at_least: AtLeast) {
     let seed = Seed::of_this_run();
     let number = seed.0;
     without_hanging(Duration::from_secs(20), move |progress| {
         runtime(threads).block_on(async {
             let stage = Stage::open(&venue, number).await;
-            stage.drop_everything(venue.at_least, progress).await;
+            match what {
+                Deeds::Whole => stage.drop_all(deeds(), at_least, progress).await,
+                Deeds::Piecemeal => stage.drop_all(piecemeal_deeds(), at_least, progress).await,
+            }
             stage.connection.close().await;
         });
     });
 }
 
 /// On several threads, somebody else may read most of an answer before its own task comes to it.
-fn trickling(threads: usize) -> (usize, usize) {
+fn trickling(threads: usize) -> AtLeast {
     if threads == 0 { (4, 800) } else { (1, 400) }
 }
 
-#[test]
-fn plain() {
+fn in_plain(what: Deeds) {
     for (threads, bytes) in [(0, 2), (2, 3)] {
         let database = shared().database().unwrap();
         let (dsn, trickle) = (database.dsn(), Some(Trickle { bytes }));
-        try_all(Venue { direct: dsn.clone(), dsn, trickle, at_least: trickling(threads) }, threads);
+        try_all(what, Venue { direct: dsn.clone(), dsn, trickle }, threads, trickling(threads));
     }
 }
 
 #[test]
-fn encrypted() {
+fn plain() {
+    in_plain(Deeds::Whole);
+}
+
+#[test]
+fn piecemeal_plain() {
+    in_plain(Deeds::Piecemeal);
+}
+
+fn in_cipher(what: Deeds) {
     let cluster = Cluster::builder().tls(TlsCertificates::good().unwrap()).start().unwrap();
     let root = cluster.root_certificate().unwrap();
     for threads in [0, 2] {
@@ -403,21 +488,39 @@ fn encrypted() {
         let root = root.display();
         let dsn = format!("{} sslmode=verify-full sslrootcert={root}", database.dsn());
         let trickle = Some(Trickle { bytes: 5 });
-        try_all(Venue { dsn, direct, trickle, at_least: trickling(threads) }, threads);
+        try_all(what, Venue { dsn, direct, trickle }, threads, trickling(threads));
+    }
+}
+
+#[test]
+fn encrypted() {
+    in_cipher(Deeds::Whole);
+}
+
+#[test]
+fn piecemeal_encrypted() {
+    in_cipher(Deeds::Piecemeal);
+}
+
+fn by_what_comes(what: Deeds) {
+    for threads in [0, 2] {
+        let database = shared().database().unwrap();
+        let (dsn, direct) = (database.unix_dsn(), database.dsn());
+        try_all(what, Venue { dsn, direct, trickle: None }, threads, (1, 100));
     }
 }
 
 #[test]
 fn as_the_bytes_come() {
-    for threads in [0, 2] {
-        let database = shared().database().unwrap();
-        let (dsn, direct) = (database.unix_dsn(), database.dsn());
-        try_all(Venue { dsn, direct, trickle: None, at_least: (1, 100) }, threads);
-    }
+    by_what_comes(Deeds::Whole);
 }
 
 #[test]
-fn through_a_slow_network() {
+fn piecemeal_as_the_bytes_come() {
+    by_what_comes(Deeds::Piecemeal);
+}
+
+fn slowly(what: Deeds) {
     for threads in [0, 2] {
         let database = shared().database().unwrap();
         let proxy = Proxy::to_port(database.server().port()).unwrap();
@@ -425,6 +528,16 @@ fn through_a_slow_network() {
         proxy.split(Direction::ToServer, 3);
         let (direct, port) = (database.dsn(), proxy.port());
         let dsn = format!("{direct} port={port}");
-        try_all(Venue { dsn, direct, trickle: None, at_least: (1, 100) }, threads);
+        try_all(what, Venue { dsn, direct, trickle: None }, threads, (1, 100));
     }
+}
+
+#[test]
+fn through_a_slow_network() {
+    slowly(Deeds::Whole);
+}
+
+#[test]
+fn piecemeal_through_a_slow_network() {
+    slowly(Deeds::Piecemeal);
 }

@@ -9,6 +9,8 @@ pub(crate) enum Deed {
     Interaction(Interaction),
     /// A call of a cursor, while the interaction lives on; as its first statement or after another one.
     Inside { inner: Inner, first: bool },
+    /// What streams, copies or is fetched, on the connection or in an interaction that lives on.
+    Piecemeal { piecemeal: Piecemeal, inside: bool },
     /// Some of several calls that wait for their answers at once.
     Pipeline,
     /// A call and an interaction that wait for another interaction.
@@ -54,6 +56,43 @@ pub(crate) enum Inner {
     Nested,
     NestedFailing,
 }
+
+/// What takes several steps, or goes on after the first: streams, COPY, cursors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piecemeal {
+    /// A stream, row by row.
+    Next,
+    /// A stream, in batches.
+    NextRows,
+    CopyIn,
+    CopyInFlushed,
+    CopyInAborted,
+    CopyInRows,
+    CopyOut,
+    CopyOutRows,
+    Execute,
+    ExecuteMany,
+    Callproc,
+    Batch,
+    /// A cursor in the server: opened, read, moved and closed; on a connection it is held.
+    Named,
+}
+
+pub(crate) const PIECEMEAL: [Piecemeal; 13] = [
+    Piecemeal::Next,
+    Piecemeal::NextRows,
+    Piecemeal::CopyIn,
+    Piecemeal::CopyInFlushed,
+    Piecemeal::CopyInAborted,
+    Piecemeal::CopyInRows,
+    Piecemeal::CopyOut,
+    Piecemeal::CopyOutRows,
+    Piecemeal::Execute,
+    Piecemeal::ExecuteMany,
+    Piecemeal::Callproc,
+    Piecemeal::Batch,
+    Piecemeal::Named,
+];
 
 pub(crate) fn deeds() -> impl Iterator<Item = Deed> {
     let calls = [
