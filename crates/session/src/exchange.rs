@@ -116,15 +116,10 @@ impl Exchange {
         self.streamed = true;
     }
 
-    /// Whether the server takes the data of a COPY.
+    /// Whether the server takes the data of a COPY: it can have kept nothing of it yet. Before the server has asked for data,
+    /// the statement may be anything.
     pub(crate) fn is_feeding(&self) -> bool {
         self.owed == Owed::Feeding && !self.fed
-    }
-
-    /// Whether the data of a COPY is not complete: the server can have kept nothing of it. Before the server has asked for
-    /// data, the statement may be anything.
-    pub(crate) fn lacks_data(&self) -> bool {
-        self.is_feeding()
     }
 
     /// Whether the end of the data of a COPY is on its way: the server waits for it, whatever else is taken back.
@@ -141,9 +136,6 @@ impl Exchange {
     /// What has come since the last time and is to be told of before the answer is complete.
     #[inline]
     pub(crate) fn take_piece(&mut self) -> Option<Event> {
-        if !self.streamed && self.copied.is_none() {
-            return None;
-        }
         if let Some(copied) = self.copied.take() {
             return Some(Event::CopyData { ticket: self.ticket, data: *copied });
         }

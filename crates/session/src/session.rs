@@ -374,7 +374,7 @@ impl Session {
         self.gate.clear();
         while let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
-            let has_left = self.outbox.has_left(exchange.decisive()) && !exchange.lacks_data();
+            let has_left = self.outbox.has_left(exchange.decisive()) && !exchange.is_feeding();
             let delivery = if has_left { Delivery::Unknown } else { Delivery::NotSent };
             let error = exchange.into_failure().unwrap_or_else(|| loss.error(delivery));
             self.events.push_back(Event::Settled {

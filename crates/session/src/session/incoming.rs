@@ -118,6 +118,10 @@ impl Session {
 
     fn dispatch(&mut self, message: Message<'_>) -> Result<()> {
         let Message { tag, body } = message;
+        if matches!(tag, b'N' | b'S' | b'A') {
+            // What came before is told before, however the bytes were cut.
+            self.tell_piece();
+        }
         match (tag, &mut self.phase) {
             (b'N', _) => self.notice(ServerError::parse(body)),
             (b'S', _) => return self.parameter_status(body),
