@@ -251,8 +251,8 @@ impl Rows {
     pub(crate) fn take_run<'a>(
         &mut self,
         input: &'a [u8],
-        mut message: Message<'a>,
-        mut rest: &'a [u8],
+        first: Message<'a>,
+        rest: &'a [u8],
     ) -> Result<&'a [u8]> {
         let columns = self.column_count()?;
         let last = self.more.last().unwrap_or(&self.first);
@@ -260,41 +260,8 @@ impl Rows {
             self.more.push(Batch::default());
         }
         let batch = self.more.last_mut().unwrap_or(&mut self.first);
-        let (before, values) = (batch.rows, batch.values.len());
-        let mut offset = batch.bytes.len();
-        let mut index = || {
-            batch.index(message.body, offset + HEADER, columns)?;
-            if rest.first() == Some(&b'D') {
-                // Rows that come together are mostly alike. This one is what it says, so each of its values takes four bytes at
-                // least, and no more is reserved than has come.
-                let alike = rest.len() / (HEADER + message.body.len());
-                batch.values.reserve(alike * columns);
-            }
-            loop {
-                offset += HEADER + message.body.len();
-                if rest.first() != Some(&b'D') {
-                    return Ok(());
-                }
-                match split_message(rest, Trust::Server)? {
-                    Some(next) => (message, rest) = next,
-                    None => return Ok(()),
-                }
-                batch.index(message.body, offset + HEADER, columns)?;
-            }
-        };
-        if let Err(error) = index() {
-            // Those that came before are told of yet, and those of this run have no bytes.
-            batch.rows = before;
-            batch.values.truncate(values);
-            return Err(error);
-        }
-        let run = input.get(..input.len() - rest.len()).unwrap_or(&[]);
-        if batch.bytes.is_empty() {
-            // No more than there is: most answers have one run.
-            batch.bytes = SmallVec::from_slice(run);
-        } else {
-            batch.bytes.extend_from_slice(run);
-        }
+        let before = batch.rows;
+        let rest = batch.take_run(input, first.body, rest, columns)?;
         self.len += batch.rows - before;
         Ok(rest)
     }
