@@ -240,13 +240,7 @@ impl<'a> Row<'a> {
         if !T::accepts(ty) {
             return Err(self.refuse::<T>(index, Refusal::WrongType));
         }
-        let Some(value) = value else {
-            return T::from_sql_null(ty).map_err(|_| self.refuse::<T>(index, Refusal::Null));
-        };
-        crate::value::verify(ty, value)
-            .map_err(|e| self.refuse::<T>(index, Refusal::Damaged(e)))?;
-        T::from_sql(ty, value)
-            .map_err(|source| self.refuse::<T>(index, Refusal::Unreadable).with_source(source))
+        self.read_as(index, ty, value)
     }
 
     /// The value in this place, as the `T` that the place was made for.
@@ -254,22 +248,53 @@ impl<'a> Row<'a> {
     /// # Errors
     ///
     /// [`ErrorKind::Decode`] when it is NULL and `T` is not an `Option`, or its bytes are not a value of its type.
-    #[inline]
+    // Once for each value there is.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub fn read<T: FromSql<'a>>(&self, place: &Place) -> Result<T> {
+        match (self.columns.get(place.index), self.raw_at(place.index)) {
+            (Some(described), Some(Some(value))) if !place.verifies => {
+                T::from_sql(described.read_type(), value)
+                    .map_err(|source| self.unreadable::<T>(place.index, source))
+            }
+            _ => self.read_carefully(*place),
+        }
+    }
+
+    /// The same for a value that may be NULL, or must not be believed.
+    // It takes a copy of the row, so that those who do not come here need not put theirs into memory.
+    #[inline(never)]
+    fn read_carefully<T: FromSql<'a>>(self, place: Place) -> Result<T> {
         let index = place.index;
         let (Some(described), Some(value)) = (self.columns.get(index), self.raw_at(index)) else {
             return Err(no_such_column(self.columns, &index));
         };
-        let ty = described.read_type();
+        self.read_as(index, described.read_type(), value)
+    }
+
+    /// Reads a value, whatever it announces, as a type that accepts it.
+    #[inline]
+    fn read_as<T: FromSql<'a>>(
+        &self,
+        index: usize,
+        ty: &Type,
+        value: Option<&'a [u8]>,
+    ) -> Result<T> {
         let Some(value) = value else {
             return T::from_sql_null(ty).map_err(|_| self.refuse::<T>(index, Refusal::Null));
         };
-        if place.verifies {
-            crate::value::verify(ty, value)
-                .map_err(|e| self.refuse::<T>(index, Refusal::Damaged(e)))?;
-        }
-        T::from_sql(ty, value)
-            .map_err(|source| self.refuse::<T>(index, Refusal::Unreadable).with_source(source))
+        crate::value::verify(ty, value)
+            .map_err(|e| self.refuse::<T>(index, Refusal::Damaged(e)))?;
+        T::from_sql(ty, value).map_err(|source| self.unreadable::<T>(index, source))
+    }
+
+    #[cold]
+    fn unreadable<T>(
+        self,
+        index: usize,
+        source: Box<dyn std::error::Error + Sync + Send>,
+    ) -> Error {
+        self.refuse::<T>(index, Refusal::Unreadable).with_source(source)
     }
 
     /// The bytes of a column's value as the server sent them, `None` for NULL.
