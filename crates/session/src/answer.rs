@@ -139,9 +139,13 @@ impl Answer {
         if self.items > 0 { &mut self.result.rows } else { &mut self.current().rows }
     }
 
-    /// What has come of the rows of the only statement.
-    pub(crate) fn take_piece(&mut self) -> Option<Rows> {
-        self.result.rows.take_piece()
+    /// What has come of the rows of the only statement, if there are so many bytes.
+    pub(crate) fn take_piece(&mut self, least: u32) -> Option<Rows> {
+        let rows = &mut self.result.rows;
+        if least > 0 && rows.size() < least as usize {
+            return None;
+        }
+        rows.take_piece()
     }
 
     /// The statement that is being answered is complete.

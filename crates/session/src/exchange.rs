@@ -40,8 +40,8 @@ pub(crate) struct Exchange {
     decisive: u64,
     /// Nobody waits for the answer any more: it is read and thrown away.
     abandoned: bool,
-    /// Rows are told of as they come, instead of with the answer.
-    streamed: bool,
+    /// Rows are told of as they come, when there are so many bytes of them, instead of with the answer.
+    streamed: Option<u32>,
     /// The end of the data of a COPY was appended.
     fed: bool,
     /// Data of a COPY that has not been told of. In a box, since most requests have none.
@@ -68,7 +68,7 @@ impl Exchange {
             owed,
             decisive,
             abandoned: false,
-            streamed: false,
+            streamed: None,
             fed: false,
             copied: None,
             intervention: Intervention::None,
@@ -111,9 +111,9 @@ impl Exchange {
         }
     }
 
-    /// Rows are to be told of as they come.
-    pub(crate) fn stream(&mut self) {
-        self.streamed = true;
+    /// Rows are to be told of as they come, when there are so many bytes of them.
+    pub(crate) fn stream(&mut self, least: u32) {
+        self.streamed = Some(least);
     }
 
     /// Whether the server takes the data of a COPY: it can have kept nothing of it yet. Before the server has asked for data,
@@ -139,10 +139,7 @@ impl Exchange {
         if let Some(copied) = self.copied.take() {
             return Some(Event::CopyData { ticket: self.ticket, data: *copied });
         }
-        if !self.streamed {
-            return None;
-        }
-        let rows = Box::new(self.answer.take_piece()?);
+        let rows = Box::new(self.answer.take_piece(self.streamed?)?);
         Some(Event::Rows { ticket: self.ticket, rows })
     }
 

@@ -280,6 +280,11 @@ impl Query {
         matches!(self.stage, Stage::Running | Stage::Fresh { .. } | Stage::Anew)
     }
 
+    /// Whether the answer to come is the statement's own, and its columns are known already.
+    pub fn is_foreseen(&self) -> bool {
+        matches!(self.stage, Stage::Running)
+    }
+
     /// The statement's answer, if it only waits for its types to be looked up and that cannot be done any more.
     pub fn take_held(&mut self) -> Option<Box<Answer>> {
         match std::mem::take(&mut self.stage) {

@@ -215,10 +215,11 @@ impl Session {
         }
     }
 
-    /// Rows of this request are told of as they come, by [`Event::Rows`], instead of with its answer.
-    pub fn stream(&mut self, ticket: Ticket) {
+    /// Rows of this request are told of as they come, by [`Event::Rows`], instead of with its answer. With `least` above 0
+    /// they are whenever there are so many bytes of them, and what is left at the end comes with the answer.
+    pub fn stream(&mut self, ticket: Ticket, least: u32) {
         if let Some(exchange) = self.pipeline.get(ticket) {
-            exchange.stream();
+            exchange.stream(least);
         }
     }
 

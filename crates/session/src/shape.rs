@@ -213,12 +213,23 @@ impl Rows {
     /// [`ErrorKind::Decode`], with the column, its type, the Rust type and the row that did not fit. Columns and types that
     /// do not fit are an error also when there are no rows.
     pub fn decode<'r, T: FromRow<'r>>(&'r self) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        self.decode_onto(&mut all)?;
+        Ok(all)
+    }
+
+    /// Reads all rows, each as a `T`, and adds them to `all`.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode). Those before the row that did not fit were added.
+    pub fn decode_onto<'r, T: FromRow<'r>>(&'r self, all: &mut Vec<T>) -> Result<()> {
         let rows = self.iter_as::<T>()?;
-        let mut all = Vec::with_capacity(self.len());
+        all.reserve(rows.len());
         for row in rows {
             all.push(row?);
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Reads the rows one after another, each as a `T`, which may borrow from them.

@@ -144,7 +144,7 @@ fn floods_of_pieces(dialog: &Dialog) {
     for abandoned in [false, true] {
         let mut player = open(dialog);
         let ticket = request(&mut player, Request::Script { sql: "select" });
-        player.session.stream(ticket);
+        player.session.stream(ticket, 0);
         player.session.receive(&columns(1, 25));
         if abandoned {
             player.session.abandon(ticket);

@@ -23,7 +23,7 @@ fn told(request: Request<'_>, bytes: &[u8], read: usize) -> Vec<String> {
     let mut player = open(&dialog);
     while player.session.next_event().is_some() {}
     let ticket = player.session.submit(request).unwrap();
-    player.session.stream(ticket);
+    player.session.stream(ticket, 0);
     let mut told: Vec<(&str, usize)> = Vec::new();
     for chunk in bytes.chunks(read) {
         player.session.receive(chunk);

@@ -28,8 +28,7 @@ pub(crate) struct Call<'a, W> {
     sql: Cow<'a, str>,
     work: W,
     question: Question,
-    /// The answer comes in pieces, of which so many bytes may wait to be fetched.
-    pieces: Option<usize>,
+    handing: Handing,
     /// Nothing else is on the line while it is: it may be stopped, or what it sends must not be mixed with others.
     alone: bool,
     /// It is one of a batch, which sends what is submitted.
@@ -51,6 +50,16 @@ enum Place {
     Ended,
 }
 
+/// How the answer is handed over.
+#[derive(Clone, Copy)]
+enum Handing {
+    Whole,
+    /// In pieces as they come, of which so many bytes may wait to be fetched.
+    Pieces(usize),
+    /// In parts if it is large, and what is left with its end.
+    Parts,
+}
+
 /// How far a call of a batch may go.
 struct Hold {
     bare: bool,
@@ -67,7 +76,7 @@ impl<'a, W: Task> Call<'a, W> {
             sql: sql.into(),
             work,
             question: Question::Statement(Query::new()),
-            pieces: None,
+            handing: Handing::Whole,
             alone: false,
             hold: None,
             cancels_on_drop: false,
@@ -78,7 +87,7 @@ impl<'a, W: Task> Call<'a, W> {
 
     /// The answer is to be fetched in pieces, of which so many bytes may wait.
     pub(crate) fn in_pieces(mut self, limit: usize) -> Self {
-        self.pieces = Some(limit);
+        self.handing = Handing::Pieces(limit);
         if let Question::Statement(query) = &mut self.question {
             query.prepare_first();
         }
@@ -87,7 +96,12 @@ impl<'a, W: Task> Call<'a, W> {
 
     /// Sets how many bytes of pieces may wait.
     pub(crate) fn limit(&mut self, bytes: usize) {
-        self.pieces = Some(bytes);
+        self.handing = Handing::Pieces(bytes);
+    }
+
+    /// The answer is to be fetched in parts if it is large.
+    pub(crate) fn in_parts(&mut self) {
+        self.handing = Handing::Parts;
     }
 
     /// Nothing else is to be on the line while it is.
@@ -213,14 +227,19 @@ impl<'a, W: Task> Call<'a, W> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
         loop {
-            let (ticket, turn) = ready!(self.poll_submitted(cx))?;
+            let (ticket, turn) = match ready!(self.poll_submitted(cx)) {
+                Ok(submitted) => submitted,
+                Err(error) => {
+                    return Poll::Ready(self.question.take_held().map(Fetched::End).ok_or(error));
+                }
+            };
             let Ok(caller) = &self.caller else {
                 return Poll::Ready(Err(polled_after_end()));
             };
             let link = caller.link();
             let mut desk = link.board.desk();
             let next = desk.poll_piece(ticket, cx);
-            let has_room = desk.inbox(ticket).is_none_or(|inbox| inbox.has_room());
+            let has_room = desk.inbox(ticket).is_some_and(|inbox| inbox.has_room());
             let reads_on = has_room && link.board.resume();
             let done = match next {
                 Poll::Pending => None,
@@ -299,12 +318,15 @@ impl<'a, W: Task> Call<'a, W> {
                 if self.alone {
                     desk.session.isolate(ticket);
                 }
-                match self.pieces.filter(|_| self.question.is_last()) {
-                    Some(limit) => {
+                match self.handing {
+                    Handing::Pieces(limit) if self.question.is_last() => {
                         let inbox = Inbox::new(limit, !self.alone, cx.waker());
                         desk.expect_pieces(ticket, inbox);
                     }
-                    None => desk.expect(ticket, cx.waker()),
+                    Handing::Parts if self.question.is_foreseen() => {
+                        desk.expect_parts(ticket, cx.waker());
+                    }
+                    _ => desk.expect(ticket, cx.waker()),
                 }
                 // What was full for one may not be for two.
                 if caller.link().board.is_paused() {
@@ -500,7 +522,8 @@ impl<W> Call<'_, W> {
                     desk.flush_promised = false;
                 }
                 // What it did not fetch held up the reading; and a COPY that was given up has a last word to say.
-                let last_word = self.pieces.is_some() && desk.session.has_output();
+                let last_word =
+                    matches!(self.handing, Handing::Pieces(_)) && desk.session.has_output();
                 link.board.resume();
                 drop(desk);
                 if flusher || last_word {

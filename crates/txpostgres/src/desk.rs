@@ -24,6 +24,9 @@ pub(crate) type Settled = (Result<Box<Answer>>, TransactionStatus);
 /// Wakers to be called once the lock is released.
 pub(crate) type Calls = Vec<Waker>;
 
+/// An answer that is larger than this is fetched in parts of this size, by those who can: 64 KiB, what is read at a time.
+const PART_BYTES: u32 = 64 * 1024;
+
 /// What is behind the lock.
 pub(crate) struct Desk {
     pub(crate) session: Session,
@@ -140,9 +143,15 @@ impl Desk {
 
     /// The same for a call whose answer comes in pieces, of which so many bytes may wait for it.
     pub(crate) fn expect_pieces(&mut self, ticket: Ticket, inbox: Inbox) {
-        self.session.stream(ticket);
+        self.session.stream(ticket, 0);
         self.inboxes += 1;
         self.push(ticket, Waiter::Pieces(Box::new(inbox)));
+    }
+
+    /// The same for a call that fetches a large answer in parts.
+    pub(crate) fn expect_parts(&mut self, ticket: Ticket, waker: &Waker) {
+        self.session.stream(ticket, PART_BYTES);
+        self.expect(ticket, waker);
     }
 
     /// The oldest call that is not settled, if its answer comes in pieces.
@@ -243,6 +252,12 @@ impl Desk {
         }
     }
 
+    /// Whether part of this ticket's answer is to be fetched before more is read.
+    pub(crate) fn has_portion(&mut self, own: Option<Ticket>) -> bool {
+        self.inboxes > 0
+            && own.and_then(|own| self.inbox(own)).is_some_and(|inbox| inbox.is_to_be_fetched())
+    }
+
     /// Nobody waits for this ticket any more.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
         self.session.abandon(ticket);
@@ -308,6 +323,14 @@ impl Desk {
     }
 
     fn put(&mut self, ticket: Ticket, piece: Piece, own: Option<Ticket>, calls: &mut Calls) {
+        let Some(waiter) = self.waiter(ticket) else {
+            return;
+        };
+        // A large answer that is fetched in parts.
+        if let Waiter::Call(waker) = waiter {
+            *waiter = Waiter::Pieces(Box::new(Inbox::unbounded(waker.take())));
+            self.inboxes += 1;
+        }
         if let Some(inbox) = self.inbox(ticket) {
             let waker = inbox.put(piece);
             if own != Some(ticket) {

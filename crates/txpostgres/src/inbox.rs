@@ -81,6 +81,12 @@ impl Inbox {
         }
     }
 
+    /// One without a limit.
+    pub(crate) fn unbounded(waker: Option<Waker>) -> Self {
+        let reader = waker.clone().unwrap_or_else(|| Waker::noop().clone());
+        Self { waker, ..Self::new(usize::MAX, true, &reader) }
+    }
+
     /// Puts a piece in. Gives the waker of whoever waits for it.
     pub(crate) fn put(&mut self, piece: Piece) -> Option<Waker> {
         if self.closed {
@@ -111,9 +117,18 @@ impl Inbox {
         self.size >= self.limit && self.end.is_none() && !(self.yields && others)
     }
 
-    /// Whether there is room again that is worth reading for.
+    /// Whether something waits that whoever fetches it should have before more is read: what was just read is still at hand.
+    pub(crate) fn is_to_be_fetched(&self) -> bool {
+        self.is_unbounded() && !self.pieces.is_empty()
+    }
+
+    fn is_unbounded(&self) -> bool {
+        self.limit == usize::MAX
+    }
+
+    /// Whether it was full, perhaps, and has room again that is worth reading for.
     pub(crate) fn has_room(&self) -> bool {
-        self.size <= self.limit / 2
+        !self.is_unbounded() && self.size <= self.limit / 2
     }
 
     /// Whether the answer is complete, fetched or not.

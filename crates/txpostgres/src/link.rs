@@ -64,6 +64,8 @@ enum Read {
     All,
     /// Less: there is probably no more.
     Some,
+    /// Part of the answer of whoever drives, who is to fetch it before more is read.
+    Portion,
     /// Nothing, or the end.
     Nothing,
 }
@@ -258,8 +260,14 @@ impl Socket {
             }
             tried = true;
             last = self.read(board, own);
-            if last == Read::Nothing {
-                return true;
+            match last {
+                Read::Nothing => return true,
+                Read::Portion => {
+                    // It comes back for more, and finds it rung.
+                    board.disarm();
+                    return true;
+                }
+                Read::All | Read::Some => {}
             }
             if self.breather {
                 self.breather = last == Read::All || self.is_readable();
@@ -365,6 +373,7 @@ impl Socket {
         }
         desk.distribute(own, &mut self.calls);
         board.pause(&desk);
+        let is_portion = desk.has_portion(own);
         if desk.has_ended() {
             drop(desk);
             self.stream = None;
@@ -376,7 +385,11 @@ impl Socket {
         } else if !desk.flush_promised {
             desk.session.take_output(&mut self.outgoing);
         }
-        if count == READ_BYTES { Read::All } else { Read::Some }
+        match count {
+            _ if is_portion => Read::Portion,
+            READ_BYTES => Read::All,
+            _ => Read::Some,
+        }
     }
 
     fn lose(&mut self, board: &Switchboard, own: Option<Ticket>, reason: Error) {

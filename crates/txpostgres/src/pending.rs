@@ -1,14 +1,14 @@
 //! What a call gives to await: `RunQuery` and its kin, and what may end them.
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use txpostgres_session::{Answer, FromRow, Result, ResultSet, Results, Rows};
+use txpostgres_session::{Answer, Error, FromRow, Result, ResultSet, Results, Rows};
 
-use crate::call::Call;
+use crate::call::{Call, Fetched};
+use crate::inbox::Piece;
 use crate::params::Params;
 use crate::patience::CancelHandle;
 
@@ -93,17 +93,34 @@ impl<'a, P: Params> RunQuery<'a, P> {
     where
         T: for<'r> FromRow<'r>,
     {
-        RunQueryAs { query: self, shape: PhantomData }
+        let mut query = self;
+        query.0.in_parts();
+        RunQueryAs { query, decoded: Vec::new(), misfit: None }
     }
 }
 
 /// A pending [`run_query_as`](crate::Connection::run_query_as): await it for the rows, each as a `T`.
 ///
+/// The rows of a statement that is known are read as they come, so that their bytes and the `T`s need not be in memory together.
+///
 /// As [`RunQuery`] in all else.
 #[must_use = "futures do nothing unless awaited"]
 pub struct RunQueryAs<'a, T, P> {
     query: RunQuery<'a, P>,
-    shape: PhantomData<fn() -> T>,
+    decoded: Vec<T>,
+    /// The first row that could not be read: those behind it are only counted.
+    misfit: Option<Error>,
+}
+
+// Nothing in it is pinned.
+impl<T, P> Unpin for RunQueryAs<'_, T, P> {}
+
+impl<T: for<'r> FromRow<'r>, P> RunQueryAs<'_, T, P> {
+    fn decode(&mut self, rows: &Rows) {
+        if self.misfit.is_none() {
+            self.misfit = rows.decode_onto(&mut self.decoded).err();
+        }
+    }
 }
 
 impl<T, P: Params> Future for RunQueryAs<'_, T, P>
@@ -112,8 +129,19 @@ where
 {
     type Output = Result<Vec<T>>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.query).poll(cx).map(|rows| rows.and_then(|rows| rows.decode()))
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            match ready!(this.query.0.poll_piece(cx))? {
+                Fetched::Piece(Piece::Rows(rows)) => this.decode(&rows),
+                Fetched::Piece(_) => {}
+                Fetched::End(mut answer) => {
+                    this.decode(&answer.take_rows());
+                    let decoded = std::mem::take(&mut this.decoded);
+                    return Poll::Ready(this.misfit.take().map_or(Ok(decoded), Err));
+                }
+            }
+        }
     }
 }
 

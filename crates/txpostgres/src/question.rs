@@ -88,6 +88,11 @@ impl Question {
         }
     }
 
+    /// Whether the answer to come is the last one, and its columns are known already.
+    pub(crate) fn is_foreseen(&self) -> bool {
+        matches!(self, Self::Statement(query) if query.is_foreseen())
+    }
+
     /// The answer, if all that is left to do is to look its types up.
     pub(crate) fn take_held(&mut self) -> Option<Box<Answer>> {
         match self {

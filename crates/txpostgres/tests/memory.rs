@@ -6,7 +6,7 @@
 use std::fs;
 use std::process::Command;
 
-use txpostgres::Connection;
+use txpostgres::{Column, Connection, FromRow, Place, Row};
 use txpostgres_testkit::shared;
 
 const MIB: u64 = 1024 * 1024;
@@ -121,6 +121,39 @@ async fn deed_value() {
     let value: &[u8] = rows.first().unwrap().get(0).unwrap();
     assert_eq!(value.len(), 200 * 1024 * 1024);
     assert!(value.iter().step_by(4096).all(|&byte| byte == 0xab));
+    before.tell_peak();
+}
+
+/// Rows that are read into a shape need not be held as they came.
+#[test]
+fn a_large_answer_takes_no_more_than_what_is_made_of_it() {
+    let peak = peak_of("deed_shapes");
+    assert!(peak < 32 * MIB, "{} MiB", peak / MIB);
+}
+
+#[tokio::test]
+#[ignore = "run by another test, in a process of its own"]
+async fn deed_shapes() {
+    struct Length(usize);
+
+    impl<'r> FromRow<'r> for Length {
+        type Layout = Place;
+
+        fn layout(columns: &[Column]) -> txpostgres::Result<Place> {
+            Place::of::<&str>(columns, 0)
+        }
+
+        fn from_row(place: &Place, row: Row<'r>) -> txpostgres::Result<Self> {
+            Ok(Self(row.read::<&str>(place)?.len()))
+        }
+    }
+
+    let connection = connection().await;
+    let before = Before::of(&connection).await;
+    let sql = "select repeat('x', 1000) from generate_series(1, $1::int)";
+    let lengths: Vec<Length> = connection.run_query_as(sql, (200_000_i32,)).await.unwrap();
+    assert_eq!(lengths.len(), 200_000);
+    assert!(lengths.iter().all(|length| length.0 == 1000));
     before.tell_peak();
 }
 

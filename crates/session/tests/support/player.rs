@@ -195,7 +195,7 @@ impl<'d> Player<'d> {
             Act::OpenGate => return self.session.open_gate(),
             Act::Stream(number) => {
                 if let Some(&ticket) = self.tickets.get(*number) {
-                    self.session.stream(ticket);
+                    self.session.stream(ticket, 0);
                 }
                 return;
             }
