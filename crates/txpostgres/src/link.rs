@@ -47,14 +47,24 @@ struct Socket {
     gone: usize,
     /// The session has more to send than `outgoing`.
     behind: bool,
-    /// The stream may keep bytes back until it is told to flush.
-    unflushed: bool,
+    drain: Drain,
     /// Bytes sent that the session has not been told of.
     sent: usize,
     calls: Calls,
     /// Notifications were handed out, and more may follow: their listeners are to have a turn first, lest a burst that is
     /// larger than their queues be lost to them although they are quick enough.
     breather: bool,
+}
+
+/// How the stream takes what is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    /// All that was written is on its way.
+    Clear,
+    /// It may keep bytes back until it is told to flush.
+    Unflushed,
+    /// The same, and there was no room for more when it was last tried. The bell rings when there is.
+    Full,
 }
 
 /// What a read found.
@@ -88,7 +98,7 @@ impl Link {
             outgoing: BytesMut::new(),
             gone: 0,
             behind: false,
-            unflushed: false,
+            drain: Drain::Clear,
             sent: 0,
             calls,
             breather: false,
@@ -246,7 +256,13 @@ impl Socket {
         loop {
             // Before the write as well: a ringing for room, right after the socket was full, must not be taken for old news.
             let has_rung = board.arm();
-            self.write(board, own);
+            // It rings for whatever there is; but until it does, there is no room where there was none.
+            if has_rung && self.drain == Drain::Full {
+                self.drain = Drain::Unflushed;
+            }
+            if self.drain != Drain::Full {
+                self.write(board, own);
+            }
             if !(has_rung || tried || board.has_rung()) {
                 return self.stream.is_none();
             }
@@ -283,24 +299,35 @@ impl Socket {
     }
 
     fn write(&mut self, board: &Switchboard, own: Option<Ticket>) {
+        let mut was_partial = false;
         while !self.outgoing.is_empty() {
             let Some(stream) = &mut self.stream else {
                 return;
             };
             let mut cx = Context::from_waker(&self.bell);
             let left = self.outgoing.get(self.gone..).unwrap_or_default();
-            let written = match stream.try_write(left) {
+            let tried = if was_partial {
+                // It took less than there was: there is hardly room for more.
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                stream.try_write(left)
+            };
+            let written = match tried {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // A stream that cannot write at once may keep bytes back.
-                    self.unflushed = true;
+                    self.drain = Drain::Unflushed;
                     Pin::new(&mut *stream).poll_write(&mut cx, left)
                 }
                 written => Poll::Ready(written),
             };
             let error = match written {
-                // The socket is full: it will ring when there is room. Reading goes on meanwhile.
-                Poll::Pending => return,
+                // Reading goes on meanwhile.
+                Poll::Pending => {
+                    self.drain = Drain::Full;
+                    return;
+                }
                 Poll::Ready(Ok(count)) if count > 0 => {
+                    was_partial = count < left.len();
                     self.has_gone(count);
                     if self.behind {
                         self.gather(board);
@@ -312,7 +339,7 @@ impl Socket {
             };
             self.hung_up(board, own, &error);
         }
-        if self.unflushed {
+        if self.drain == Drain::Unflushed {
             self.flush(board, own);
         }
     }
@@ -323,7 +350,7 @@ impl Socket {
         };
         let mut cx = Context::from_waker(&self.bell);
         match Pin::new(stream).poll_flush(&mut cx) {
-            Poll::Ready(Ok(())) => self.unflushed = false,
+            Poll::Ready(Ok(())) => self.drain = Drain::Clear,
             Poll::Ready(Err(error)) => self.hung_up(board, own, &error),
             // The bell rings when it goes on.
             Poll::Pending => {}

@@ -23,11 +23,16 @@ fn told_of<T: AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(fd, interest)
 }
 
+/// So many writes in a row that found room end the telling of it.
+const WRITES: u32 = 8;
+
 /// A connected socket of the standard library that does not block.
 pub(crate) struct Socket<S: AsRawFd> {
     stream: AsyncFd<S>,
-    /// The same socket, while it has no room.
+    /// The same socket, while it has no room, and for a while afterwards.
     full: Option<AsyncFd<OwnedFd>>,
+    /// Writes since there was no room.
+    writes: u32,
 }
 
 impl<S> Socket<S>
@@ -36,7 +41,7 @@ where
     for<'a> &'a S: Read + Write,
 {
     pub(crate) fn new(stream: S) -> io::Result<Self> {
-        Ok(Self { stream: told_of(stream, Interest::READABLE)?, full: None })
+        Ok(Self { stream: told_of(stream, Interest::READABLE)?, full: None, writes: 0 })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -44,7 +49,7 @@ where
             match self.stream.get_ref().write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(count) => {
-                    self.full = None;
+                    self.has_room();
                     return Ok(count);
                 }
                 Err(error) => return Err(error),
@@ -52,8 +57,19 @@ where
         }
     }
 
+    /// Being told of room ends when there has been enough for a while: a socket that is full now and then will be again.
+    fn has_room(&mut self) {
+        if self.full.is_some() {
+            self.writes += 1;
+            if self.writes > WRITES {
+                self.full = None;
+            }
+        }
+    }
+
     /// Waits for room.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writes = 0;
         if self.full.is_none() {
             let same = self.stream.get_ref().as_fd().try_clone_to_owned()?;
             self.full = Some(told_of(same, Interest::WRITABLE)?);
