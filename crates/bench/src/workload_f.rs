@@ -136,9 +136,8 @@ impl Writer for Ours {
     async fn copy(&mut self, ids: Ids) -> Result<(), Failure> {
         let columns = ["id", "name", "value", "at"];
         let mut copy = self.connection.copy_in_rows("txpostgres_bench_copies", &columns).await?;
-        for (id, item) in rows(ids) {
-            copy.send((id, item.name.as_str(), item.value, item.at)).await?;
-        }
+        let rows = rows(ids).map(|(id, item)| (id, item.name.as_str(), item.value, item.at));
+        copy.send_many(rows).await?;
         copy.finish().await?;
         Ok(())
     }

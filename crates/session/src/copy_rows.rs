@@ -10,24 +10,36 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
-use postgres_types::Type;
+use postgres_types::{Format, ToSql, Type};
 
-use crate::encode::Draft;
+use crate::encode::{Draft, Written};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::limits;
 use crate::request::Parameters;
 use crate::row::Column;
 use crate::rows::Rows;
-use crate::wire::violation;
+use crate::wire::{HEADER, violation};
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
 /// No flags and no extension follow the signature.
 const NO_EXTENSION: &[u8; 8] = &[0; 8];
 
+/// Says whether the types of Rust that a row has fit these columns.
+pub type Accepts = fn(&[Type]) -> bool;
+
+/// Room that is made at the beginning: 8 KiB.
+const USUAL_BYTES: usize = 8 * 1024;
+
+/// How a `CopyData` begins, without its length.
+const COPY_DATA: &[u8; HEADER] = b"d\0\0\0\0";
+
 /// Writes rows of these types.
 pub struct CopyEncoder {
     types: Vec<Type>,
+    /// What said of the last rows' types that they fit all columns.
+    accepts: Option<Accepts>,
+    /// A `CopyData` whose length is yet to be said.
     out: BytesMut,
     rows: usize,
 }
@@ -49,10 +61,11 @@ impl CopyEncoder {
         if types.len() > limits::COPY_COLUMNS {
             return Err(Error::new(ErrorKind::Request, "a COPY of too many columns"));
         }
-        let mut out = BytesMut::new();
+        let mut out = BytesMut::with_capacity(USUAL_BYTES);
+        out.put_slice(COPY_DATA);
         out.put_slice(SIGNATURE);
         out.put_slice(NO_EXTENSION);
-        Ok(Self { types, out, rows: 0 })
+        Ok(Self { types, accepts: None, out, rows: 0 })
     }
 
     /// Appends a row, or nothing.
@@ -61,13 +74,41 @@ impl CopyEncoder {
     ///
     /// [`ErrorKind::Parameter`] for values that do not fit the types; [`Error::item`] is the row's number.
     pub fn row(&mut self, values: Parameters<'_>) -> Result<()> {
-        let row = self.rows;
-        let mut draft = Draft::new(&mut self.out);
-        let written = draft.tuple(&self.types, values);
-        written.map_err(|error| error.with_item(row))?;
-        draft.keep();
-        self.rows += 1;
+        let mut row = self.begin(values.len(), None)?;
+        for value in values {
+            row.put(|ty| value.encode_format(ty), |ty, out| value.to_sql_checked(ty, out))?;
+        }
+        row.keep();
         Ok(())
+    }
+
+    /// Begins a row of so many values. If all rows of its kind have values of the same types of Rust, `accepts` can say so once
+    /// for all of them; else each value is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Parameter`]: that is not how many columns there are.
+    #[inline]
+    pub fn begin(&mut self, count: usize, accepts: Option<Accepts>) -> Result<CopyRow<'_>> {
+        let columns = i16::try_from(self.types.len()).ok().filter(|_| self.types.len() == count);
+        let Some(columns) = columns else {
+            return Err(other_count(self.types.len(), count).with_item(self.rows));
+        };
+        let accepted = accepts.is_some_and(|accepts| self.are_accepted(accepts));
+        let mut draft = Draft::new(&mut self.out);
+        draft.tuple(columns);
+        Ok(CopyRow { draft, types: &self.types, accepted, written: 0, rows: &mut self.rows })
+    }
+
+    #[inline]
+    fn are_accepted(&mut self, accepts: Accepts) -> bool {
+        // One and the same function says one and the same, whatever it was made for; and one that is there twice is asked twice.
+        if self.accepts.is_some_and(|last| std::ptr::fn_addr_eq(last, accepts)) {
+            return true;
+        }
+        let accepted = accepts(&self.types);
+        self.accepts = accepted.then_some(accepts);
+        accepted
     }
 
     /// Appends the end.
@@ -82,23 +123,114 @@ impl CopyEncoder {
 
     /// Bytes that were not taken.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.out.len() - COPY_DATA.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        self.len() == 0
     }
 
-    /// What was written since the last time; say with [`taken`](Self::taken) that it has been used.
+    /// What was written and not taken.
     pub fn bytes(&self) -> &[u8] {
-        &self.out
+        self.out.get(COPY_DATA.len()..).unwrap_or_default()
     }
 
-    /// What [`bytes`](Self::bytes) gave has been used.
-    pub fn taken(&mut self) {
+    /// Throws away what was written and not taken.
+    pub(crate) fn clear(&mut self) {
         self.out.clear();
+        self.out.put_slice(COPY_DATA);
     }
+
+    /// Moves what was written behind `to`, as one message. It must not be longer than a message can be.
+    pub(crate) fn take(&mut self, to: &mut BytesMut) {
+        if self.is_empty() {
+            return;
+        }
+        // It counts itself, but not the kind before it.
+        let length = u32::try_from(self.out.len() - 1).unwrap_or(u32::MAX);
+        if let Some(place) = self.out.get_mut(1..COPY_DATA.len()) {
+            place.copy_from_slice(&length.to_be_bytes());
+        }
+        if to.is_empty() {
+            std::mem::swap(to, &mut self.out);
+            // As much will be written again, and need not be grown into step by step.
+            self.out.clear();
+            self.out.reserve(to.len());
+        } else {
+            to.extend_from_slice(&self.out);
+        }
+        self.clear();
+    }
+}
+
+/// A row as it is written, value by value. Dropped before [`keep`](Self::keep), it leaves nothing behind.
+pub struct CopyRow<'a> {
+    draft: Draft<'a>,
+    types: &'a [Type],
+    /// Each value is known to fit its column's type.
+    accepted: bool,
+    written: usize,
+    rows: &'a mut usize,
+}
+
+impl fmt::Debug for CopyRow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyRow").field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
+impl CopyRow<'_> {
+    /// Appends the next value.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Parameter`]: it does not fit the column's type, or there is no column left; [`Error::item`] is the row's
+    /// number.
+    // Once for each value there is.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub fn value<T: ToSql>(&mut self, value: &T) -> Result<()> {
+        let accepted = self.accepted;
+        self.put(
+            |ty| value.encode_format(ty),
+            |ty, out| {
+                if accepted { value.to_sql(ty, out) } else { value.to_sql_checked(ty, out) }
+            },
+        )
+    }
+
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn put(
+        &mut self,
+        format: impl FnOnce(&Type) -> Format,
+        write: impl FnOnce(&Type, &mut BytesMut) -> Written,
+    ) -> Result<()> {
+        let written = match self.types.get(self.written) {
+            Some(ty) => self.draft.field(self.written, format(ty), ty, |out| write(ty, out)),
+            None => Err(other_count(self.types.len(), self.written + 1)),
+        };
+        self.written += 1;
+        written.map_err(|error| error.with_item(*self.rows))
+    }
+
+    /// The row is complete. One that lacks values is not kept.
+    #[inline]
+    pub fn keep(self) {
+        if self.written == self.types.len() {
+            self.draft.keep();
+            *self.rows += 1;
+        }
+    }
+}
+
+#[cold]
+fn other_count(columns: usize, values: usize) -> Error {
+    Error::new(
+        ErrorKind::Parameter,
+        format!("a row has {columns} columns, and {values} values were given"),
+    )
 }
 
 /// Reads rows of these columns, however their bytes are cut.

@@ -2,13 +2,17 @@
 //!
 //! Message formats: manual, section 54.7.
 
+mod value;
+
 use bytes::{BufMut, BytesMut};
-use postgres_types::{Format, IsNull, ToSql, Type};
+use postgres_types::{ToSql, Type};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::row::{self, Column};
-use crate::value::write_as_text;
+use crate::row::{Column, Format};
+
+pub(crate) use value::Written;
+use value::is_text;
 
 /// Messages being appended. Dropped before [`keep`](Self::keep), by an error or by a panic in a user's `ToSql`, it leaves
 /// nothing behind.
@@ -214,33 +218,6 @@ impl<'a> Draft<'a> {
         self.write_length(at, true, "the parameters together")
     }
 
-    /// One row in COPY's binary format.
-    pub(crate) fn tuple(&mut self, types: &[Type], values: &[&(dyn ToSql + Sync)]) -> Result<()> {
-        let count = i16::try_from(types.len()).ok().filter(|_| types.len() == values.len());
-        let Some(count) = count else {
-            return Err(Error::new(
-                ErrorKind::Parameter,
-                format!(
-                    "a row has {} columns, and {} values were given",
-                    types.len(),
-                    values.len()
-                ),
-            ));
-        };
-        self.out.put_i16(count);
-        for (index, (value, ty)) in values.iter().zip(types).enumerate() {
-            if is_text(*value, ty) {
-                return Err(request_error(format!(
-                    "value {} of the row is in text form, which has no place in a binary COPY",
-                    index + 1
-                ))
-                .with_hint("send text by copy_in"));
-            }
-            self.parameter(index, *value, ty, false)?;
-        }
-        Ok(())
-    }
-
     /// The same head, with a format for each parameter.
     #[cold]
     fn put_mixed_head(&mut self, binding: &Binding<'_>, parameters: &[&(dyn ToSql + Sync)]) {
@@ -252,67 +229,6 @@ impl<'a> Draft<'a> {
             self.out.put_u16(u16::from(!is_text));
         }
         self.out.put_slice(count);
-    }
-
-    /// Writes a parameter; says whether it is NULL.
-    // Once for each value there is.
-    #[allow(clippy::inline_always)]
-    #[inline(always)]
-    fn parameter(
-        &mut self,
-        index: usize,
-        value: &(dyn ToSql + Sync),
-        ty: &Type,
-        as_text: bool,
-    ) -> Result<bool> {
-        let at = self.out.len();
-        self.out.put_i32(-1);
-        let written = if as_text {
-            write_as_text(|| value.to_sql_checked(ty, self.out))
-        } else {
-            value.to_sql_checked(ty, self.out)
-        };
-        let is_null = written.map_err(|source| {
-            Error::new(
-                ErrorKind::Parameter,
-                format!("parameter ${} ({}) cannot be sent", index + 1, ty.name()),
-            )
-            .with_source(source)
-        })?;
-        if self.out.len() < at + 4 {
-            // Other requests may have lain there: the session sees that its outbox has shrunk.
-            return Err(Error::new(
-                ErrorKind::Parameter,
-                format!(
-                    "parameter ${} ({}) removed bytes that are not its own",
-                    index + 1,
-                    ty.name()
-                ),
-            ));
-        }
-        if matches!(is_null, IsNull::Yes) {
-            self.out.truncate(at + 4);
-            return Ok(true);
-        }
-        let length = self.out.len().saturating_sub(at + 4);
-        let word = i32::try_from(length)
-            .ok()
-            .filter(|_| length <= limits::REQUEST_BYTES)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Parameter,
-                    format!(
-                        "parameter ${} ({}) has {length} bytes; PostgreSQL takes {} at most",
-                        index + 1,
-                        ty.name(),
-                        limits::REQUEST_BYTES
-                    ),
-                )
-            })?;
-        if let Some(place) = self.out.get_mut(at..at + 4) {
-            place.copy_from_slice(&word.to_be_bytes());
-        }
-        Ok(false)
     }
 
     /// `Execute` of the unnamed portal, all rows.
@@ -410,19 +326,13 @@ pub(crate) const ALL_BINARY: &[u8] = b"\0\x01\0\x01";
 /// One format code, for all there are: text.
 pub(crate) const ALL_TEXT: &[u8] = b"\0\x01\0\0";
 
-/// Whether the value is written as text.
-#[inline]
-fn is_text(value: &(dyn ToSql + Sync), ty: &Type) -> bool {
-    matches!(value.encode_format(ty), Format::Text)
-}
-
 /// A format code for each of these columns, as `Bind` ends with them.
 pub(crate) fn result_formats(columns: &[Column]) -> Vec<u8> {
     // The server has counted them in 16 bits.
     let count = u16::try_from(columns.len()).unwrap_or(u16::MAX);
     let mut formats = count.to_be_bytes().to_vec();
     for column in columns {
-        formats.put_u16(u16::from(column.format() == row::Format::Binary));
+        formats.put_u16(u16::from(column.format() == Format::Binary));
     }
     formats
 }
@@ -459,19 +369,13 @@ pub(crate) fn parameter_count(count: usize) -> Result<u16> {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as StdError;
-
     use super::*;
 
     #[derive(Debug)]
     struct Failing;
 
     impl ToSql for Failing {
-        fn to_sql(
-            &self,
-            _: &Type,
-            out: &mut BytesMut,
-        ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Written {
             out.put_slice(b"half a value");
             Err("no".into())
         }

@@ -43,7 +43,7 @@ pub use answer::{Answer, CommandTag, ResultSet};
 pub use auth::{DerivedKey, KeyCache, KeyDerivation, Login};
 pub use cancel::{Cancel, CancelKey};
 pub use copy::{CopyData, CopyLayout, Direction};
-pub use copy_rows::{CopyDecoder, CopyEncoder};
+pub use copy_rows::{Accepts, CopyDecoder, CopyEncoder, CopyRow};
 pub use error::{Delivery, Error, ErrorKind, Interruption, Result};
 pub use event::Event;
 pub use notification::Notification;

@@ -42,6 +42,9 @@ pub const FLIGHT_BYTES: usize = 1024 * 1024;
 /// Bytes of one message of COPY data that we send: 64 KiB, as large as what is written at a time. The server joins them again.
 pub const COPY_DATA_BYTES: usize = 64 * 1024;
 
+/// Bytes of rows that are sent as one message of COPY data, which spares copying them: 256 KiB. More are cut into messages.
+pub const COPY_ROWS_BYTES: usize = 256 * 1024;
+
 /// Columns of one row in COPY's binary format: their count travels in a signed 16-bit number; a table has 1,600 at most.
 pub const COPY_COLUMNS: usize = 32_767;
 

@@ -1,7 +1,7 @@
 //! Parameter values as users write them.
 
-use txpostgres_session::Parameters;
-use txpostgres_session::types::ToSql;
+use txpostgres_session::types::{ToSql, Type};
+use txpostgres_session::{CopyEncoder, Parameters, Result};
 
 mod sealed {
     pub trait Sealed {}
@@ -25,6 +25,12 @@ mod sealed {
 pub trait Params: sealed::Sealed + Send + Sync {
     /// Calls `f` with the values in order.
     fn with<R>(&self, f: impl FnOnce(Parameters<'_>) -> R) -> R;
+
+    /// Writes the values as a row of a COPY.
+    #[doc(hidden)]
+    fn encode(&self, encoder: &mut CopyEncoder) -> Result<()> {
+        self.with(|values| encoder.row(values))
+    }
 }
 
 impl sealed::Sealed for () {}
@@ -66,6 +72,17 @@ macro_rules! tuples {
         impl<$($name: ToSql + Sync + Send),+> Params for ($($name,)+) {
             fn with<R>(&self, f: impl FnOnce(Parameters<'_>) -> R) -> R {
                 f(&[$(&self.$index),+])
+            }
+
+            // Each by its own type, which spares two calls through a pointer for every value there is.
+            fn encode(&self, encoder: &mut CopyEncoder) -> Result<()> {
+                let accepts = |types: &[Type]| {
+                    true $(&& types.get($index).is_some_and(<$name as ToSql>::accepts))+
+                };
+                let mut row = encoder.begin([$($index),+].len(), Some(accepts))?;
+                $(row.value(&self.$index)?;)+
+                row.keep();
+                Ok(())
             }
         }
     )+};

@@ -1,6 +1,7 @@
 //! The data of a COPY FROM STDIN, on its way to the server.
 
 use super::Session;
+use crate::copy_rows::CopyEncoder;
 use crate::encode::Draft;
 use crate::error::Result;
 use crate::exchange::Exchange;
@@ -29,6 +30,21 @@ impl Session {
             draft.copy_data(piece)?;
         }
         draft.keep();
+        Ok(true)
+    }
+
+    /// Takes what was written of the rows of the COPY of this ticket. Says whether the server still takes any, as
+    /// [`copy_data`](Self::copy_data) does.
+    pub fn copy_rows(&mut self, ticket: Ticket, rows: &mut CopyEncoder) -> Result<bool> {
+        if self.fed(ticket).is_none() {
+            return Ok(false);
+        }
+        if rows.len() > limits::COPY_ROWS_BYTES {
+            let taken = self.copy_data(ticket, rows.bytes());
+            rows.clear();
+            return taken;
+        }
+        rows.take(self.outbox.pending());
         Ok(true)
     }
 

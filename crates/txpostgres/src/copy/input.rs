@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_sink::Sink;
-use txpostgres_session::{CopyLayout, Delivery, Error, ErrorKind, Format, Result};
+use txpostgres_session::{
+    CopyEncoder, CopyLayout, Delivery, Error, ErrorKind, Format, Result, Session, Ticket,
+};
 
 use super::{CopyProgress, Meter, begin, with_row};
 use crate::call::{Call, Fetched};
@@ -85,7 +87,7 @@ impl CopyIn {
     /// broke: the server has kept nothing.
     pub async fn send(&mut self, data: impl AsRef<[u8]>) -> Result<()> {
         poll_fn(|cx| self.poll_room(cx)).await?;
-        self.push(data.as_ref(), None)
+        self.push(data.as_ref())
     }
 
     /// Sends what was taken, and waits until all of it is on its way. Dropped before its end, it loses nothing.
@@ -196,18 +198,31 @@ impl CopyIn {
     }
 
     /// Takes data for which there is room.
-    pub(super) fn push(&mut self, data: &[u8], rows: Option<usize>) -> Result<()> {
+    fn push(&mut self, data: &[u8]) -> Result<()> {
+        self.give(|session, ticket| session.copy_data(ticket, data))?;
+        self.meter.add(data.len(), None);
+        Ok(())
+    }
+
+    /// Takes so many rows for which there is room.
+    pub(super) fn push_rows(&mut self, encoder: &mut CopyEncoder, rows: usize) -> Result<()> {
+        let size = encoder.len();
+        self.give(|session, ticket| session.copy_rows(ticket, encoder))?;
+        self.meter.add(size, Some(rows));
+        Ok(())
+    }
+
+    fn give(&self, give: impl FnOnce(&mut Session, Ticket) -> Result<bool>) -> Result<()> {
         let Some((link, ticket)) = self.call.waiting().filter(|_| self.state == State::Open) else {
             return Err(over());
         };
         let mut desk = link.board.desk();
-        desk.session.copy_data(ticket, data)?;
+        give(&mut desk.session, ticket)?;
         let is_worthwhile = desk.session.output_len() >= WORTHWHILE_BYTES;
         drop(desk);
         if is_worthwhile {
             link.drive(Some(ticket), true);
         }
-        self.meter.add(data.len(), rows);
         Ok(())
     }
 
@@ -260,7 +275,7 @@ impl<B: AsRef<[u8]>> Sink<B> for CopyIn {
     }
 
     fn start_send(self: Pin<&mut Self>, data: B) -> Result<()> {
-        self.get_mut().push(data.as_ref(), None)
+        self.get_mut().push(data.as_ref())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -16,8 +16,8 @@ use crate::caller::Caller;
 use crate::name::{Name, push_columns};
 use crate::params::Params;
 
-/// Bytes of rows that are gathered before they are sent: 32 KiB.
-const GATHERED_BYTES: usize = 32 * 1024;
+/// Bytes of rows that are gathered before they are sent: 64 KiB.
+const GATHERED_BYTES: usize = 64 * 1024;
 
 /// Rows on their way into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
 ///
@@ -67,6 +67,46 @@ impl CopyInRows {
         self.encode(&row)
     }
 
+    /// Takes rows one after another, and waits where [`send`](Self::send) would.
+    ///
+    /// Dropped before its end, it has taken the first of them.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let mut copy = connection.copy_in_rows("squares", &["number", "square"]).await?;
+    /// copy.send_many((0..1_000_i64).map(|number| (number, number * number))).await?;
+    /// copy.finish().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send). Those before the row that did not fit were taken.
+    pub async fn send_many<I>(&mut self, rows: I) -> Result<()>
+    where
+        I: IntoIterator,
+        I::Item: Params,
+    {
+        let mut rows = rows.into_iter();
+        loop {
+            poll_fn(|cx| self.poll_room(cx)).await?;
+            if !self.encode_some(&mut rows)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes rows while there is room. Says whether there may be more of them.
+    fn encode_some(&mut self, rows: &mut impl Iterator<Item = impl Params>) -> Result<bool> {
+        while self.encoder.len() < GATHERED_BYTES {
+            let Some(row) = rows.next() else {
+                return Ok(false);
+            };
+            self.encode(&row)?;
+        }
+        Ok(true)
+    }
+
     /// All rows were sent: the server keeps them. Returns how many it took.
     ///
     /// # Errors
@@ -90,7 +130,7 @@ impl CopyInRows {
         self.copy.progress()
     }
 
-    /// Has `f` called whenever rows were handed over for sending, some 32 KiB at a time. It runs in the sending task and must
+    /// Has `f` called whenever rows were handed over for sending, some 64 KiB at a time. It runs in the sending task and must
     /// not block.
     pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
         self.copy.meter().told = Some(Box::new(f));
@@ -98,7 +138,7 @@ impl CopyInRows {
     }
 
     fn encode(&mut self, row: &impl Params) -> Result<()> {
-        row.with(|values| self.encoder.row(values))
+        row.encode(&mut self.encoder)
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -110,22 +150,21 @@ impl CopyInRows {
 
     /// Hands over what has gathered.
     fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        ready!(self.copy.poll_room(cx))?;
-        if !self.encoder.is_empty() {
-            let rows =
-                self.encoder.rows() - std::mem::replace(&mut self.pushed, self.encoder.rows());
-            self.copy.push(self.encoder.bytes(), Some(rows))?;
-            self.encoder.taken();
-        }
-        Poll::Ready(Ok(()))
+        // When nothing waits, the rows need not be copied to wait behind it.
+        ready!(self.copy.poll_sent(cx, 0))?;
+        Poll::Ready(self.push())
+    }
+
+    fn push(&mut self) -> Result<()> {
+        let rows = self.encoder.rows() - std::mem::replace(&mut self.pushed, self.encoder.rows());
+        self.copy.push_rows(&mut self.encoder, rows)
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64>> {
         if self.copy.is_open() {
             ready!(self.poll_pushed(cx))?;
             self.encoder.finish();
-            self.copy.push(self.encoder.bytes(), None)?;
-            self.encoder.taken();
+            self.push()?;
         }
         self.copy.poll_finish(cx)
     }
