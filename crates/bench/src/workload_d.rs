@@ -139,10 +139,9 @@ impl Reader for Ours {
     }
 
     async fn row_by_row(&mut self, rows: i32) -> Result<Tally, Failure> {
-        let mut stream = self.connection.query_stream(STATEMENT, (rows,));
+        let mut stream = self.connection.query_stream(STATEMENT, (rows,)).rows_as::<Item>();
         let mut tally = Tally::default();
-        while let Some(row) = stream.next().await.transpose()? {
-            let Item { id, name, value, at } = row.as_row().decode()?;
+        while let Some(Item { id, name, value, at }) = stream.next().await.transpose()? {
             tally.add(id, &name, value, at);
         }
         Ok(tally)

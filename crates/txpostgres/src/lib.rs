@@ -117,6 +117,7 @@ mod question;
 mod socket;
 mod standstill;
 mod stream;
+mod stream_as;
 mod switchboard;
 mod turnstile;
 mod typed;
@@ -162,6 +163,7 @@ pub use params::Params;
 pub use patience::CancelHandle;
 pub use pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
 pub use stream::QueryStream;
+pub use stream_as::QueryStreamAs;
 pub use typed::Typed;
 
 /// The README's program is compiled with the tests.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use txpostgres_session::{Column, OwnedRow, Result, Rows};
+use txpostgres_session::{Column, FromRow, OwnedRow, Result, Rows};
 
 use crate::arrived::{Arrived, Arriving};
 use crate::call::{Call, Fetched};
@@ -18,6 +18,7 @@ use crate::interaction::Transaction;
 use crate::params::Params;
 use crate::patience::CancelHandle;
 use crate::portal::{Portal, Portion};
+use crate::stream_as::QueryStreamAs;
 
 /// Bytes of rows that may wait for their reader if he says nothing else: 256 KiB, four reads of the socket.
 const STREAM_BYTES: usize = 256 * 1024;
@@ -79,6 +80,28 @@ impl<'a, P: Params> QueryStream<'a, P> {
             Source::Over => {}
         }
         self
+    }
+
+    /// Reads each row as a `T`: see [`FromRow`].
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let sql = "select id, name from people where age > $1";
+    /// let mut people = connection.query_stream(sql, (17_i32,)).rows_as::<(i64, String)>();
+    /// while let Some((id, name)) = people.next().await.transpose()? {
+    ///     println!("{id}: {name}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Set its limits and ask for its handle before.
+    pub fn rows_as<T: for<'r> FromRow<'r>>(self) -> QueryStreamAs<'a, T, P> {
+        QueryStreamAs::new(self)
+    }
+
+    /// What is left is given up.
+    pub(crate) fn stop(&mut self) {
+        self.source = Source::Over;
     }
 
     /// A handle by which the statement can be cancelled: see [`Connection::cancel`](crate::Connection::cancel). It is ended in the

@@ -10,8 +10,9 @@ use crate::connection::Connection;
 use crate::cursor::Cursor;
 use crate::params::Params;
 use crate::pending::RunQueryAs;
+use crate::stream_as::QueryStreamAs;
 
-/// A [`Connection`] or a [`Cursor`] whose `run_query` returns each row as a `T`.
+/// A [`Connection`] or a [`Cursor`] whose `run_query` and `query_stream` return each row as a `T`.
 ///
 /// It is a light view of what it was made from, and stands for it in all else.
 ///
@@ -48,12 +49,22 @@ impl<T: for<'r> FromRow<'r>> Typed<Connection, T> {
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P> {
         self.handle.run_query_as(sql, params)
     }
+
+    /// Runs a statement and returns its rows as they come, each as a `T`: see [`Connection::query_stream`].
+    pub fn query_stream<'a, P: Params>(&self, sql: &'a str, params: P) -> QueryStreamAs<'a, T, P> {
+        self.handle.query_stream(sql, params).rows_as()
+    }
 }
 
 impl<T: for<'r> FromRow<'r>> Typed<Cursor, T> {
     /// Runs a statement in the transaction and returns its rows, each as a `T`: see [`Connection::run_query_as`].
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P> {
         self.handle.run_query_as(sql, params)
+    }
+
+    /// Runs a statement in the transaction and returns its rows as they come, each as a `T`: see [`Cursor::query_stream`].
+    pub fn query_stream<'a, P: Params>(&self, sql: &'a str, params: P) -> QueryStreamAs<'a, T, P> {
+        self.handle.query_stream(sql, params).rows_as()
     }
 }
 

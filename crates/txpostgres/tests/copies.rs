@@ -7,6 +7,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use support::{assert_works, bounded, connected, connected_through_proxy, count};
+use txpostgres::types::ToSql;
 use txpostgres::{Connection, CopyProgress, Delivery, Error, ErrorKind, Format, SqlState};
 use txpostgres_testkit::Database;
 
@@ -133,6 +134,37 @@ async fn a_value_that_does_not_fit_sends_nothing_of_its_row() {
     assert_eq!(error.kind(), ErrorKind::Parameter);
     bounded(copy.send((2_i64, "Grace"))).await.unwrap();
     assert_eq!(bounded(copy.finish()).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn many_rows_are_sent_at_once() {
+    let (_database, connection) = with_table().await;
+    let mut copy = bounded(connection.copy_in_rows("people", &["id", "name"])).await.unwrap();
+    let name = "n".repeat(1_000);
+    let rows = |ids: std::ops::Range<i64>| ids.map(|id| (id, name.as_str()));
+    bounded(copy.send_many(rows(0..3_000))).await.unwrap();
+    bounded(copy.send((3_000_i64, "Ada"))).await.unwrap();
+    // In other forms and types, some of which do not fit: what came before them is kept.
+    bounded(copy.send_many([(3_001_i64, Some("Grace")), (3_002, None)])).await.unwrap();
+    let error = bounded(copy.send_many([(3_003_i32, "Edsger")])).await.unwrap_err();
+    assert_eq!((error.kind(), error.item()), (ErrorKind::Parameter, Some(3_003)));
+    let (id, barbara) = (3_003_i64, "Barbara");
+    let mixed: [&(dyn ToSql + Sync); 2] = [&id, &barbara];
+    bounded(copy.send_many([&mixed])).await.unwrap();
+    let few = [&[&id as &(dyn ToSql + Sync)][..]];
+    let error = bounded(copy.send_many(few)).await.unwrap_err();
+    assert_eq!((error.kind(), error.item()), (ErrorKind::Parameter, Some(3_004)));
+    bounded(copy.send_many(std::iter::empty::<(i64, &str)>())).await.unwrap();
+    // A row that is larger than one message, and one that is larger than several.
+    for (id, size) in [(3_004_i64, 300_000), (3_005, 3_000_000)] {
+        bounded(copy.send((id, "x".repeat(size)))).await.unwrap();
+    }
+    let progress = copy.progress();
+    assert_eq!(bounded(copy.finish()).await.unwrap(), 3_006);
+    assert!(progress.bytes > 3_000_000, "{progress:?}");
+    let sql = "select count(*), sum(id)::int8, sum(length(name)), count(*) filter (where name is null) from people";
+    let sums = connection.run_query_as::<(i64, i64, i64, i64), _>(sql, ()).await.unwrap();
+    assert_eq!(sums, [(3_006, 3_005 * 3_006 / 2, 3_000_000 + 3 + 5 + 7 + 3_300_000, 1)]);
 }
 
 #[tokio::test]

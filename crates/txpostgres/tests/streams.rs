@@ -90,7 +90,7 @@ async fn a_stalled_stream_is_cancelled_at_once() {
     let (database, connection) = connected().await;
     let pid = connection.backend_pid().unwrap();
     for dropped in [true, false] {
-        let mut stream = connection.query_stream(NUMBERS, (50_000_000_i32,));
+        let mut stream = connection.query_stream(NUMBERS, (1_000_000_i32,));
         let handle = stream.cancel_handle();
         bounded(stream.next()).await.unwrap().unwrap();
         until_session(&database, pid, "wait_event = 'ClientWrite'").await;
@@ -308,5 +308,73 @@ async fn a_call_that_waits_for_a_stream_of_its_own_task_is_refused() {
     .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Request);
     assert_eq!(bounded(copy.finish()).await.unwrap(), 1);
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn rows_are_read_into_a_shape_as_they_come() {
+    let (_database, connection) = connected().await;
+    let mut stream = connection.query_stream(NUMBERS, (50_000_i32,)).rows_as::<(i32, String)>();
+    assert!(stream.columns().is_none());
+    let mut seen = 0;
+    while let Some(row) = bounded(stream.next()).await {
+        let (n, text) = row.unwrap();
+        seen += 1;
+        assert_eq!((n, text.len()), (seen, 100));
+    }
+    assert_eq!((seen, stream.row_count()), (50_000, Some(50_000)));
+    assert_eq!(stream.columns().unwrap().len(), 2);
+    assert!(bounded(stream.next()).await.is_none(), "nothing follows the end");
+
+    let inside = connection.run_interaction(async |cursor| {
+        let shaped = cursor.with_rows_as::<(i32, String)>();
+        let mut stream = shaped.query_stream(NUMBERS, (5_000_i32,));
+        let mut seen = 0;
+        while let Some((n, _)) = stream.next().await.transpose()? {
+            seen += 1;
+            assert_eq!(n, seen);
+            if n % 1_000 == 0 {
+                cursor.run_operation("select 1", ()).await?;
+            }
+        }
+        Ok::<_, Error>(seen)
+    });
+    assert_eq!(bounded(inside).await.unwrap(), 5_000);
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_fit_comes_in_its_place_and_ends_the_stream() {
+    let (_database, connection) = connected().await;
+    let sql = "select nullif(n, $2::int), repeat('x', 100) from generate_series(1, $1::int) n";
+    for at in [1, 2, 700, 5_000] {
+        let stream = connection.query_stream(sql, (500_000_i32, at));
+        let mut stream = stream.rows_as::<(i32, String)>();
+        for n in 1..at {
+            assert_eq!(bounded(stream.next()).await.unwrap().unwrap().0, n);
+        }
+        let error = bounded(stream.next()).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        assert!(error.to_string().contains(&format!("of row {} is NULL", at - 1)), "{error}");
+        assert!(bounded(stream.next()).await.is_none(), "nothing follows an error");
+        assert_works(&connection).await;
+    }
+    // Columns are compared, be there rows or none.
+    for rows in [0, 10] {
+        let mut stream = connection.query_stream(NUMBERS, (rows,)).rows_as::<(i32, i32)>();
+        let error = bounded(stream.next()).await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("(text) of every row does not read as i32"), "{error}");
+        assert!(bounded(stream.next()).await.is_none());
+        assert_works(&connection).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shaped_stream_that_is_dropped_is_cancelled() {
+    let (_database, connection) = connected().await;
+    let stream = connection.query_stream(NUMBERS, (1_000_000_i32,));
+    let mut stream = stream.rows_as::<(i32, String)>();
+    assert_eq!(bounded(stream.next()).await.unwrap().unwrap().0, 1);
+    drop(stream);
     assert_works(&connection).await;
 }
