@@ -12,7 +12,7 @@ use crate::row::{Column, Format, read_columns, type_of};
 use crate::rows::{Rows, skip_rows};
 use crate::server_error::ServerError;
 use crate::transaction_status::TransactionStatus;
-use crate::wire::{Message, Reader, violation};
+use crate::wire::{Message, Reader, Trust, split_message, violation};
 
 /// What became of the exchange with a message.
 #[derive(Debug)]
@@ -143,19 +143,43 @@ impl Exchange {
         Some(Event::Rows { ticket: self.ticket, rows })
     }
 
+    /// Takes the messages at the beginning of `input` that are of this answer, as many as are complete, and no more than until
+    /// something becomes of it; gives back what follows them.
+    pub(crate) fn take_run<'a>(&mut self, mut input: &'a [u8]) -> Result<(Progress, &'a [u8])> {
+        while let Some((message, rest)) = split_message(input, Trust::Server)? {
+            match message.tag {
+                b'D' => input = self.take_rows(input, message, rest)?,
+                // Of no answer, or the session's end.
+                b'N' | b'S' | b'A' | b'E' => break,
+                _ => {
+                    input = rest;
+                    let progress = self.receive(message)?;
+                    if !matches!(progress, Progress::Owed) {
+                        return Ok((progress, input));
+                    }
+                }
+            }
+        }
+        Ok((Progress::Owed, input))
+    }
+
     /// Whether rows are owed now.
-    pub(crate) fn takes_rows(&self) -> bool {
+    #[inline]
+    fn takes_rows(&self) -> bool {
         self.owed.after(b'D').is_some()
     }
 
     /// Takes the rows at the beginning of `input`, of which the first is `message`, and gives back what follows them.
-    pub(crate) fn take_rows<'a>(
+    #[inline]
+    fn take_rows<'a>(
         &mut self,
         input: &'a [u8],
         message: Message<'a>,
         rest: &'a [u8],
     ) -> Result<&'a [u8]> {
-        if self.abandoned {
+        if !self.takes_rows() {
+            Err(nobodys_row())
+        } else if self.abandoned {
             skip_rows(rest)
         } else {
             self.answer.rows().take_run(input, message, rest)
@@ -164,11 +188,19 @@ impl Exchange {
 
     /// Takes one row together with its buffer.
     pub(crate) fn take_row_buffer(&mut self, bytes: Vec<u8>) -> Result<()> {
-        if self.abandoned { Ok(()) } else { self.answer.rows().take_buffer(bytes) }
+        if !self.takes_rows() {
+            Err(nobodys_row())
+        } else if self.abandoned {
+            Ok(())
+        } else {
+            self.answer.rows().take_buffer(bytes)
+        }
     }
 
     /// Takes any message but rows.
-    #[inline]
+    // Several for each answer there is.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn receive(&mut self, message: Message<'_>) -> Result<Progress> {
         let Message { tag, body } = message;
         let Some(next) = self.owed.after(tag) else {
@@ -263,6 +295,7 @@ impl Exchange {
     }
 
     /// Reads what a message brings; where it leads is not decided here.
+    #[inline(never)]
     fn read(&mut self, tag: u8, body: &[u8]) -> Result<()> {
         match tag {
             b'I' => {
@@ -371,6 +404,12 @@ fn explained(error: Error, intervention: Intervention) -> Error {
 /// Whether columns are those that were described before.
 fn are_the_same(known: &[Column], columns: &[Column]) -> bool {
     known.len() == columns.len() && known.iter().zip(columns).all(|(a, b)| a.is_the_same(b))
+}
+
+/// A row has come where none is owed.
+#[cold]
+pub(crate) fn nobodys_row() -> Error {
+    violation("the server sent a row that nobody asked for")
 }
 
 #[cold]

@@ -38,7 +38,9 @@ impl Pipeline {
         self.exchanges.front_mut()
     }
 
-    #[inline]
+    // What is popped is taken apart at once; as a call it would be moved twice.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Exchange> {
         let exchange = self.exchanges.pop_front()?;
         if self.withdrawn > 0 {

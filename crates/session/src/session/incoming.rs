@@ -5,10 +5,11 @@ use crate::auth::Channel;
 use crate::encode::Draft;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::exchange::{Exchange, Progress, read_ready};
+use crate::exchange::{Exchange, Progress, nobodys_row, read_ready};
 use crate::limits;
 use crate::notification::Notification;
 use crate::phase::Phase;
+use crate::request::Ticket;
 use crate::rows::OWN_BUFFER_BYTES;
 use crate::server_error::ServerError;
 use crate::startup::Stage;
@@ -63,25 +64,34 @@ impl Session {
             input = rest;
         }
         if !matches!(self.phase, Phase::Starting(_)) {
-            while let Some((message, rest)) = split_message(input, Trust::Server)? {
-                input = match message.tag {
-                    b'D' => self.row_taker()?.take_rows(input, message, rest)?,
-                    b'N' | b'S' | b'A' | b'E' => {
-                        self.dispatch(message)?;
-                        rest
-                    }
-                    _ => {
-                        self.answer(message)?;
-                        rest
-                    }
-                };
-            }
+            input = self.take_messages(input)?;
         }
         if !input.is_empty() {
             self.partial.fill(&mut input, self.trust())?;
         }
         self.tell_piece();
         Ok(())
+    }
+
+    /// Takes the messages at the beginning of `input`, as many as are complete, and gives back what follows them.
+    fn take_messages<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8]> {
+        loop {
+            if let Some(exchange) = self.answered() {
+                let ticket = exchange.ticket;
+                let (progress, rest) = exchange.take_run(input)?;
+                input = rest;
+                if !matches!(progress, Progress::Owed) {
+                    self.advance(ticket, progress)?;
+                    continue;
+                }
+            }
+            // Between answers, or in the middle of one.
+            let Some((message, rest)) = split_message(input, Trust::Server)? else {
+                return Ok(input);
+            };
+            self.dispatch(message)?;
+            input = rest;
+        }
     }
 
     /// Tells what has come of an answer that is told piece by piece.
@@ -94,26 +104,26 @@ impl Session {
 
     /// Takes one message in a buffer of its own.
     fn take_whole(&mut self, bytes: Vec<u8>) -> Result<()> {
-        let Some((message, rest)) = split_message(&bytes, self.trust())? else {
+        let Some((message, _)) = split_message(&bytes, self.trust())? else {
             return Ok(());
         };
-        if message.tag != b'D' || matches!(self.phase, Phase::Starting(_)) {
+        if matches!(self.phase, Phase::Starting(_)) {
             return self.dispatch(message);
         }
-        let exchange = self.row_taker()?;
-        if bytes.len() >= OWN_BUFFER_BYTES {
-            exchange.take_row_buffer(bytes)
-        } else {
-            exchange.take_rows(&bytes, message, rest).map(drop)
+        if message.tag != b'D' || bytes.len() < OWN_BUFFER_BYTES {
+            return self.take_messages(&bytes).map(drop);
+        }
+        match self.answered() {
+            Some(exchange) => exchange.take_row_buffer(bytes),
+            None => Err(unasked(message)),
         }
     }
 
+    /// The exchange that the server is answering. What has not been asked yet cannot be answered; it would be asked after all,
+    /// and answered twice.
     #[inline]
-    fn row_taker(&mut self) -> Result<&mut Exchange> {
-        self.pipeline
-            .front()
-            .filter(|exchange| exchange.takes_rows() && !self.gate.holds(exchange.ticket))
-            .ok_or_else(|| violation("the server sent a row that nobody asked for"))
+    fn answered(&mut self) -> Option<&mut Exchange> {
+        self.pipeline.front().filter(|exchange| !self.gate.holds(exchange.ticket))
     }
 
     fn dispatch(&mut self, message: Message<'_>) -> Result<()> {
@@ -144,26 +154,33 @@ impl Session {
     }
 
     /// Takes a message that belongs to the answer which is owed next.
-    #[inline]
     fn answer(&mut self, message: Message<'_>) -> Result<()> {
-        let Some(exchange) = self.pipeline.front() else {
+        let Some(exchange) = self.answered() else {
             return Err(unasked(message));
         };
         let ticket = exchange.ticket;
-        // What has not been asked yet cannot be answered; it would be asked after all, and answered twice.
-        if self.gate.holds(ticket) {
-            return Err(unasked(message));
-        }
-        match exchange.receive(message)? {
+        let progress = exchange.receive(message)?;
+        self.advance(ticket, progress)
+    }
+
+    /// Does what is to be done about an answer's progress.
+    #[inline]
+    fn advance(&mut self, ticket: Ticket, progress: Progress) -> Result<()> {
+        match progress {
             Progress::Owed => {}
+            Progress::Settled(status) => self.settle(status),
             Progress::CopyStarted(started) => {
                 let (direction, layout) = *started;
-                self.events.push_back(Event::CopyStarted { ticket, direction, layout });
+                self.copy_started(Event::CopyStarted { ticket, direction, layout });
             }
             Progress::RefuseCopy { sync_again } => self.refuse_copy(sync_again)?,
-            Progress::Settled(status) => self.settle(status),
         }
         Ok(())
+    }
+
+    #[cold]
+    fn copy_started(&mut self, event: Event) {
+        self.events.push_back(event);
     }
 
     fn settle(&mut self, status: TransactionStatus) {
@@ -181,6 +198,7 @@ impl Session {
     }
 
     /// The server waits for the data of a COPY, which only its own call could give.
+    #[cold]
     fn refuse_copy(&mut self, sync_again: bool) -> Result<()> {
         if self.on_the_line() > 1 {
             // What follows is already on its way and would be taken for data.
@@ -257,6 +275,9 @@ fn unasked(Message { tag, body }: Message<'_>) -> Error {
     if tag == b'E' {
         return Error::new(ErrorKind::Lost, "the server sent an error that answers nothing")
             .with_server(ServerError::parse(body));
+    }
+    if tag == b'D' {
+        return nobodys_row();
     }
     violation(format!("the server sent {:?} without being asked", char::from(tag)))
 }
