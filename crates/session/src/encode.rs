@@ -36,6 +36,12 @@ fn request_error(message: String) -> Error {
     Error::new(ErrorKind::Request, message)
 }
 
+#[cold]
+fn too_long(what: &str, length: usize) -> Error {
+    let most = limits::REQUEST_BYTES;
+    request_error(format!("{what} has {length} bytes; PostgreSQL takes {most} at most"))
+}
+
 impl<'a> Draft<'a> {
     pub(crate) fn new(out: &'a mut BytesMut) -> Self {
         let start = out.len();
@@ -76,14 +82,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Writes the length of what begins at `at` with its length word.
+    #[inline]
     fn write_length(&mut self, at: usize, inclusive: bool, what: &str) -> Result<()> {
         let length = self.out.len().saturating_sub(at + if inclusive { 0 } else { 4 });
         let word = u32::try_from(length).ok().filter(|_| length <= limits::REQUEST_BYTES);
         let (Some(word), Some(place)) = (word, self.out.get_mut(at..at + 4)) else {
-            return Err(request_error(format!(
-                "{what} has {length} bytes; PostgreSQL takes {} at most",
-                limits::REQUEST_BYTES
-            )));
+            return Err(too_long(what, length));
         };
         place.copy_from_slice(&word.to_be_bytes());
         Ok(())

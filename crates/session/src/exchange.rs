@@ -55,6 +55,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// `answer` has the columns of its rows, when they are known beforehand.
+    #[inline]
     pub(crate) fn new(
         ticket: Ticket,
         mut steps: Steps,

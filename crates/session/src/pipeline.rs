@@ -27,6 +27,9 @@ impl Pipeline {
         self.exchanges.len() - self.withdrawn
     }
 
+    // As a call it would move the exchange twice.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn push(&mut self, steps: Steps, decisive: u64, answer: Box<Answer>) -> Ticket {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;

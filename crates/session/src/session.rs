@@ -19,7 +19,7 @@ use crate::gate::{Gate, Parcel};
 use crate::limits;
 use crate::loss::Loss;
 use crate::outbox::Outbox;
-use crate::owed::CLOSES;
+use crate::owed::{CLOSES, Steps};
 use crate::phase::Phase;
 use crate::pipeline::Pipeline;
 use crate::request::{Request, Ticket};
@@ -52,6 +52,8 @@ pub struct Session {
     /// Where decrypted bytes are put; empty between calls.
     plaintext: Vec<u8>,
     pipeline: Pipeline,
+    /// Something of what is outstanding may be told of before its answer.
+    piecemeal: bool,
     events: VecDeque<Event>,
     statements: StatementCache,
     catalog: Catalog,
@@ -85,6 +87,7 @@ impl Session {
             partial: Partial::default(),
             plaintext: Vec::new(),
             pipeline: Pipeline::default(),
+            piecemeal: false,
             events: VecDeque::new(),
             catalog: Catalog::default(),
             status: TransactionStatus::Idle,
@@ -163,40 +166,32 @@ impl Session {
                 "a script cannot open a transaction in the same flight",
             ));
         }
-        let may_leave = self.gate.is_clear();
+        if self.gate.is_clear() {
+            let base = self.outbox.end();
+            let out = self.outbox.pending();
+            let letter = Letter::write(&self.statements, out, begin, request)?;
+            let answer = self.answer_to(&letter, request);
+            self.newest = base;
+            let decisive = base + letter.decisive as u64;
+            return Ok(self.pipeline.push(letter.steps, decisive, answer));
+        }
         let mut parcel = BytesMut::new();
-        let base = if may_leave { self.outbox.end() } else { 0 };
-        let mut closes = 0;
-        let mut draft = Draft::new(if may_leave { self.outbox.pending() } else { &mut parcel });
-        if !request.is_simple() {
-            for name in self.statements.names_to_close(CLOSES) {
-                draft.close(b'S', name)?;
-                closes += 1;
-            }
+        let letter = Letter::write(&self.statements, &mut parcel, begin, request)?;
+        let answer = self.answer_to(&letter, request);
+        let ticket = self.pipeline.push(letter.steps, departure::NOT_YET, answer);
+        self.gate.push(Parcel::new(ticket, parcel, letter.decisive as u64));
+        Ok(ticket)
+    }
+
+    /// Where the answer to a request is put that has been written.
+    #[inline]
+    fn answer_to(&mut self, letter: &Letter, request: Request<'_>) -> Box<Answer> {
+        if letter.closes > 0 {
+            self.statements.closed(letter.closes);
         }
-        if let Some(begin) = begin {
-            draft.parse("", begin, &[])?;
-            let head = bind_head("", 0)?;
-            draft.bind(&Binding::plain(&head, &[]), &[])?;
-            draft.execute();
-        }
-        let steps = request.write(&mut draft)?;
-        let decisive = base + draft.decisive() as u64;
-        if !request.is_simple() {
-            draft.sync();
-        }
-        draft.keep();
-        self.statements.closed(closes);
         let mut answer = self.spare.take().unwrap_or_default();
         answer.rows().describe(request.columns());
-        let steps = steps.after(closes, begin.is_some());
-        if may_leave {
-            self.newest = base;
-            return Ok(self.pipeline.push(steps, decisive, answer));
-        }
-        let ticket = self.pipeline.push(steps, departure::NOT_YET, answer);
-        self.gate.push(Parcel::new(ticket, parcel, decisive));
-        Ok(ticket)
+        answer
     }
 
     /// Takes back an answer that has been read, to be used for another one.
@@ -219,6 +214,7 @@ impl Session {
     /// they are whenever there are so many bytes of them, and what is left at the end comes with the answer.
     pub fn stream(&mut self, ticket: Ticket, least: u32) {
         if let Some(exchange) = self.pipeline.get(ticket) {
+            self.piecemeal = true;
             exchange.stream(least);
         }
     }
@@ -445,6 +441,48 @@ impl Session {
     /// The newest notices, the oldest first.
     pub fn notices(&self) -> impl ExactSizeIterator<Item = &ServerError> {
         self.notices.iter()
+    }
+}
+
+/// A request that was written.
+struct Letter {
+    steps: Steps,
+    /// How many bytes make the server act.
+    decisive: usize,
+    /// How many statements are closed along with it.
+    closes: u8,
+}
+
+impl Letter {
+    /// Appends a request to `out`, or nothing.
+    #[inline]
+    fn write(
+        statements: &StatementCache,
+        out: &mut BytesMut,
+        begin: Option<&str>,
+        request: Request<'_>,
+    ) -> Result<Self> {
+        let mut closes = 0;
+        let mut draft = Draft::new(out);
+        if !request.is_simple() {
+            for name in statements.names_to_close(CLOSES) {
+                draft.close(b'S', name)?;
+                closes += 1;
+            }
+        }
+        if let Some(begin) = begin {
+            draft.parse("", begin, &[])?;
+            let head = bind_head("", 0)?;
+            draft.bind(&Binding::plain(&head, &[]), &[])?;
+            draft.execute();
+        }
+        let steps = request.write(&mut draft)?;
+        let decisive = draft.decisive();
+        if !request.is_simple() {
+            draft.sync();
+        }
+        draft.keep();
+        Ok(Self { steps: steps.after(closes, begin.is_some()), decisive, closes })
     }
 }
 

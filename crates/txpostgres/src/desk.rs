@@ -287,11 +287,10 @@ impl Desk {
     pub(crate) fn distribute(&mut self, own: Option<Ticket>, calls: &mut Calls) {
         while let Some(event) = self.session.next_event() {
             match event {
-                Event::Settled { ticket, outcome, status } => {
-                    let outcome = match outcome {
-                        Err(_) if self.standstill.refuses(ticket) => Err(stuck()),
-                        outcome => outcome,
-                    };
+                Event::Settled { ticket, mut outcome, status } => {
+                    if outcome.is_err() && self.standstill.refuses(ticket) {
+                        outcome = Err(stuck());
+                    }
                     self.turnstile.settled(ticket, status, calls);
                     if let Some(interruption) = &mut self.interruption {
                         calls.extend(interruption.waker_for(ticket));

@@ -97,8 +97,11 @@ impl Session {
     /// Tells what has come of an answer that is told piece by piece.
     #[inline]
     pub(super) fn tell_piece(&mut self) {
-        if let Some(piece) = self.pipeline.front().and_then(Exchange::take_piece) {
-            self.events.push_back(piece);
+        if self.piecemeal {
+            self.piecemeal = self.pipeline.len() > 0;
+            if let Some(piece) = self.pipeline.front().and_then(Exchange::take_piece) {
+                self.events.push_back(piece);
+            }
         }
     }
 
@@ -180,6 +183,7 @@ impl Session {
 
     #[cold]
     fn copy_started(&mut self, event: Event) {
+        self.piecemeal = true;
         self.events.push_back(event);
     }
 
