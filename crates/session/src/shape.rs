@@ -270,6 +270,13 @@ impl<'r, T: FromRow<'r>> Iterator for IterAs<'r, T> {
         self.rows.next().map(|row| T::from_row(layout, row))
     }
 
+    // Rows that are passed over are not read.
+    #[inline]
+    fn nth(&mut self, n: usize) -> Option<Result<T>> {
+        let layout = self.layout.as_ref()?;
+        self.rows.nth(n).map(|row| T::from_row(layout, row))
+    }
+
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.rows.size_hint()
     }

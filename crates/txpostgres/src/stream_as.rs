@@ -1,28 +1,32 @@
 //! The rows of a statement as they come, each read into a shape.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::vec;
 
 use futures_core::Stream;
-use txpostgres_session::{Column, Error, FromRow, Result};
+use txpostgres_session::{Column, Error, FromRow, Result, Rows};
 
 use crate::arrived::Arriving as _;
 use crate::params::Params;
 use crate::stream::QueryStream;
 
+/// Rows that are read at a time. More would spare little of the looking up, and what they allocate would no longer be given back
+/// and taken again by turns, which is what an allocator is fastest at.
+const AT_A_TIME: usize = 8;
+
 /// The rows of a statement as they come, each as a `T`: see [`QueryStream::rows_as`].
 ///
-/// Rows that came together are read together, so `T`s wait for their reader beside what [`QueryStream`] says of memory: those
-/// of one read of the socket. Names are looked up and types compared once for all of them.
-///
-/// In all else it is as [`QueryStream`].
+/// Some are read at a time, of which names are looked up and types compared once. In all else it is as [`QueryStream`].
 #[must_use = "a stream does nothing unless it is read"]
 pub struct QueryStreamAs<'a, T, P: Params> {
     stream: QueryStream<'a, P>,
-    decoded: vec::IntoIter<T>,
+    /// Rows that came together, and how many of them were read.
+    rows: Rows,
+    read: usize,
+    decoded: VecDeque<T>,
     /// Why the row behind those does not fit.
     misfit: Option<Error>,
     /// Whether the shape was compared with the columns.
@@ -34,7 +38,14 @@ impl<T, P: Params> Unpin for QueryStreamAs<'_, T, P> {}
 
 impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
     pub(crate) fn new(stream: QueryStream<'a, P>) -> Self {
-        Self { stream, decoded: Vec::new().into_iter(), misfit: None, compared: false }
+        Self {
+            stream,
+            rows: Rows::default(),
+            read: 0,
+            decoded: VecDeque::new(),
+            misfit: None,
+            compared: false,
+        }
     }
 
     /// The columns; `None` until the first rows have come.
@@ -59,7 +70,7 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
 
     #[inline]
     fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        match self.decoded.next() {
+        match self.decoded.pop_front() {
             Some(row) => Poll::Ready(Some(Ok(row))),
             None => self.poll_more(cx),
         }
@@ -69,18 +80,18 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
         loop {
             if let Some(misfit) = self.misfit.take() {
                 self.stream.stop();
+                self.rows = Rows::default();
                 return Poll::Ready(Some(Err(misfit)));
             }
-            match ready!(self.stream.poll_rows(cx)) {
-                Ok(Some(rows)) => {
-                    let mut decoded = Vec::new();
-                    self.misfit = rows.decode_onto(&mut decoded).err();
-                    self.compared = true;
-                    self.decoded = decoded.into_iter();
-                    if let Some(row) = self.decoded.next() {
-                        return Poll::Ready(Some(Ok(row)));
-                    }
+            if self.read < self.rows.len() {
+                self.misfit = self.decode().err();
+                if let Some(row) = self.decoded.pop_front() {
+                    return Poll::Ready(Some(Ok(row)));
                 }
+                continue;
+            }
+            match ready!(self.stream.poll_rows(cx)) {
+                Ok(Some(rows)) => (self.rows, self.read) = (rows, 0),
                 Ok(None) => match self.compare() {
                     Ok(()) => return Poll::Ready(None),
                     Err(error) => return Poll::Ready(Some(Err(error))),
@@ -88,6 +99,17 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
+    }
+
+    /// Reads some more of the rows that came together.
+    fn decode(&mut self) -> Result<()> {
+        self.compared = true;
+        let from = self.read;
+        self.read += AT_A_TIME;
+        for row in self.rows.iter_as::<T>()?.skip(from).take(AT_A_TIME) {
+            self.decoded.push_back(row?);
+        }
+        Ok(())
     }
 
     /// A shape that does not fit is an error also when there were no rows.

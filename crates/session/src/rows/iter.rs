@@ -59,6 +59,23 @@ impl<'a> Iterator for Iter<'a> {
         Some(row)
     }
 
+    fn nth(&mut self, mut n: usize) -> Option<Row<'a>> {
+        while n >= self.left {
+            n -= self.left;
+            self.number += self.left;
+            let Some(next) = self.rows.more.get(self.batch) else {
+                self.left = 0;
+                return None;
+            };
+            self.batch += 1;
+            self.enter(next);
+        }
+        self.values = self.values.get(n * self.columns.len()..)?;
+        self.left -= n;
+        self.number += n;
+        self.next()
+    }
+
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = self.rows.len - self.number;
         (left, Some(left))

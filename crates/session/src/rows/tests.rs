@@ -163,3 +163,26 @@ fn rows_without_columns_are_counted() {
     assert_eq!(rows.len(), 2);
     assert_eq!(rows.iter().count(), 2);
 }
+
+#[test]
+fn rows_are_passed_over_across_batches() {
+    let mut all = rows(1);
+    let count = 3 * BATCH_BYTES / 100;
+    for n in 0..count {
+        let value = [n.to_be_bytes().as_slice(), &[0; 92]].concat();
+        take_run(&mut all, &data_row(&[Some(&value)])).unwrap();
+    }
+    assert!(all.more.len() > 1);
+    let number = |row: Row<'_>| {
+        let value = row.raw(0).unwrap().unwrap();
+        usize::from_be_bytes(value[..8].try_into().unwrap())
+    };
+    for n in (0..count + 3).step_by(7) {
+        let mut iter = all.iter();
+        let row = iter.nth(n);
+        assert_eq!(row.map(|row| (row.number(), number(row))), (n < count).then_some((n, n)));
+        assert_eq!(iter.len(), count.saturating_sub(n + 1));
+        assert_eq!(iter.next().map(number), (n + 1 < count).then_some(n + 1));
+        assert_eq!(all.iter().skip(n).map(number).sum::<usize>(), (n..count).sum::<usize>());
+    }
+}
