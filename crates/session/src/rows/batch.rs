@@ -71,7 +71,7 @@ impl Batch {
         after
     }
 
-    /// Notes the rows of a run behind its first one, which is that of the batch's last place and has `passed` bytes.
+    /// Notes the rows of a run behind its first one, whose `passed` bytes come next in the batch.
     fn index_more<'a>(
         &mut self,
         mut input: &'a [u8],
