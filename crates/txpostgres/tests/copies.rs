@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "kit/patience.rs"]
+mod patience;
 mod support;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use patience::{runtime, without_hanging};
 use support::{assert_works, bounded, connected, connected_through_proxy, count};
 use txpostgres::types::ToSql;
 use txpostgres::{Connection, CopyProgress, Delivery, Error, ErrorKind, Format, SqlState};
@@ -165,6 +169,25 @@ async fn many_rows_are_sent_at_once() {
     let sql = "select count(*), sum(id)::int8, sum(length(name)), count(*) filter (where name is null) from people";
     let sums = connection.run_query_as::<(i64, i64, i64, i64), _>(sql, ()).await.unwrap();
     assert_eq!(sums, [(3_006, 3_005 * 3_006 / 2, 3_000_000 + 3 + 5 + 7 + 3_300_000, 1)]);
+}
+
+/// Between its refusal and its being ready again the server undoes what it had taken, and rows that never end go on coming.
+#[test]
+fn many_rows_of_which_one_is_refused_end() {
+    without_hanging(Duration::from_secs(20), |progress| {
+        runtime(0).block_on(async {
+            let (_database, connection) = with_table().await;
+            for round in 1..=20 {
+                progress.now(format_args!("round {round}"));
+                let mut copy =
+                    bounded(connection.copy_in_rows("people", &["id", "name"])).await.unwrap();
+                let rows = (0_i64..).map(|id| (id % (100 * round), "x".repeat(1_000)));
+                let error = copy.send_many(rows).await.unwrap_err();
+                assert_eq!(error.sqlstate(), Some(SqlState::UNIQUE_VIOLATION));
+                assert_works(&connection).await;
+            }
+        });
+    });
 }
 
 #[tokio::test]

@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "kit/patience.rs"]
+mod patience;
 mod support;
 
+use std::time::Duration;
+
+use patience::{runtime, without_hanging};
 use support::{bounded, welcomed};
-use txpostgres::{Connection, Delivery, Error, ErrorKind};
+use txpostgres::{Connection, Delivery, Error, ErrorKind, SqlState};
 use txpostgres_testkit::{Script, backend};
 
 /// What becomes of each of these scripts, begun by a `Query`.
@@ -54,6 +59,47 @@ async fn a_server_that_breaks_off_a_copy_to_it() {
     assert_eq!(ends(asked().reset(), feed).await, (ErrorKind::Lost, Delivery::Unknown));
     let script = asked().send(backend::copy_in(1, 0)).expect_message(b'd').reset();
     assert_eq!(ends(script, feed).await, (ErrorKind::Lost, Delivery::NotSent));
+}
+
+/// A server that has refused a row, and takes its time before it is ready again. Whoever has more rows waits for that, and lets
+/// others have the thread.
+#[test]
+fn a_server_that_refuses_a_copy_and_undoes_it_slowly() {
+    for many in [true, false] {
+        let error = without_hanging(Duration::from_secs(20), move |progress| {
+            progress.now(format_args!("many: {many}"));
+            runtime(0).block_on(async move {
+                let script = Script::new()
+                    .welcome()
+                    .expect_messages(b"PDS")
+                    .send(backend::parse_complete())
+                    .send(backend::parameter_description(&[]))
+                    .send(backend::row_description(&[("name", 25)], 0))
+                    .send(backend::ready(b'I'));
+                let refused = script
+                    .expect_message(b'Q')
+                    .send(backend::copy_in(1, 1))
+                    .expect_message(b'd')
+                    .send(backend::error("23505", "twice"));
+                let server = refused.silence(Duration::from_millis(200)).send(backend::ready(b'I'));
+                let server = server.play().unwrap();
+                let connection = welcomed(&server).await;
+                let mut copy = bounded(connection.copy_in_rows("t", &["name"])).await.unwrap();
+                let mut rows = std::iter::repeat(("x".repeat(1_000),));
+                if many {
+                    return copy.send_many(rows).await.unwrap_err();
+                }
+                // 100 MB of them, which would all be kept.
+                for row in rows.by_ref().take(100_000) {
+                    if let Err(error) = copy.send(row).await {
+                        return error;
+                    }
+                }
+                panic!("nobody was told");
+            })
+        });
+        assert_eq!(error.sqlstate(), Some(SqlState::UNIQUE_VIOLATION));
+    }
 }
 
 async fn once(connection: Connection) -> Result<u64, Error> {
