@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_sink::Sink;
+use tokio::task::coop;
 use txpostgres_session::{
     CopyEncoder, CopyLayout, Delivery, Error, ErrorKind, Format, Result, Session, Ticket,
 };
@@ -161,6 +162,9 @@ impl CopyIn {
         if self.state != State::Open {
             return Poll::Ready(Err(over()));
         }
+        // The server may take data as fast as it comes. Others are to have the thread now and then, and what it says is to be
+        // heard.
+        let turn = ready!(coop::poll_proceed(cx));
         let has_failed = loop {
             let Some((link, ticket)) = self.call.waiting() else {
                 return Poll::Ready(Err(over()));
@@ -175,6 +179,10 @@ impl CopyIn {
                     return None;
                 }
                 inbox.wait(cx);
+                // It has refused the data, and says when it is ready again.
+                if !desk.session.is_fed(ticket) {
+                    return None;
+                }
                 Some(desk.session.output_len() > most)
             };
             match waits(cx) {
@@ -194,6 +202,7 @@ impl CopyIn {
         if has_failed {
             return self.poll_answer(cx).map(|answer| answer.and(Err(over())));
         }
+        turn.made_progress();
         Poll::Ready(Ok(()))
     }
 
