@@ -6,12 +6,17 @@
 mod patience;
 mod support;
 
+use std::future::Future as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use patience::{runtime, without_hanging};
 use support::{assert_works, bounded, connected, connected_through_proxy, count};
-use txpostgres::types::ToSql;
+use txpostgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres::{Connection, CopyProgress, Delivery, Error, ErrorKind, Format, SqlState};
 use txpostgres_testkit::Database;
 
@@ -138,6 +143,67 @@ async fn a_value_that_does_not_fit_sends_nothing_of_its_row() {
     assert_eq!(error.kind(), ErrorKind::Parameter);
     bounded(copy.send((2_i64, "Grace"))).await.unwrap();
     assert_eq!(bounded(copy.finish()).await.unwrap(), 2);
+}
+
+/// A value that removes what was written before it.
+#[derive(Debug)]
+struct Eater {
+    panics: bool,
+}
+
+impl ToSql for Eater {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.clear();
+        assert!(!self.panics, "it ate too much");
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// Rows of which `send` has said that they were taken are not lost in silence.
+#[tokio::test]
+async fn a_value_that_removes_other_rows_ends_the_copy() {
+    let (_database, connection) = with_table().await;
+    for (by_types, panics) in [(true, false), (false, false), (true, true), (false, true)] {
+        let eater = Eater { panics };
+        let mut copy = bounded(connection.copy_in_rows("people", &["id", "name"])).await.unwrap();
+        bounded(copy.send((1_i64, "Ada"))).await.unwrap();
+        let row: [&(dyn ToSql + Sync); 2] = [&2_i64, &eater];
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            let send = pin!(async {
+                if by_types {
+                    copy.send((2_i64, Eater { panics })).await
+                } else {
+                    copy.send(&row).await
+                }
+            });
+            send.poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        match sent {
+            Ok(Poll::Ready(sent)) => {
+                assert_eq!(sent.unwrap_err().item(), Some(1));
+                assert!(!panics);
+            }
+            Ok(Poll::Pending) => panic!("it waits for nothing"),
+            Err(_) => assert!(panics),
+        }
+        let error = bounded(copy.send((3_i64, "Grace"))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Parameter);
+        assert!(error.to_string().contains("removed rows"), "{error}");
+        let error = bounded(copy.finish()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Parameter);
+        assert_works(&connection).await;
+        assert_eq!(people(&connection).await, 0);
+    }
 }
 
 #[tokio::test]
