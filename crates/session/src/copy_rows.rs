@@ -41,6 +41,8 @@ pub struct CopyEncoder {
     accepts: Option<Accepts>,
     /// A `CopyData` whose length is yet to be said.
     out: BytesMut,
+    /// How many bytes of it are complete. If there are fewer, a value has removed some.
+    complete: usize,
     rows: usize,
 }
 
@@ -65,7 +67,8 @@ impl CopyEncoder {
         out.put_slice(COPY_DATA);
         out.put_slice(SIGNATURE);
         out.put_slice(NO_EXTENSION);
-        Ok(Self { types, accepts: None, out, rows: 0 })
+        let complete = out.len();
+        Ok(Self { types, accepts: None, out, complete, rows: 0 })
     }
 
     /// Appends a row, or nothing.
@@ -87,9 +90,10 @@ impl CopyEncoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Parameter`]: that is not how many columns there are.
+    /// [`ErrorKind::Parameter`]: that is not how many columns there are, or a value has removed rows that came before it.
     #[inline]
     pub fn begin(&mut self, count: usize, accepts: Option<Accepts>) -> Result<CopyRow<'_>> {
+        self.is_whole()?;
         let columns = i16::try_from(self.types.len()).ok().filter(|_| self.types.len() == count);
         let Some(columns) = columns else {
             return Err(other_count(self.types.len(), count).with_item(self.rows));
@@ -97,7 +101,14 @@ impl CopyEncoder {
         let accepted = accepts.is_some_and(|accepts| self.are_accepted(accepts));
         let mut draft = Draft::new(&mut self.out);
         draft.tuple(columns);
-        Ok(CopyRow { draft, types: &self.types, accepted, written: 0, rows: &mut self.rows })
+        let (complete, rows) = (&mut self.complete, &mut self.rows);
+        Ok(CopyRow { draft, types: &self.types, accepted, written: 0, complete, rows })
+    }
+
+    /// Nothing was removed of what is complete. What was is lost, and where the rest belongs is not known any more.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> Result<()> {
+        if self.out.len() < self.complete { Err(removed()) } else { Ok(()) }
     }
 
     #[inline]
@@ -113,7 +124,10 @@ impl CopyEncoder {
 
     /// Appends the end.
     pub fn finish(&mut self) {
-        self.out.put_i16(-1);
+        if self.is_whole().is_ok() {
+            self.out.put_i16(-1);
+            self.complete = self.out.len();
+        }
     }
 
     /// Rows written so far.
@@ -123,7 +137,7 @@ impl CopyEncoder {
 
     /// Bytes that were not taken.
     pub fn len(&self) -> usize {
-        self.out.len() - COPY_DATA.len()
+        self.out.len().saturating_sub(COPY_DATA.len())
     }
 
     /// Whether there are none.
@@ -140,6 +154,7 @@ impl CopyEncoder {
     pub(crate) fn clear(&mut self) {
         self.out.clear();
         self.out.put_slice(COPY_DATA);
+        self.complete = self.out.len();
     }
 
     /// Moves what was written behind `to`, as one message. It must not be longer than a message can be.
@@ -171,6 +186,7 @@ pub struct CopyRow<'a> {
     /// Each value is known to fit its column's type.
     accepted: bool,
     written: usize,
+    complete: &'a mut usize,
     rows: &'a mut usize,
 }
 
@@ -219,10 +235,16 @@ impl CopyRow<'_> {
     #[inline]
     pub fn keep(self) {
         if self.written == self.types.len() {
-            self.draft.keep();
+            *self.complete = self.draft.keep();
             *self.rows += 1;
         }
     }
+}
+
+#[cold]
+fn removed() -> Error {
+    Error::new(ErrorKind::Parameter, "a value has removed rows that were to be sent before it")
+        .with_hint("its ToSql may append to the buffer only; begin the COPY anew")
 }
 
 #[cold]

@@ -48,9 +48,10 @@ impl<'a> Draft<'a> {
         Self { out, start, kept: false, decisive: None }
     }
 
-    /// Everything written so far is to be sent.
-    pub(crate) fn keep(mut self) {
+    /// Everything written so far is to be sent. Says how much there is, with what lay before it.
+    pub(crate) fn keep(mut self) -> usize {
         self.kept = true;
+        self.out.len()
     }
 
     /// Bytes written so far.

@@ -35,10 +35,15 @@ impl Session {
 
     /// Takes what was written of the rows of the COPY of this ticket. Says whether the server still takes any, as
     /// [`copy_data`](Self::copy_data) does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter): a value has removed rows that came before it. Nothing is taken.
     pub fn copy_rows(&mut self, ticket: Ticket, rows: &mut CopyEncoder) -> Result<bool> {
         if self.fed(ticket).is_none() {
             return Ok(false);
         }
+        rows.is_whole()?;
         if rows.len() > limits::COPY_ROWS_BYTES {
             let taken = self.copy_data(ticket, rows.bytes());
             rows.clear();
