@@ -378,3 +378,22 @@ async fn a_shaped_stream_that_is_dropped_is_cancelled() {
     drop(stream);
     assert_works(&connection).await;
 }
+
+/// What a stream may keep is read though nobody fetches it, and what comes behind it too.
+#[tokio::test]
+async fn a_stream_without_a_limit_holds_up_no_notifications() {
+    let (database, connection) = connected().await;
+    let sender = bounded(Connection::open(database.dsn())).await.unwrap();
+    let mut events = connection.notifications();
+    bounded(connection.listen("news")).await.unwrap();
+    for limit in [100_000_000, usize::MAX] {
+        let mut stream = connection.query_stream(NUMBERS, (50_000_i32,)).limit(limit);
+        bounded(stream.next()).await.unwrap().unwrap();
+        bounded(sender.notify("news", "at last")).await.unwrap();
+        assert!(bounded(events.next()).await.is_some());
+        while let Some(rows) = bounded(stream.next_rows()).await.unwrap() {
+            assert!(!rows.is_empty());
+        }
+        assert_eq!(stream.row_count(), Some(50_000));
+    }
+}
