@@ -71,7 +71,8 @@ impl Inbox {
         Self {
             pieces: VecDeque::new(),
             size: 0,
-            limit,
+            // The largest number says that there is no limit, and that it is fetched from at once.
+            limit: limit.min(usize::MAX - 1),
             yields,
             closed: false,
             end: None,
@@ -81,10 +82,10 @@ impl Inbox {
         }
     }
 
-    /// One without a limit.
+    /// One without a limit, whose reader fetches what comes before more is read.
     pub(crate) fn unbounded(waker: Option<Waker>) -> Self {
         let reader = waker.clone().unwrap_or_else(|| Waker::noop().clone());
-        Self { waker, ..Self::new(usize::MAX, true, &reader) }
+        Self { waker, limit: usize::MAX, ..Self::new(0, true, &reader) }
     }
 
     /// Puts a piece in. Gives the waker of whoever waits for it.
