@@ -8,9 +8,12 @@ mod support;
 use std::future::Future as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use support::{assert_works, bounded, connected};
-use txpostgres::{ErrorKind, SqlState};
+use support::{assert_works, bounded, connected, welcomed};
+use tokio::sync::Notify;
+use txpostgres::{Column, ErrorKind, FromRow, Place, Result, Row, SqlState};
+use txpostgres_testkit::{Script, ScriptedServer, backend};
 
 /// Some 100 bytes a row.
 const NUMBERS: &str = "select n, repeat('x', 80) from generate_series(1, $1::int) n";
@@ -101,7 +104,7 @@ async fn left_in_the_middle_it_harms_nobody() {
                     assert!(is_complete(&numbers.unwrap(), 50_000));
                     break;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
         assert_works(&connection).await;
@@ -119,4 +122,63 @@ async fn one_that_is_not_polled_holds_nobody_up() {
         assert_works(&connection).await;
     }
     assert!(is_complete(&bounded(query).await.unwrap(), 50_000));
+}
+
+/// A row that says when the first of its kind was read.
+struct Telling(String);
+
+static READ: Notify = Notify::const_new();
+
+impl<'r> FromRow<'r> for Telling {
+    type Layout = Place;
+
+    fn layout(columns: &[Column]) -> Result<Place> {
+        Place::of::<String>(columns, 0)
+    }
+
+    fn from_row(place: &Place, row: Row<'r>) -> Result<Self> {
+        READ.notify_one();
+        Ok(Self(row.read(place)?))
+    }
+}
+
+/// The server carries a statement out to its end, and commits, though it is told to cancel it when half of the answer is read: that
+/// came too late, and the answer counts.
+#[tokio::test]
+async fn a_cancel_that_comes_too_late_takes_nothing_away() {
+    let row = backend::data_row(&[Some(&[b'x'; 1_000])]);
+    let prepared = Script::new()
+        .welcome()
+        .expect_messages(b"PDS")
+        .send(backend::parse_complete())
+        .send(backend::parameter_description(&[23]))
+        .send(backend::row_description(&[("name", 25)], 0))
+        .send(backend::ready(b'I'))
+        .expect_messages(b"BES");
+    let answered = prepared
+        .send(backend::bind_complete())
+        .send(row.repeat(300))
+        // Time to be told to cancel.
+        .silence(Duration::from_millis(300))
+        .send(row.repeat(300))
+        .send(backend::command_complete("INSERT 0 600"))
+        .send(backend::ready(b'I'))
+        .expect_message(b'X');
+    let cancel = Script::new().expect_cancel_request();
+    let server = ScriptedServer::tcp(vec![answered, cancel]).unwrap();
+    let connection = welcomed(&server).await;
+    let sql = "insert into people select from strangers where id < $1 returning name";
+    let mut query = connection.run_query_as::<Telling, _>(sql, (7_i32,));
+    let handle = query.cancel_handle();
+    let cancel = async {
+        READ.notified().await;
+        connection.cancel(&handle).await
+    };
+    let (rows, cancelled) = bounded(async { tokio::join!(query, cancel) }).await;
+    cancelled.unwrap();
+    let rows = rows.unwrap();
+    assert_eq!(rows.len(), 600);
+    assert!(rows.iter().all(|row| row.0.len() == 1_000));
+    bounded(connection.close()).await;
+    server.finish().unwrap();
 }
