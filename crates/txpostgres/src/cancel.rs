@@ -186,8 +186,9 @@ impl Link {
                 desk.session.open_gate();
             }
             if key.is_some() || give_up {
-                // A server that is stuck in sending heeds no cancel: what nobody fetches is read and thrown away.
-                if let Some(inbox) = desk.inbox(ticket) {
+                // A server that is stuck in sending heeds no cancel: what nobody fetches is read and thrown away. Where there is
+                // no limit it cannot be stuck, and the answer counts if it is faster.
+                if let Some(inbox) = desk.inbox(ticket).filter(|inbox| !inbox.is_unbounded()) {
                     inbox.close();
                     self.board.resume();
                 }

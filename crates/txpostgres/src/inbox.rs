@@ -123,7 +123,8 @@ impl Inbox {
         self.is_unbounded() && !self.pieces.is_empty()
     }
 
-    fn is_unbounded(&self) -> bool {
+    /// Whether all there is may wait.
+    pub(crate) fn is_unbounded(&self) -> bool {
         self.limit == usize::MAX
     }
 
