@@ -46,7 +46,7 @@ pub(crate) struct Inbox {
     pieces: VecDeque<Piece>,
     /// Bytes in them.
     size: usize,
-    limit: usize,
+    limit: Option<usize>,
     /// Others that wait behind it are not held up when it is full.
     yields: bool,
     /// What comes is thrown away, up to the end.
@@ -71,8 +71,7 @@ impl Inbox {
         Self {
             pieces: VecDeque::new(),
             size: 0,
-            // The largest number says that there is no limit, and that it is fetched from at once.
-            limit: limit.min(usize::MAX - 1),
+            limit: Some(limit),
             yields,
             closed: false,
             end: None,
@@ -85,7 +84,7 @@ impl Inbox {
     /// One without a limit, whose reader fetches what comes before more is read.
     pub(crate) fn unbounded(waker: Option<Waker>) -> Self {
         let reader = waker.clone().unwrap_or_else(|| Waker::noop().clone());
-        Self { waker, limit: usize::MAX, ..Self::new(0, true, &reader) }
+        Self { waker, limit: None, ..Self::new(0, true, &reader) }
     }
 
     /// Puts a piece in. Gives the waker of whoever waits for it.
@@ -115,7 +114,9 @@ impl Inbox {
 
     /// Whether nothing more should be read for it, with others behind it or without.
     pub(crate) fn is_full(&self, others: bool) -> bool {
-        self.size >= self.limit && self.end.is_none() && !(self.yields && others)
+        self.limit.is_some_and(|limit| self.size >= limit)
+            && self.end.is_none()
+            && !(self.yields && others)
     }
 
     /// Whether something waits that whoever fetches it should have before more is read: what was just read is still at hand.
@@ -125,12 +126,12 @@ impl Inbox {
 
     /// Whether all there is may wait.
     pub(crate) fn is_unbounded(&self) -> bool {
-        self.limit == usize::MAX
+        self.limit.is_none()
     }
 
     /// Whether it was full, perhaps, and has room again that is worth reading for.
     pub(crate) fn has_room(&self) -> bool {
-        !self.is_unbounded() && self.size <= self.limit / 2
+        self.limit.is_some_and(|limit| self.size <= limit / 2)
     }
 
     /// Whether the answer is complete, fetched or not.
