@@ -124,6 +124,103 @@ async fn one_that_is_not_polled_holds_nobody_up() {
     assert!(is_complete(&bounded(query).await.unwrap(), 50_000));
 }
 
+/// Rows of all sizes side by side: none of them tells how large the next one is.
+#[tokio::test]
+async fn rows_that_are_not_alike_come_as_they_are() {
+    let (_database, connection) = connected().await;
+    let sql = "select n, repeat('x', case when n % 97 = 0 then 20000 when n % 1000 = 5 then 200000 else n % 3 end), \
+                      nullif(n % 5, 0) from generate_series(1, $1::int) n";
+    for _ in 0..2 {
+        let query = connection.run_query_as::<(i32, String, Option<i32>), _>(sql, (5_000,));
+        let rows = bounded(query).await.unwrap();
+        assert_eq!(rows.len(), 5_000);
+        for ((n, text, rest), expected) in rows.iter().zip(1..) {
+            let length = match expected {
+                n if n % 97 == 0 => 20_000,
+                n if n % 1_000 == 5 => 200_000,
+                n => usize::try_from(n % 3).unwrap(),
+            };
+            assert_eq!((*n, text.len(), rest.unwrap_or(0)), (expected, length, expected % 5));
+        }
+    }
+    // Many columns, and none at all.
+    let columns: Vec<String> = (0..1_600).map(|column| format!("n + {column}")).collect();
+    let sql = format!("select {} from generate_series(1, $1::int) n", columns.join(", "));
+    let rows = bounded(connection.run_query(&sql, (100,))).await.unwrap();
+    for (row, n) in rows.iter().zip(1..) {
+        for column in [0, 1, 799, 1_599] {
+            assert_eq!(row.get::<i32>(column).unwrap(), n + i32::try_from(column).unwrap());
+        }
+    }
+    let sql = "select from generate_series(1, $1::int)";
+    let rows = bounded(connection.run_query(sql, (50_000,))).await.unwrap();
+    assert_eq!((rows.len(), rows.tail(49_990).len()), (50_000, 10));
+}
+
+/// A server that lies about a row, be it the first, the next, or one in the middle of many.
+#[tokio::test]
+async fn a_row_that_lies_is_found_out_wherever_it_is() {
+    let row = |count: u16, values: &[u8]| {
+        backend::message(b'D', &[&count.to_be_bytes(), values].concat())
+    };
+    let lies = [
+        (row(2, &[0; 8]), "a row of 2 values for 3 columns"),
+        (row(u16::MAX, &[0xff; 40]), "a row of 65535 values for 3 columns"),
+        (row(3, b""), "a DataRow that breaks off"),
+        (row(3, &[0xff; 11]), "a DataRow that breaks off"),
+        (row(3, b"\x7f\xff\xff\xff\0\0\0\0\0\0\0\0"), "a DataRow that breaks off"),
+        (row(3, &[0xff; 13]), "a DataRow of 15 bytes whose values take 14"),
+        (row(3, b"\x80\0\0\0\0\0\0\0\0\0\0\0"), "a value of -2147483648 bytes"),
+        (row(3, b"\xff\xff\xff\xfe\0\0\0\0\0\0\0\0"), "a value of -2 bytes"),
+        (backend::message(b'D', b"\0"), "a DataRow that breaks off"),
+        (backend::message_claiming(b'D', 3, b""), "a message of kind 'D' with 3 bytes"),
+    ];
+    let good = backend::data_row(&[Some(b"0123456789"), None, Some(b"")]);
+    for before in [0, 1, 5_000] {
+        for (lie, text) in &lies {
+            let script = Script::new()
+                .welcome()
+                .expect_messages(b"PDS")
+                .send(backend::parse_complete())
+                .send(backend::parameter_description(&[25]))
+                .send(backend::row_description(&[("a", 25), ("b", 25), ("c", 25)], 0))
+                .send(backend::ready(b'I'))
+                .expect_messages(b"BES")
+                .send([backend::bind_complete(), good.repeat(before), lie.clone()].concat())
+                .send(good.repeat(10));
+            let server = script.play().unwrap();
+            let connection = welcomed(&server).await;
+            let sql = "select a, b, c from t where a <> $1";
+            let query = connection.run_query_as::<(String, Option<String>, String), _>(sql, ("",));
+            let Err(error) = bounded(query).await else {
+                panic!("{text:?} was believed after {before} rows");
+            };
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+            assert!(error.to_string().contains(text), "{error} after {before} rows");
+        }
+    }
+}
+
+/// What the server says between rows is not taken for one, and loses none.
+#[tokio::test]
+async fn notices_may_come_between_any_two_rows() {
+    let (_database, connection) = connected().await;
+    let sql = "create function loud(n int) returns int language plpgsql as \
+               'begin raise notice ''%'', n; return n; end'";
+    bounded(connection.run_operation(sql, ())).await.unwrap();
+    let sql = "select loud(n), repeat('x', 80) from generate_series(1, $1::int) n";
+    for count in [10, 10_000, 10_000] {
+        let numbers = bounded(connection.run_query_as::<Number, _>(sql, (count,))).await.unwrap();
+        assert!(is_complete(&numbers, count));
+        let mut stream = connection.query_stream(sql, (count,)).rows_as::<Number>();
+        let mut numbers = Vec::new();
+        while let Some(number) = bounded(stream.next()).await {
+            numbers.push(number.unwrap());
+        }
+        assert!(is_complete(&numbers, count));
+    }
+}
+
 /// A row that says when the first of its kind was read.
 struct Telling(String);
 
