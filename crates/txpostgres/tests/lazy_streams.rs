@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "kit/polls.rs"]
+mod polls;
 mod support;
 
 use std::future::Future;
@@ -11,7 +13,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use support::{assert_works, bounded};
+use polls::GiveUp;
+use support::{assert_works, bounded, count};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use txpostgres::config::{Config, Endpoint};
@@ -148,4 +151,27 @@ async fn what_is_kept_back_is_flushed_whoever_drives() {
         a_copy_goes_in(&connection).await;
         bounded(connection.close()).await;
     }
+}
+
+/// Every row that was taken is sent, once, and none in part.
+#[tokio::test]
+async fn sending_many_rows_can_be_given_up_and_gone_on_with() {
+    let (_database, connection) = lazy(16 * 1024).await;
+    let sql = "create table people (id int8 primary key, name text)";
+    bounded(connection.run_operation(sql, ())).await.unwrap();
+    let mut left = 0;
+    for after in 0..20 {
+        let mut copy = bounded(connection.copy_in_rows("people", &[])).await.unwrap();
+        let mut ids = 0..300_i64;
+        let give_up = GiveUp { after, woken: after % 2 == 0 };
+        let rows = ids.by_ref().map(|id| (id, "x".repeat(1_000)));
+        left += usize::from(bounded(give_up.poll(copy.send_many(rows))).await.is_none());
+        let taken = ids.start;
+        bounded(copy.send((taken, "the last"))).await.unwrap();
+        assert_eq!(bounded(copy.finish()).await.unwrap(), u64::try_from(taken + 1).unwrap());
+        let sql = "with gone as (delete from people returning id) \
+                   select coalesce(sum(id), 0)::int8 from gone";
+        assert_eq!(count(&connection, sql).await, taken * (taken + 1) / 2);
+    }
+    assert!(left > 5, "it waits at {left} places only");
 }
