@@ -167,7 +167,7 @@ impl Query {
                 if ticket.is_ok() {
                     self.stage = if is_kept { Stage::Running } else { Stage::Anew };
                 }
-                return ticket.map_err(|error| error.with_statement(sql));
+                return ticket.map_err(|error| misfit(session, sql, error));
             }
         }
         self.submit_step(session, sql, work, begin).map_err(|error| error.with_statement(sql))
@@ -478,6 +478,23 @@ impl Query {
             _ => error,
         }))
     }
+}
+
+/// The values do not fit the parameters that the statement had when it was described. It may have others by now, and the server was
+/// not asked: it is the next time.
+#[cold]
+fn misfit(session: &mut Session, sql: &str, error: Error) -> Error {
+    let error = error.with_statement(sql);
+    if error.kind() != ErrorKind::Parameter {
+        return error;
+    }
+    session.statements().forget(sql);
+    if error.hint().is_some() {
+        return error;
+    }
+    error.with_hint(
+        "if a table or a function was altered, ask again: the statement is described anew",
+    )
 }
 
 /// Whether the server and we no longer mean the same by a prepared statement: its result has other columns now, it is

@@ -236,3 +236,27 @@ async fn the_cache_is_bounded() {
     let count: i64 = rows.first().unwrap().get(0).unwrap();
     assert!((1..=6).contains(&count), "{count}");
 }
+
+/// The server would say so itself if it were asked, but values that do not fit what is known are not sent.
+#[tokio::test]
+async fn a_statement_whose_parameters_have_other_types_now_is_described_anew() {
+    let (_database, connection) = connected().await;
+    connection.run_operation("create table t (id int4)", ()).await.unwrap();
+    let sql = "select count(*) from t where id <= $1";
+    for _ in 0..2 {
+        connection.run_query(sql, (1_i32,)).await.unwrap();
+    }
+    connection.run_operation("alter table t alter id type int8", ()).await.unwrap();
+    let error = connection.run_query(sql, (1_i64,)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Parameter);
+    assert!(error.hint().unwrap().contains("ask again"), "{error:?}");
+    for _ in 0..2 {
+        connection.run_query(sql, (1_i64,)).await.unwrap();
+    }
+    // A value that never fits is refused as before, and those that do are taken.
+    for _ in 0..2 {
+        let error = connection.run_query(sql, ("one",)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Parameter);
+        connection.run_query(sql, (1_i64,)).await.unwrap();
+    }
+}
