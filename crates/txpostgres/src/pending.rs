@@ -137,6 +137,7 @@ where
                 Fetched::Piece(_) => {}
                 Fetched::End(mut answer) => {
                     this.decode(&answer.take_rows());
+                    this.query.0.recycle(answer);
                     let decoded = std::mem::take(&mut this.decoded);
                     return Poll::Ready(this.misfit.take().map_or(Ok(decoded), Err));
                 }

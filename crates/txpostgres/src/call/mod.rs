@@ -214,6 +214,13 @@ impl<'a, W: Task> Call<'a, W> {
         }
     }
 
+    /// Gives back the end of an answer that was read in parts.
+    pub(crate) fn recycle(&self, answer: Box<Answer>) {
+        if let Ok(caller) = &self.caller {
+            caller.link().board.desk().session.recycle(answer);
+        }
+    }
+
     /// The next piece of the answer, or its end.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
         self.watch(cx);
