@@ -150,8 +150,7 @@ impl Exchange {
         while let Some((message, rest)) = split_message(input, Trust::Server)? {
             match message.tag {
                 b'D' => input = self.take_rows(input, message, rest)?,
-                // Of no answer, or the session's end.
-                b'N' | b'S' | b'A' | b'E' => break,
+                _ if is_between(input) => break,
                 _ => {
                     input = rest;
                     let progress = self.receive(message)?;
@@ -405,6 +404,12 @@ fn explained(error: Error, intervention: Intervention) -> Error {
 /// Whether columns are those that were described before.
 fn are_the_same(known: &[Column], columns: &[Column]) -> bool {
     known.len() == columns.len() && known.iter().zip(columns).all(|(a, b)| a.is_the_same(b))
+}
+
+/// Whether the first message is of no answer, or perhaps the session's end.
+#[inline]
+pub(crate) fn is_between(input: &[u8]) -> bool {
+    matches!(input.first(), Some(b'N' | b'S' | b'A' | b'E'))
 }
 
 /// A row has come where none is owed.

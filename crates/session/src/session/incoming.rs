@@ -5,7 +5,7 @@ use crate::auth::Channel;
 use crate::encode::Draft;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::exchange::{Exchange, Progress, nobodys_row, read_ready};
+use crate::exchange::{Exchange, Progress, is_between, nobodys_row, read_ready};
 use crate::limits;
 use crate::notification::Notification;
 use crate::phase::Phase;
@@ -76,7 +76,9 @@ impl Session {
     /// Takes the messages at the beginning of `input`, as many as are complete, and gives back what follows them.
     fn take_messages<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8]> {
         loop {
-            if let Some(exchange) = self.answered() {
+            if !is_between(input)
+                && let Some(exchange) = self.answered()
+            {
                 let ticket = exchange.ticket;
                 let (progress, rest) = exchange.take_run(input)?;
                 input = rest;
