@@ -71,6 +71,8 @@ pub(crate) enum Portion {
     End {
         /// Rows returned or changed.
         row_count: u64,
+        /// The columns, though there may have been no rows.
+        columns: Option<Arc<[Column]>>,
     },
 }
 
@@ -114,7 +116,9 @@ impl<'a, P: Params> Portal<'a, P> {
                     self.stage = Stage::Fetching(self.fetch());
                     continue;
                 }
-                Stage::Over => return Poll::Ready(Ok(Portion::End { row_count: 0 })),
+                Stage::Over => {
+                    return Poll::Ready(Ok(Portion::End { row_count: 0, columns: None }));
+                }
             };
             match fetched {
                 Ok(Fetched::Piece(Piece::Rows(rows))) => {
@@ -140,7 +144,8 @@ impl<'a, P: Params> Portal<'a, P> {
                     self.close();
                     // The server counts the rows of the last portion only.
                     let row_count = answer.row_count().max(self.before as u64);
-                    return Poll::Ready(Ok(Portion::End { row_count }));
+                    let columns = self.columns.take().or_else(|| answer.columns());
+                    return Poll::Ready(Ok(Portion::End { row_count, columns }));
                 }
                 Err(error) => {
                     self.stage = Stage::Over;

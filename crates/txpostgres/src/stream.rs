@@ -190,7 +190,8 @@ impl<P: Params> Arriving for QueryStream<'_, P> {
                 },
                 Source::Portions(portal) => match ready!(portal.poll(cx)) {
                     Ok(Portion::Rows(rows)) => return Poll::Ready(Ok(Some(self.note(rows)))),
-                    Ok(Portion::End { row_count }) => {
+                    Ok(Portion::End { row_count, columns }) => {
+                        self.columns = self.columns.take().or(columns);
                         self.row_count = Some(row_count);
                         break Ok(());
                     }

@@ -366,6 +366,14 @@ async fn a_row_that_does_not_fit_comes_in_its_place_and_ends_the_stream() {
         assert!(error.to_string().contains("(text) of every row does not read as i32"), "{error}");
         assert!(bounded(stream.next()).await.is_none());
         assert_works(&connection).await;
+        let inside = connection.run_interaction(async |cursor| {
+            let mut stream = cursor.query_stream(NUMBERS, (rows,)).rows_as::<(i32, i32)>();
+            let error = stream.next().await.unwrap().unwrap_err();
+            assert!(stream.next().await.is_none());
+            cursor.run_operation("select 1", ()).await?;
+            Ok::<_, Error>(error)
+        });
+        assert_eq!(bounded(inside).await.unwrap().kind(), ErrorKind::Decode);
     }
 }
 
