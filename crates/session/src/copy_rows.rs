@@ -170,7 +170,6 @@ impl CopyEncoder {
         if to.is_empty() {
             std::mem::swap(to, &mut self.out);
             // As much will be written again, and need not be grown into step by step.
-            self.out.clear();
             self.out.reserve(to.len());
         } else {
             to.extend_from_slice(&self.out);
@@ -211,6 +210,7 @@ impl CopyRow<'_> {
         self.put(
             |ty| value.encode_format(ty),
             |ty, out| {
+                // By its contract the checked form asks whether the type is accepted, and no more.
                 if accepted { value.to_sql(ty, out) } else { value.to_sql_checked(ty, out) }
             },
         )

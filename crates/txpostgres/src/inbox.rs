@@ -2,7 +2,8 @@
 //!
 //! The rows of a stream and the data of a COPY are kept here from the read that brought them to the call that wants them. When
 //! that call does not come and the inbox is full, the socket is not read any more, and the server has to wait: memory is
-//! bounded by the inbox's limit and what one read brings.
+//! bounded by the inbox's limit and what one read brings. A large answer that is read in parts has no limit: nobody waits for whoever
+//! does not fetch it.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};

@@ -108,7 +108,7 @@ impl<'a, P: Params> RunQuery<'a, P> {
 pub struct RunQueryAs<'a, T, P> {
     query: RunQuery<'a, P>,
     decoded: Vec<T>,
-    /// The first row that could not be read: those behind it are only counted.
+    /// The first row that could not be read: those behind it are thrown away.
     misfit: Option<Error>,
 }
 
