@@ -83,7 +83,8 @@
 //! |---|---|---|
 //! | `tls` | TLS by rustls, with the ring provider. Without it, `sslmode=require` and stronger are refused | yes |
 //! | `derive` | `#[derive(FromRow)]` for rows; `#[derive(ToSql, FromSql)]` for enums, composites and domains | no |
-//! | `with-chrono-0_4`, `with-time-0_3`, `with-uuid-1`, `with-serde_json-1` | values of these crates as parameters and columns | no |
+//! | `with-chrono-0_4`, `with-jiff-0_2`, `with-time-0_3` | dates and times of these crates as parameters and columns | no |
+//! | `with-bit-vec-0_9`, `with-cidr-0_3`, `with-eui48-1`, `with-geo-types-0_7`, `with-serde_json-1`, `with-smol_str-01`, `with-uuid-1` | other values of theirs | no |
 //!
 //! # Not there yet
 //!

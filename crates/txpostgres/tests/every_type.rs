@@ -7,8 +7,7 @@ mod support;
 
 use std::time::{Duration, SystemTime};
 
-use support::connected;
-use txpostgres::types::{FromSql, ToSql};
+use support::{connected, same};
 use txpostgres::value::{Interval, Multirange, Numeric, Range, Raw, Text};
 use txpostgres::{Connection, Format};
 
@@ -278,24 +277,6 @@ async fn composites_of_everything() {
         let text = if ty == "nested" { text.clone() } else { format!("{{{},NULL}}", quoted(text)) };
         there_and_back(&connection, ty, Some(&text)).await;
         there_and_back(&connection, ty, None).await;
-    }
-}
-
-/// Sends a Rust value as this type and takes it back.
-async fn same<T>(connection: &Connection, ty: &str, values: Vec<T>)
-where
-    T: ToSql + Sync + Send + PartialEq + for<'a> FromSql<'a>,
-{
-    let sql = format!("select $1::{ty}, $1::{ty}::text = $2, array[$1::{ty}, null]");
-    let in_text = format!("select $1::{ty}::text");
-    for value in values {
-        let texts = connection.run_query_as::<(String,), _>(&in_text, (&value,)).await;
-        let text = texts.unwrap_or_else(|error| panic!("{value:?}: {error}")).remove(0).0;
-        let rows = connection.run_query(&sql, (&value, &text)).await.unwrap();
-        let row = rows.first().unwrap();
-        assert_eq!(row.get::<T>(0).unwrap(), value);
-        assert!(row.get::<bool>(1).unwrap(), "{value:?} prints as {text}");
-        assert_eq!(row.get::<Vec<Option<T>>>(2).unwrap(), [Some(value), None]);
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use txpostgres::config::{Config, Endpoint, Host, IntoConfig};
+use txpostgres::types::{FromSql, ToSql};
 use txpostgres::{ByteStream, Connection, Dial, Dialing, Error, TransactionStatus};
 use txpostgres_testkit::{Database, Proxy, ScriptedServer, shared};
 
@@ -71,6 +72,24 @@ pub(crate) fn impatient(dsn: &str, limit: Duration) -> Config {
     let mut config = Config::parse(dsn).unwrap();
     config.connect_timeout(limit);
     config
+}
+
+/// Sends a Rust value as this type and takes it back.
+pub(crate) async fn same<T>(connection: &Connection, ty: &str, values: Vec<T>)
+where
+    T: ToSql + Sync + Send + PartialEq + for<'a> FromSql<'a>,
+{
+    let sql = format!("select $1::{ty}, $1::{ty}::text = $2, array[$1::{ty}, null]");
+    let in_text = format!("select $1::{ty}::text");
+    for value in values {
+        let texts = connection.run_query_as::<(String,), _>(&in_text, (&value,)).await;
+        let text = texts.unwrap_or_else(|error| panic!("{value:?}: {error}")).remove(0).0;
+        let rows = connection.run_query(&sql, (&value, &text)).await.unwrap();
+        let row = rows.first().unwrap();
+        assert_eq!(row.get::<T>(0).unwrap(), value);
+        assert!(row.get::<bool>(1).unwrap(), "{value:?} prints as {text}");
+        assert_eq!(row.get::<Vec<Option<T>>>(2).unwrap(), [Some(value), None]);
+    }
 }
 
 /// The connection answers, and no transaction is open.
