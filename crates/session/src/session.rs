@@ -166,15 +166,19 @@ impl Session {
                 "a script cannot open a transaction in the same flight",
             ));
         }
-        if self.gate.is_clear() {
-            let base = self.outbox.end();
-            let out = self.outbox.pending();
-            let letter = Letter::write(&self.statements, out, begin, request)?;
-            let answer = self.answer_to(&letter, request);
-            self.newest = base;
-            let decisive = base + letter.decisive as u64;
-            return Ok(self.pipeline.push(letter.steps, decisive, answer));
+        if !self.gate.is_clear() {
+            return self.set_aside(begin, request);
         }
+        let base = self.outbox.end();
+        let letter = Letter::write(&self.statements, self.outbox.pending(), begin, request)?;
+        let answer = self.answer_to(&letter, request);
+        self.newest = base;
+        Ok(self.pipeline.push(letter.steps, base + letter.decisive as u64, answer))
+    }
+
+    /// Writes a request that may not leave yet, and keeps it until it may.
+    #[cold]
+    fn set_aside(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
         let mut parcel = BytesMut::new();
         let letter = Letter::write(&self.statements, &mut parcel, begin, request)?;
         let answer = self.answer_to(&letter, request);
@@ -455,7 +459,9 @@ struct Letter {
 
 impl Letter {
     /// Appends a request to `out`, or nothing.
-    #[inline]
+    // On the way of every request; as a call it would hand over its result in memory.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn write(
         statements: &StatementCache,
         out: &mut BytesMut,

@@ -260,7 +260,7 @@ impl Socket {
             if has_rung && self.drain == Drain::Full {
                 self.drain = Drain::Unflushed;
             }
-            if self.drain != Drain::Full {
+            if self.has_to_write() {
                 self.write(board, own);
             }
             if !(has_rung || tried || board.has_rung()) {
@@ -296,6 +296,15 @@ impl Socket {
     fn is_readable(&mut self) -> bool {
         let mut cx = Context::from_waker(&self.bell);
         self.stream.as_mut().is_some_and(|stream| stream.poll_readable(&mut cx).is_ready())
+    }
+
+    /// Whether there is anything to send, and perhaps room for it.
+    fn has_to_write(&self) -> bool {
+        match self.drain {
+            Drain::Clear => !self.outgoing.is_empty(),
+            Drain::Unflushed => true,
+            Drain::Full => false,
+        }
     }
 
     fn write(&mut self, board: &Switchboard, own: Option<Ticket>) {

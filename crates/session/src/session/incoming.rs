@@ -17,6 +17,7 @@ use crate::transaction_status::TransactionStatus;
 use crate::wire::{Message, Reader, Trust, split_message, violation};
 
 impl Session {
+    #[inline]
     pub(super) fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
         if let Some(startup) = self.startup().filter(|startup| startup.stage == Stage::Encryption) {
             let Some((&byte, rest)) = bytes.split_first() else {
@@ -48,6 +49,7 @@ impl Session {
         taken.and(decrypted)
     }
 
+    #[inline]
     fn take_plaintext(&mut self, mut input: &[u8]) -> Result<()> {
         if !self.partial.is_empty() {
             if !self.partial.fill(&mut input, self.trust())? {
@@ -169,7 +171,9 @@ impl Session {
     }
 
     /// Does what is to be done about an answer's progress.
-    #[inline]
+    // Once for each answer; as a call it would be handed its argument in memory.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn advance(&mut self, ticket: Ticket, progress: Progress) -> Result<()> {
         match progress {
             Progress::Owed => {}
