@@ -331,6 +331,7 @@ impl Exchange {
                     ErrorKind::Request,
                     "COPY moves data outside of an answer; this call cannot do it",
                 )
+                .with_hint("take `copy_in` or `copy_out`")
                 .with_delivery(Delivery::Answered),
             ),
             b'E' => {

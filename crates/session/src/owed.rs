@@ -23,8 +23,7 @@
 //!                            CopyDone             Rows
 //!   Portion     Portion      DataRow              Portion
 //!                            PortalSuspended      the next step
-//!                            CommandComplete      the next step
-//!                            EmptyQueryResponse   the next step
+//!                            (else as Rows)
 //!   Script      Script       RowDescription       ScriptRows
 //!                            CommandComplete      Further
 //!                            EmptyQueryResponse   Further
@@ -260,10 +259,12 @@ impl Owed {
             (Self::Portion, b'D') => Next::To(Self::Portion),
             (Self::Parameters, b't') => Next::To(Self::Columns),
             (Self::Rows, b'D') | (Self::CopyOut, b'c') => Next::To(Self::Rows),
-            (Self::Rows, b'H') | (Self::CopyOut, b'd') => Next::To(Self::CopyOut),
+            (Self::Rows | Self::Portion, b'H') | (Self::CopyOut, b'd') => Next::To(Self::CopyOut),
             (Self::Feed, b'G') => Next::To(Self::Feeding),
             (Self::Tap, b'H') | (Self::Tapping, b'd') => Next::To(Self::Tapping),
-            (Self::Rows | Self::Script | Self::Further | Self::Tap, b'G') => Next::To(Self::CopyIn),
+            (Self::Rows | Self::Portion | Self::Script | Self::Further | Self::Tap, b'G') => {
+                Next::To(Self::CopyIn)
+            }
             (Self::Script | Self::Further | Self::Feed | Self::Tap, b'T')
             | (Self::ScriptRows, b'D') => Next::To(Self::ScriptRows),
             (Self::Script | Self::Further | Self::Feed | Self::Tap, b'C' | b'I')

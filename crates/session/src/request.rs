@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::owed::{Step, Steps};
 use crate::row::Column;
-use crate::statement::Statement;
+use crate::statement::{Statement, is_copy};
 
 /// Parameter values: what `postgres-types` can write.
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -223,6 +223,18 @@ impl Request<'_> {
         }))
     }
 
+    /// Whether the server may ask for data that this request cannot give. It is refused then, and what travels with it would be
+    /// taken for data: it must travel alone.
+    #[inline]
+    pub(crate) fn may_be_copy(&self) -> bool {
+        match self {
+            Self::Script { sql } | Self::PrepareAndRun { sql, .. } => is_copy(sql),
+            // One is never kept under a name.
+            Self::Open { statement, .. } => statement.name().is_empty() && is_copy(statement.sql()),
+            _ => false,
+        }
+    }
+
     /// Whether it goes as a `Query`, which needs no `Sync` and takes nothing along.
     #[inline]
     pub(crate) fn is_simple(&self) -> bool {
@@ -262,6 +274,10 @@ fn write_many(
 ) -> Result<Steps> {
     if sets.is_empty() {
         return Err(Error::new(ErrorKind::Request, "no set of parameters was given"));
+    }
+    if is_copy(statement.sql()) {
+        let what = "a COPY cannot be run with many sets of parameters";
+        return Err(Error::new(ErrorKind::Request, what).with_hint("take `copy_in_rows`"));
     }
     let parses = parse_if_unnamed(draft, statement)?;
     let mut items: u32 = 0;

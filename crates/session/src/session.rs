@@ -173,7 +173,11 @@ impl Session {
         let letter = Letter::write(&self.statements, self.outbox.pending(), begin, request)?;
         let answer = self.answer_to(&letter, request);
         self.newest = base;
-        Ok(self.pipeline.push(letter.steps, base + letter.decisive as u64, answer))
+        let ticket = self.pipeline.push(letter.steps, base + letter.decisive as u64, answer);
+        if request.may_be_copy() {
+            self.isolate(ticket);
+        }
+        Ok(ticket)
     }
 
     /// Writes a request that may not leave yet, and keeps it until it may.
@@ -184,6 +188,9 @@ impl Session {
         let answer = self.answer_to(&letter, request);
         let ticket = self.pipeline.push(letter.steps, departure::NOT_YET, answer);
         self.gate.push(Parcel::new(ticket, parcel, letter.decisive as u64));
+        if request.may_be_copy() {
+            self.isolate(ticket);
+        }
         Ok(ticket)
     }
 

@@ -99,7 +99,7 @@ fn messages_out_of_turn() {
         (Some(prepare), "1tn", "EZ"),
         (Some(prepare), "1tT", "EZ"),
         // A row would have columns here, and none are known.
-        (Some(fetch), "", "CEIs"),
+        (Some(fetch), "", "CEGHIs"),
         (Some(fetch), "s", "EZ"),
         (Some(fetch), "C", "EZ"),
         (Some(close), "", "3E"),

@@ -280,6 +280,66 @@ async fn what_is_no_copy_of_its_kind_is_refused() {
     assert_works(&connection).await;
 }
 
+/// Whatever else is on the line, the connection is usable afterwards.
+#[tokio::test]
+async fn a_copy_by_a_call_that_cannot_move_data_is_refused() {
+    let (_database, connection) = with_table().await;
+    let connection = &connection;
+    let refused = |outcome: Result<(), Error>, sql: &str| {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Request, "{sql}: {error}");
+        assert!(error.to_string().contains("COPY"), "{error}");
+    };
+    for sql in ["copy people from stdin", "-- all\n copy (select 1) to stdout"] {
+        for round in 0..2 {
+            let other = |n: i32| connection.run_query("select $1::int4", (n,));
+            let (first, asked, run, shaped, last) = bounded(async {
+                tokio::join!(
+                    other(1),
+                    connection.run_query(sql, ()),
+                    connection.run_operation(sql, ()),
+                    connection.run_query_as::<(i32,), _>(sql, ()),
+                    other(2)
+                )
+            })
+            .await;
+            first.unwrap();
+            last.unwrap();
+            refused(asked.map(drop), sql);
+            refused(run.map(drop), sql);
+            refused(shaped.map(drop), sql);
+            let mut batch = connection.batch();
+            batch.push("select 1", ());
+            batch.push(sql, ());
+            batch.push("select $1::int4", (round,));
+            let mut results = bounded(batch.send()).await.unwrap().into_iter();
+            results.next().unwrap().unwrap();
+            refused(results.next().unwrap().map(drop), sql);
+            results.next().unwrap().unwrap();
+            refused(bounded(connection.execute_many(sql, [(), ()])).await.map(drop), sql);
+            let mut stream = connection.query_stream(sql, ());
+            refused(bounded(stream.next()).await.unwrap().map(drop), sql);
+            drop(stream);
+            assert_works(connection).await;
+
+            let within = bounded(connection.run_interaction(async |cursor| {
+                let mut stream = cursor.query_stream(sql, ());
+                let outcome = stream.next().await.unwrap().map(drop);
+                refused(outcome, sql);
+                Ok::<_, Error>(())
+            }));
+            // What was to be sent has failed in the server, and the transaction with it; what came was thrown away.
+            assert_eq!(within.await.is_err(), sql.contains("from stdin"));
+            let within = bounded(connection.run_interaction(async |cursor| {
+                refused(cursor.execute(sql, ()).await.map(drop), sql);
+                Ok::<_, Error>(())
+            }));
+            assert_eq!(within.await.is_err(), sql.contains("from stdin"));
+            assert_works(connection).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn names_cannot_be_more_than_names() {
     let (_database, connection) = connected().await;
