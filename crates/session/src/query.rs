@@ -164,13 +164,31 @@ impl Query {
                 let ticket = self.run(session, &statement, work, begin);
                 let is_kept = !statement.name().is_empty();
                 session.statements().give_back(statement);
-                if ticket.is_ok() {
-                    self.stage = if is_kept { Stage::Running } else { Stage::Anew };
+                match ticket {
+                    Ok(ticket) => {
+                        self.stage = if is_kept { Stage::Running } else { Stage::Anew };
+                        return Ok(ticket);
+                    }
+                    Err(error) if self.is_described_anew(session, sql, &error) => {}
+                    Err(error) => return Err(error.with_statement(sql)),
                 }
-                return ticket.map_err(|error| misfit(session, sql, error));
             }
         }
         self.submit_step(session, sql, work, begin).map_err(|error| error.with_statement(sql))
+    }
+
+    /// Whether a statement that is known is to be described once more, since the values do not fit the parameters that it had:
+    /// it may have others by now, and nothing has been sent.
+    #[cold]
+    fn is_described_anew(&mut self, session: &mut Session, sql: &str, error: &Error) -> bool {
+        if error.kind() != ErrorKind::Parameter {
+            return false;
+        }
+        session.statements().doubt(sql);
+        session.statements().forget(sql);
+        self.prepares = true;
+        !std::mem::replace(&mut self.retried, true)
+            && session.transaction_status() != TransactionStatus::Failed
     }
 
     /// Asks what is not simply a statement that is known.
@@ -445,16 +463,14 @@ impl Query {
             // It may have been parsed before it failed, or was cancelled.
             session.statements().discard(name);
         }
-        if matches!(stage, Stage::Running | Stage::Anew)
-            && error.sqlstate() == Some(SqlState::DATATYPE_MISMATCH)
-        {
-            // Its parameters may have other types now, or these may be made of something else: it is described anew the
-            // next time.
-            session.statements().doubt(sql);
-            session.statements().forget(sql);
-        }
         let may_retry = status == TransactionStatus::Idle && !self.retried;
-        if is_stale(&error) || matches!(stage, Stage::Anew) && has_other_columns(&error) {
+        let is_outdated = match stage {
+            Stage::Running => may_be_outdated(&error),
+            Stage::Anew => may_be_outdated(&error) || has_other_columns(&error),
+            _ => false,
+        };
+        if is_stale(&error) || is_outdated {
+            session.statements().doubt(sql);
             session.statements().forget(sql);
             if may_retry {
                 self.retried = true;
@@ -480,23 +496,6 @@ impl Query {
     }
 }
 
-/// The values do not fit the parameters that the statement had when it was described. It may have others by now, and the server was
-/// not asked: it is the next time.
-#[cold]
-fn misfit(session: &mut Session, sql: &str, error: Error) -> Error {
-    let error = error.with_statement(sql);
-    if error.kind() != ErrorKind::Parameter {
-        return error;
-    }
-    session.statements().forget(sql);
-    if error.hint().is_some() {
-        return error;
-    }
-    error.with_hint(
-        "if a table or a function was altered, ask again: the statement is described anew",
-    )
-}
-
 /// Whether the server and we no longer mean the same by a prepared statement: its result has other columns now, it is
 /// gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is taken.
 fn is_stale(error: &Error) -> bool {
@@ -511,6 +510,17 @@ fn is_stale(error: &Error) -> bool {
         SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => true,
         _ => false,
     }
+}
+
+/// Whether a statement that was described before may mean something else by now, so that the server refuses it before it runs: its
+/// tables, types or functions were altered or made anew, or `search_path` leads to others.
+fn may_be_outdated(error: &Error) -> bool {
+    error.is_before_running()
+        && error.sqlstate().is_some_and(|code| {
+            // Of a type that is gone: "cache lookup failed for type 16431". And syntax error or access rule violation: there is no
+            // such thing, or it does not take these types.
+            code == SqlState::INTERNAL_ERROR || code.class() == "42"
+        })
 }
 
 /// Whether a statement that the server does not keep has another number of columns than when it was described: "bind message

@@ -237,7 +237,7 @@ async fn the_cache_is_bounded() {
     assert!((1..=6).contains(&count), "{count}");
 }
 
-/// The server would say so itself if it were asked, but values that do not fit what is known are not sent.
+/// Values that do not fit what is known are not sent: the server is asked what it takes by now.
 #[tokio::test]
 async fn a_statement_whose_parameters_have_other_types_now_is_described_anew() {
     let (_database, connection) = connected().await;
@@ -247,9 +247,6 @@ async fn a_statement_whose_parameters_have_other_types_now_is_described_anew() {
         connection.run_query(sql, (1_i32,)).await.unwrap();
     }
     connection.run_operation("alter table t alter id type int8", ()).await.unwrap();
-    let error = connection.run_query(sql, (1_i64,)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Parameter);
-    assert!(error.hint().unwrap().contains("ask again"), "{error:?}");
     for _ in 0..2 {
         connection.run_query(sql, (1_i64,)).await.unwrap();
     }

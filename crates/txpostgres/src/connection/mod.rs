@@ -31,8 +31,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A connection to PostgreSQL.
 ///
 /// Clones share it, and any number of tasks may use it at once: their statements are pipelined in the order in which they
-/// are made. No task stands between a call and the socket: whoever awaits an answer drives the connection. A future dropped
-/// at any point leaves the connection usable.
+/// are sent; one that has parameters and is new is described first, and others may go ahead of it meanwhile. No task stands
+/// between a call and the socket: whoever awaits an answer drives the connection. A future dropped at any point leaves the
+/// connection usable.
 ///
 /// It needs a Tokio runtime with I/O and time.
 ///
