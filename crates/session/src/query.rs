@@ -529,10 +529,13 @@ fn has_other_columns(error: &Error) -> bool {
     error.is_before_running() && error.sqlstate() == Some(SqlState::PROTOCOL_VIOLATION)
 }
 
-/// Whether it failed because a type has no binary output (`getTypeBinaryOutputInfo` in the server's `lsyscache.c`).
+/// Whether it failed because a type has no binary output: a column's own, or that of what an array or a range is made of.
 fn has_no_binary(error: &Error) -> bool {
+    /// Who says so, in the server's `lsyscache.c`, `arrayfuncs.c`, `rangetypes.c` and `multirangetypes.c`.
+    const ROUTINES: [&str; 4] =
+        ["getTypeBinaryOutputInfo", "array_send", "get_range_io_data", "get_multirange_io_data"];
     error.server().is_some_and(|server| {
         server.code() == SqlState::UNDEFINED_FUNCTION
-            && server.routine().is_some_and(|routine| routine == "getTypeBinaryOutputInfo")
+            && server.routine().is_some_and(|routine| ROUTINES.contains(&&*routine))
     })
 }

@@ -173,6 +173,28 @@ async fn types_without_a_binary_form_come_as_text() {
     }
 }
 
+/// It is another function of the server that finds it out, and the array may be the first or the only one there is.
+#[tokio::test]
+async fn arrays_of_types_without_a_binary_form_come_as_text() {
+    let (_database, connection) = connected().await;
+    connection
+        .run_script("create type acl as (n int, items aclitem[]); create domain item as aclitem;")
+        .await
+        .unwrap();
+    for sql in [
+        "select array['=r/postgres'::aclitem]",
+        "select array['=r/postgres']::item[]",
+        "select row(1, array['=r/postgres'])::acl",
+        "select datacl, acldefault('d', datdba) from pg_database",
+    ] {
+        for _ in 0..2 {
+            let rows = connection.run_query(sql, ()).await.unwrap();
+            let text: Option<&str> = rows.first().unwrap().get(0).unwrap();
+            assert_eq!(rows.columns()[0].format(), Format::Text, "{sql}: {text:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn in_a_transaction_a_type_without_a_binary_form_is_an_error_that_says_what_to_do() {
     let (_database, connection) = connected().await;
