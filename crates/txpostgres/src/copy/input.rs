@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_sink::Sink;
 use tokio::task::coop;
 use txpostgres_session::{
-    CopyEncoder, CopyLayout, Delivery, Error, ErrorKind, Format, Result, Session, Ticket,
+    CopyEncoder, CopyLayout, Delivery, Error, ErrorKind, Format, Result, Session, SqlState, Ticket,
 };
 
 use super::{CopyProgress, Meter, begin, with_row};
@@ -116,7 +116,8 @@ impl CopyIn {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`] if `why` has a NUL; what the server said of data sent before.
+    /// [`ErrorKind::Request`] if `why` has a NUL. What ended the COPY before, so that the server never got to know `why`: a row that
+    /// it refused, its `statement_timeout`, a cancel by somebody else. Nothing is kept then either.
     pub async fn abort(mut self, why: &str) -> Result<()> {
         if self.state == State::Open {
             if let Some((link, ticket)) = self.call.waiting() {
@@ -126,11 +127,7 @@ impl CopyIn {
             self.state = State::Ending;
         }
         match poll_fn(|cx| self.poll_answer(cx)).await {
-            Err(error)
-                if error.sqlstate() == Some(txpostgres_session::SqlState::QUERY_CANCELED) =>
-            {
-                Ok(())
-            }
+            Err(error) if is_abort(&error, why) => Ok(()),
             other => other.map(drop),
         }
     }
@@ -269,6 +266,16 @@ impl CopyIn {
             }
         }
     }
+}
+
+/// Whether the server ended a COPY because we said so, with this reason. It shares its SQLSTATE with cancels and time limits
+/// (`CopyGetData` and `ProcessInterrupts` in the server's source). The message may be translated, but the reason is in it.
+fn is_abort(error: &Error, why: &str) -> bool {
+    error.server().is_some_and(|server| {
+        server.code() == SqlState::QUERY_CANCELED
+            && server.message().contains(why)
+            && server.routine().is_none_or(|routine| routine != "ProcessInterrupts")
+    })
 }
 
 fn over() -> Error {
