@@ -293,6 +293,11 @@ impl Query {
         }
     }
 
+    /// Whether anything was asked that still counts: else the statement is where it was when it was new.
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.stage, Stage::New)
+    }
+
     /// Whether the answer to come is the statement's own, and not a step on the way to it.
     pub fn is_last(&self) -> bool {
         matches!(self.stage, Stage::Running | Stage::Fresh { .. } | Stage::Anew)

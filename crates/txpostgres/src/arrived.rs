@@ -18,6 +18,13 @@ impl Arrived {
         *self = Self { rows: Some(Arc::new(rows)), next: 0 };
     }
 
+    /// Takes rows that come behind those that are left.
+    pub(crate) fn append(&mut self, rows: Rows) {
+        let mut all = self.rest().unwrap_or_default();
+        all.append(rows);
+        self.put(all);
+    }
+
     /// The next row.
     pub(crate) fn row(&mut self) -> Option<OwnedRow> {
         let row = OwnedRow::of(self.rows.as_ref()?, self.next);

@@ -258,6 +258,15 @@ impl Desk {
             && own.and_then(|own| self.inbox(own)).is_some_and(|inbox| inbox.is_to_be_fetched())
     }
 
+    /// Nobody waits for this ticket for now. Its answer is kept.
+    pub(crate) fn drop_waker(&mut self, ticket: Ticket) {
+        match self.waiter(ticket) {
+            Some(Waiter::Call(waker)) => *waker = None,
+            Some(Waiter::Pieces(inbox)) => drop(inbox.take_waker()),
+            _ => {}
+        }
+    }
+
     /// Nobody waits for this ticket any more.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
         self.session.abandon(ticket);

@@ -80,6 +80,14 @@ impl Question {
         }
     }
 
+    /// Whether anything was asked that still counts.
+    pub(crate) fn has_begun(&self) -> bool {
+        match self {
+            Self::Statement(query) => query.has_begun(),
+            Self::Plain { opening, .. } => *opening,
+        }
+    }
+
     /// Whether the answer to come is the last one.
     pub(crate) fn is_last(&self) -> bool {
         match self {

@@ -67,7 +67,7 @@ async fn what_ended_a_copy_before_its_abort_is_told() {
 async fn an_abort_is_known_by_its_reason_in_any_language() {
     let report = |message, routine| {
         let fields = [(b'S', "FEHLER"), (b'C', "57014"), (b'M', message), (b'R', routine)];
-        let said = if routine == "" { &fields[..3] } else { &fields[..] };
+        let said = if routine.is_empty() { &fields[..3] } else { &fields[..] };
         [backend::report_of(b'E', said), backend::ready(b'I')].concat()
     };
     for (message, routine, is_abort) in [

@@ -76,6 +76,28 @@ impl<W> Call<'_, W> {
         Some(error)
     }
 
+    /// Nobody polls it for now, and its answer is kept. Others are not to rely on its task.
+    pub(crate) fn step_aside(&mut self) {
+        let (Ok(caller), Place::Waiting { ticket, flusher, .. }) = (&self.caller, &mut self.place)
+        else {
+            return;
+        };
+        let (link, flusher) = (caller.link(), std::mem::take(flusher));
+        let mut desk = link.board.desk();
+        desk.drop_waker(*ticket);
+        if flusher {
+            desk.flush_promised = false;
+        }
+        drop(desk);
+        if flusher {
+            link.drive(None, true);
+        }
+        if link.board.has_rung() {
+            // This call may have been the one that was woken to drive.
+            link.board.ring();
+        }
+    }
+
     /// Nobody will fetch the answer; the connection goes on without this call.
     pub(crate) fn leave(&mut self) {
         let place = std::mem::replace(&mut self.place, Place::Ended);

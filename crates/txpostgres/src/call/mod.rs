@@ -155,6 +155,11 @@ impl<'a, W: Task> Call<'a, W> {
         self.waiting().is_some() && self.question.is_last()
     }
 
+    /// Whether something of it was sent, and it cannot be left as if it had never been.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.waiting().is_some() || self.question.has_begun()
+    }
+
     /// `take` takes from the answer what the caller is to have.
     #[inline]
     pub(crate) fn poll<T>(

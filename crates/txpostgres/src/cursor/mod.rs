@@ -1,5 +1,6 @@
 //! Cursors: statements of a connection or an interaction, and what they returned, to be fetched.
 
+mod declare;
 mod named;
 mod results;
 mod routine;
@@ -29,7 +30,8 @@ use crate::pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
 use crate::stream::QueryStream;
 use crate::typed::Typed;
 
-pub use named::{Fetch, NamedCursor, NamedCursorBuilder};
+pub use declare::NamedCursorBuilder;
+pub use named::{Fetch, NamedCursor};
 pub use results::Scroll;
 use results::{Execution, Fetched, Results};
 

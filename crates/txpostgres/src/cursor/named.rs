@@ -1,115 +1,26 @@
-//! A cursor that lives in the server: `DECLARE`, `FETCH`, `MOVE`, `CLOSE`.
+//! A cursor that lives in the server: `FETCH`, `MOVE`, `CLOSE`.
+//!
+//! The server's cursor is ahead of the reader by the rows that were fetched in advance, and it moves when it gets a statement, whether
+//! or not somebody waits for the answer. So what is on its way belongs to the cursor and not to the future that asked for it: a
+//! future that is dropped leaves it to the next call.
 
 use std::fmt;
-use std::fmt::Write as _;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use txpostgres_session::{
-    Answer, Column, Error, ErrorKind, FromRow, OwnedRow, Request, Result, Rows, push_ident,
+    Answer, Column, FromRow, OwnedRow, Request, Result, Rows, SqlState, push_ident,
 };
 
 use super::{Cursor, On, Scroll};
 use crate::arrived::Arrived;
 use crate::call::Call;
 use crate::caller::Caller;
-use crate::params::Params;
-
-/// Rows that are fetched in advance when they are read one by one: 100.
-const AHEAD: u32 = 100;
 
 /// Bytes of a name that the server looks at (manual, section 4.1.1): it cuts longer ones in statements, but not in messages.
 const NAME_BYTES: usize = 63;
-
-/// A named cursor about to be declared: see [`Cursor::named`].
-#[must_use = "a cursor is not declared before it is opened"]
-#[derive(Debug)]
-pub struct NamedCursorBuilder {
-    cursor: Cursor,
-    name: String,
-    scroll: Option<bool>,
-    hold: bool,
-    ahead: u32,
-}
-
-impl NamedCursorBuilder {
-    pub(super) fn new(cursor: Cursor, name: &str) -> Self {
-        Self { cursor, name: name.to_owned(), scroll: None, hold: false, ahead: AHEAD }
-    }
-
-    /// Whether it moves both ways (`SCROLL`). If nothing is said, the server decides by the query: some do, and cost nothing more.
-    pub fn scroll(mut self, scroll: bool) -> Self {
-        self.scroll = Some(scroll);
-        self
-    }
-
-    /// Whether it outlives its transaction (`WITH HOLD`): its rows are kept in the server when the transaction is committed, until
-    /// it is closed or dropped. What is fetched after the interaction's end is a statement of its own.
-    pub fn with_hold(mut self, hold: bool) -> Self {
-        self.hold = hold;
-        self
-    }
-
-    /// How many rows are fetched in advance when they are read one by one; 100 if nothing is said.
-    pub fn rows_ahead(mut self, rows: u32) -> Self {
-        self.ahead = rows.max(1);
-        self
-    }
-
-    /// Declares it for a query. Dropped before its end, it closes what was declared.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Request`] outside of an interaction, unless it is to be [held](Self::with_hold); what the server says, such
-    /// as `42P03` when there is a cursor of this name.
-    pub async fn open<P: Params>(self, sql: &str, params: P) -> Result<NamedCursor> {
-        if !self.hold && matches!(self.cursor.on, On::Connection(_)) {
-            return Err(Error::new(
-                ErrorKind::Request,
-                "a named cursor lives in a transaction, and there is none",
-            )
-            .with_hint("declare it within run_interaction, or with hold"));
-        }
-        let mut declare = "declare ".to_owned();
-        push_ident(&mut declare, &self.name)?;
-        declare.push_str(match self.scroll {
-            Some(true) => " scroll",
-            Some(false) => " no scroll",
-            None => "",
-        });
-        let _ = write!(
-            declare,
-            " cursor {} hold for {sql}",
-            if self.hold { "with" } else { "without" }
-        );
-        let mut quoted = String::new();
-        push_ident(&mut quoted, &self.name)?;
-        let mut named = NamedCursor {
-            cursor: self.cursor,
-            name: self.name,
-            quoted,
-            ahead: self.ahead,
-            hold: self.hold,
-            fetched: Arrived::default(),
-            passed_last: false,
-            columns: None,
-            is_open: false,
-        };
-        let mut call = Call::new(named.cursor.caller(), declare, params);
-        poll_fn(|cx| {
-            let declared = call.poll(cx, |_| ());
-            // From here on it may be there, even if nobody comes for the answer.
-            named.is_open = match &declared {
-                Poll::Pending => call.has_sent_last(),
-                Poll::Ready(declared) => declared.is_ok(),
-            };
-            declared
-        })
-        .await?;
-        Ok(named)
-    }
-}
 
 /// Which rows to fetch, or where to move to (manual, `FETCH`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,6 +48,19 @@ pub enum Fetch {
     BackwardAll,
 }
 
+impl Fetch {
+    /// Whether it leads behind the last row, if so many were fetched or passed. `was_behind`: there it began.
+    fn is_behind(self, count: u64, was_behind: bool) -> bool {
+        match self {
+            Self::ForwardAll => true,
+            Self::Forward(0) | Self::Relative(0) => was_behind,
+            Self::Forward(rows) => count < u64::from(rows),
+            Self::Next | Self::Absolute(1..) | Self::Relative(1..) => count == 0,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Fetch {
     /// As SQL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,25 +82,88 @@ impl fmt::Display for Fetch {
 /// A cursor that lives in the server: see [`Cursor::named`].
 ///
 /// [`next`](Self::next) reads row by row, some of which are fetched in advance; [`fetch`](Self::fetch) and
-/// [`move_to`](Self::move_to) go both ways, from the row that was read last. A call that is dropped before its end may have moved
-/// the cursor or not.
+/// [`move_to`](Self::move_to) go both ways, from the row that was read last.
 ///
-/// Dropped, it is closed without anybody waiting for that.
+/// # Dropping its calls
+///
+/// `next`, and `fetch` onwards ([`Fetch::Next`], [`Fetch::Forward`], [`Fetch::ForwardAll`]), may be dropped at any time, in a
+/// `select!` for instance: they lose no row. What they had asked for is kept, and the next call begins with it.
+///
+/// Any other `fetch`, and `move_to`, that is dropped has moved the cursor if it was sent, and its rows are gone. Where the cursor
+/// stands is known again after a move to a place that does not depend on that: [`Fetch::First`], [`Fetch::Last`],
+/// [`Fetch::Absolute`].
+///
+/// An error of a call that was dropped is the next one's.
+///
+/// Dropped itself, it is closed without anybody waiting for that.
 pub struct NamedCursor {
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     name: String,
     quoted: String,
     ahead: u32,
     hold: bool,
     /// Rows fetched in advance: so far is the server ahead of the reader.
     fetched: Arrived,
-    /// The server has passed the last row, and the reader has not.
-    passed_last: bool,
+    end: End,
+    /// What is on its way. Until it is answered nothing else is asked.
+    asked: Option<Asked>,
     columns: Option<Arc<[Column]>>,
-    is_open: bool,
+    pub(super) is_open: bool,
+}
+
+/// A FETCH or MOVE on its way, and where it leads.
+struct Asked {
+    call: Call<'static, ()>,
+    leads: Leads,
+}
+
+/// Who stands behind the last row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Nobody,
+    /// The server, as far as that is known, when the reader comes to the end of what was fetched.
+    Server,
+    /// The server, and the reader has been told so.
+    Both,
+}
+
+#[derive(Clone, Copy)]
+enum Leads {
+    /// So many rows on, or to the end: they come behind those that were fetched in advance.
+    On(u32),
+    /// Back to where the reader is.
+    Back,
+    /// Elsewhere, with the reader.
+    Away(Fetch),
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Answered {
+    row_count: u64,
+    /// Rows that were not fetched in advance.
+    rows: Rows,
 }
 
 impl NamedCursor {
+    /// One that is about to be declared.
+    pub(super) fn new(cursor: Cursor, name: String, ahead: u32, hold: bool) -> Result<Self> {
+        let mut quoted = String::new();
+        push_ident(&mut quoted, &name)?;
+        Ok(Self {
+            cursor,
+            name,
+            quoted,
+            ahead,
+            hold,
+            fetched: Arrived::default(),
+            end: End::Nobody,
+            asked: None,
+            columns: None,
+            is_open: false,
+        })
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -187,28 +174,33 @@ impl NamedCursor {
         self.columns.as_deref()
     }
 
-    /// The next row; `None` after the last one.
+    /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
     ///
     /// # Errors
     ///
     /// As [`fetch`](Self::fetch).
     pub async fn next(&mut self) -> Result<Option<OwnedRow>> {
-        if let Some(row) = self.fetched.row() {
-            return Ok(Some(row));
+        self.settle().await?;
+        if self.fetched.left() == 0 && self.end == End::Nobody {
+            self.ask("fetch", Fetch::Forward(self.ahead), Leads::On(self.ahead)).await?;
         }
-        let rows = self.ask(Fetch::Forward(self.ahead)).await?;
-        self.passed_last = !rows.is_empty() && rows.len() < self.ahead as usize;
-        self.fetched.put(rows);
-        Ok(self.fetched.row())
+        let row = self.fetched.row();
+        if row.is_none() {
+            self.end = End::Both;
+        }
+        Ok(row)
     }
 
     /// Fetches rows, in the order in which the cursor comes to them.
     ///
+    /// Dropped before its end, it takes nothing away if it goes onwards; see [above](Self#dropping-its-calls).
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] when it was closed, [`ErrorKind::InteractionEnded`] when its transaction is over; what the server
-    /// says: `55000` when it is asked to go back and cannot.
+    /// [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded) when its transaction is over; what the server says:
+    /// `55000` when it is asked to go back and cannot.
     pub async fn fetch(&mut self, rows: Fetch) -> Result<Rows> {
+        self.settle().await?;
         // What was fetched in advance comes first; a cursor that cannot go back need not.
         let wanted = match rows {
             Fetch::Next => 1,
@@ -216,18 +208,20 @@ impl NamedCursor {
             Fetch::ForwardAll => u32::MAX,
             _ => {
                 self.step_back().await?;
-                return self.ask(rows).await;
+                return Ok(self.ask("fetch", rows, Leads::Away(rows)).await?.rows);
             }
         };
-        let mut all = self.fetched.rows(wanted as usize);
-        let missing = wanted.saturating_sub(u32::try_from(all.len()).unwrap_or(u32::MAX));
+        let missing = wanted.saturating_sub(u32::try_from(self.fetched.left()).unwrap_or(u32::MAX));
         if missing > 0 {
             let rest = match rows {
                 Fetch::ForwardAll => Fetch::ForwardAll,
                 _ => Fetch::Forward(missing),
             };
-            all.append(self.ask(rest).await?);
-            self.passed_last = false;
+            self.ask("fetch", rest, Leads::On(missing)).await?;
+        }
+        let all = self.fetched.rows(wanted as usize);
+        if all.len() < wanted as usize {
+            self.end = End::Both;
         }
         Ok(all)
     }
@@ -236,19 +230,22 @@ impl NamedCursor {
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Self::fetch), and [`ErrorKind::Decode`].
+    /// As [`fetch`](Self::fetch), and [`ErrorKind::Decode`](crate::ErrorKind::Decode).
     pub async fn fetch_as<T: for<'r> FromRow<'r>>(&mut self, rows: Fetch) -> Result<Vec<T>> {
         self.fetch(rows).await?.decode()
     }
 
     /// Moves without fetching. Says how many rows were passed, or for one row whether there was one (1 or 0).
     ///
+    /// Dropped before its end, it has moved if it was sent; see [above](Self#dropping-its-calls).
+    ///
     /// # Errors
     ///
     /// As [`fetch`](Self::fetch).
     pub async fn move_to(&mut self, rows: Fetch) -> Result<u64> {
+        self.settle().await?;
         self.step_back().await?;
-        self.do_move(rows).await
+        Ok(self.ask("move", rows, Leads::Away(rows)).await?.row_count)
     }
 
     /// Moves as DB-API's `scroll`: so many rows on (or back, if negative), or to before the row of this number, the first being 0.
@@ -264,44 +261,83 @@ impl NamedCursor {
         self.move_to(to).await.map(drop)
     }
 
-    /// Closes it.
+    /// Closes it. Dropped before its end, it is closed all the same.
     ///
     /// # Errors
     ///
     /// What the server says.
     pub async fn close(mut self) -> Result<()> {
-        self.is_open = false;
+        self.asked = None;
         let sql = format!("close {}", self.quoted);
-        let call = Call::new(self.caller(), sql, ());
-        call.answer(|_| ()).await
+        let mut call = Call::new(self.caller(), sql, ());
+        poll_fn(|cx| {
+            let closed = call.poll(cx, |_| ());
+            // Until it is sent, and when it is refused, dropping the cursor closes it.
+            self.is_open = match &closed {
+                Poll::Pending => !call.has_sent_last(),
+                Poll::Ready(Ok(())) => false,
+                Poll::Ready(Err(error)) => error.sqlstate() != Some(SqlState::INVALID_CURSOR_NAME),
+            };
+            closed
+        })
+        .await
     }
 
     /// Takes the server back to where the reader is.
     async fn step_back(&mut self) -> Result<()> {
-        self.check_open()?;
         let unread = i64::try_from(self.fetched.left()).unwrap_or(0);
-        let ahead = unread + i64::from(self.passed_last);
+        let ahead = unread + i64::from(self.end == End::Server);
         if ahead > 0 {
-            self.do_move(Fetch::Relative(-ahead)).await?;
+            self.ask("move", Fetch::Relative(-ahead), Leads::Back).await?;
         }
         self.fetched = Arrived::default();
-        self.passed_last = false;
         Ok(())
     }
 
-    async fn do_move(&self, to: Fetch) -> Result<u64> {
-        let sql = format!("move {to} from {}", self.quoted);
-        Call::new(self.caller(), sql, ()).answer(|answer| answer.row_count()).await
+    /// Asks, when what was asked before is answered, and waits.
+    async fn ask(&mut self, verb: &str, what: Fetch, leads: Leads) -> Result<Answered> {
+        let sql = format!("{verb} {what} from {}", self.quoted);
+        self.asked = Some(Asked { call: Call::new(self.caller(), sql, ()), leads });
+        self.settle().await
     }
 
-    async fn ask(&mut self, what: Fetch) -> Result<Rows> {
-        self.check_open()?;
-        let sql = format!("fetch {what} from {}", self.quoted);
-        let rows = Call::new(self.caller(), sql, ()).answer(Answer::take_rows).await?;
+    /// Waits for what is on its way.
+    fn settle(&mut self) -> Settling<'_> {
+        Settling(self)
+    }
+
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answered>> {
+        let Some(asked) = &mut self.asked else {
+            return Poll::Ready(Ok(Answered::default()));
+        };
+        let leads = asked.leads;
+        let take = |answer: &mut Answer| Answered {
+            row_count: answer.row_count(),
+            rows: answer.take_rows(),
+        };
+        let outcome = ready!(asked.call.poll(cx, take));
+        self.asked = None;
+        let mut answered = outcome?;
         if self.columns.is_none() {
-            self.columns = rows.shared_columns();
+            self.columns = answered.rows.shared_columns();
         }
-        Ok(rows)
+        match leads {
+            Leads::On(wanted) => {
+                if answered.rows.len() < wanted as usize && self.end == End::Nobody {
+                    self.end = End::Server;
+                }
+                self.fetched.append(std::mem::take(&mut answered.rows));
+            }
+            Leads::Back => {
+                self.end = End::Nobody;
+                self.fetched = Arrived::default();
+            }
+            Leads::Away(place) => {
+                let is_behind = place.is_behind(answered.row_count, self.end == End::Both);
+                self.end = if is_behind { End::Both } else { End::Nobody };
+            }
+        }
+        Poll::Ready(Ok(answered))
     }
 
     /// One that is held goes on when its transaction has ended.
@@ -313,12 +349,27 @@ impl NamedCursor {
             _ => self.cursor.caller(),
         }
     }
+}
 
-    fn check_open(&self) -> Result<()> {
-        if self.is_open {
-            return Ok(());
+/// What waits for an answer. Dropped before that, it leaves it to the cursor's next call.
+struct Settling<'a>(&'a mut NamedCursor);
+
+impl Future for Settling<'_> {
+    type Output = Result<Answered>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_settled(cx)
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        match &mut self.0.asked {
+            Some(asked) if asked.call.has_begun() => asked.call.step_aside(),
+            // It has not happened.
+            Some(_) => self.0.asked = None,
+            None => {}
         }
-        Err(Error::new(ErrorKind::Closed, "the cursor is closed"))
     }
 }
 
@@ -326,6 +377,7 @@ impl Drop for NamedCursor {
     /// Closes it by a message, which is no error when the cursor is gone, and may be sent when a transaction has failed: a
     /// `CLOSE` could fail a transaction that has nothing to do with it.
     fn drop(&mut self) {
+        self.asked = None;
         if !self.is_open {
             return;
         }
