@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use txpostgres_session::{
-    Answer, Error, ErrorKind, Event, Result, Session, Ticket, TransactionStatus,
+    Answer, Error, ErrorKind, Event, Request, Result, Session, Ticket, TransactionStatus,
 };
 
 use crate::cancel::Interruption;
@@ -46,6 +46,8 @@ pub(crate) struct Desk {
     pub(crate) flush_promised: bool,
     /// The answer that the driving task has just read for itself.
     own: Option<(Ticket, Settled)>,
+    /// Requests that nobody waits for, each with the one that undoes it.
+    undoings: Vec<(Ticket, Ticket)>,
     /// The request that the server is being told to cancel.
     pub(crate) interruption: Option<Interruption>,
     /// Who hears notifications, and the session's number among the connection's.
@@ -97,6 +99,7 @@ impl Desk {
             patrol: false,
             flush_promised: false,
             own: None,
+            undoings: Vec::new(),
             interruption: None,
             audience,
             generation,
@@ -185,6 +188,37 @@ impl Desk {
     /// Notes that nobody waits for this ticket.
     pub(crate) fn expect_nothing(&mut self, ticket: Ticket) {
         self.push(ticket, Waiter::Nobody);
+    }
+
+    /// Nobody waits for this ticket, and if its request takes place another one is to undo it. That one comes right behind it, and
+    /// travels alone: so it leaves when the answer is known, or is taken back, and nothing that is asked from now on comes between.
+    pub(crate) fn undo(&mut self, ticket: Ticket, by: Request<'_>) {
+        let is_outstanding = self.session.is_outstanding(ticket);
+        let has_failed =
+            matches!(self.waiter(ticket), Some(Waiter::Answered((outcome, _))) if outcome.is_err());
+        if has_failed {
+            return;
+        }
+        let Ok(undoing) = self.session.submit(by) else {
+            return;
+        };
+        self.expect_nothing(undoing);
+        if is_outstanding {
+            self.session.isolate(undoing);
+            self.undoings.push((ticket, undoing));
+        }
+    }
+
+    /// A request has been answered: what was to undo it is taken back if there is nothing to undo.
+    fn undone(&mut self, ticket: Ticket, has_failed: bool) {
+        let Some(at) = self.undoings.iter().position(|(undone, _)| *undone == ticket) else {
+            return;
+        };
+        let (_, undoing) = self.undoings.swap_remove(at);
+        if has_failed {
+            // It has not left: this answer was before it.
+            self.session.cancel(undoing);
+        }
     }
 
     fn push(&mut self, ticket: Ticket, waiter: Waiter) {
@@ -301,6 +335,9 @@ impl Desk {
                         outcome = Err(stuck());
                     }
                     self.turnstile.settled(ticket, status, calls);
+                    if !self.undoings.is_empty() {
+                        self.undone(ticket, outcome.is_err());
+                    }
                     if let Some(interruption) = &mut self.interruption {
                         calls.extend(interruption.waker_for(ticket));
                     }

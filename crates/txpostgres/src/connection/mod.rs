@@ -14,7 +14,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use txpostgres_session::config::IntoConfig;
-use txpostgres_session::{Error, ErrorKind, KeyCache, Request, Result};
+use txpostgres_session::{Error, ErrorKind, KeyCache, Result};
 
 use crate::caller::Caller;
 use crate::dial::Dial;
@@ -200,13 +200,6 @@ impl Connection {
 
     pub(crate) fn caller(&self) -> Result<Caller> {
         self.link().map(Caller::Connection)
-    }
-
-    /// Asks for something whose answer nobody waits for, if the connection is open.
-    pub(crate) fn tell(&self, request: Request<'_>) {
-        if let Ok(link) = self.link() {
-            link.tell(request);
-        }
     }
 }
 

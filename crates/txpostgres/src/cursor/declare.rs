@@ -1,8 +1,9 @@
 //! A cursor of the server, about to be declared.
 
 use std::fmt::Write as _;
-use std::future::poll_fn;
-use std::task::Poll;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use txpostgres_session::{Error, ErrorKind, Result, push_ident};
 
@@ -48,7 +49,8 @@ impl NamedCursorBuilder {
         self
     }
 
-    /// Declares it for a query. Dropped before its end, it closes what was declared.
+    /// Declares it for a query. Dropped before its end, it leaves no cursor: what was declared is closed. One of this name that was
+    /// there before stays.
     ///
     /// # Errors
     ///
@@ -74,18 +76,45 @@ impl NamedCursorBuilder {
             " cursor {} hold for {sql}",
             if self.hold { "with" } else { "without" }
         );
-        let mut named = NamedCursor::new(self.cursor, self.name, self.ahead, self.hold)?;
-        let mut call = Call::new(named.cursor.caller(), declare, params);
-        poll_fn(|cx| {
-            let declared = call.poll(cx, |_| ());
-            // From here on it may be there, even if nobody comes for the answer.
-            named.is_open = match &declared {
-                Poll::Pending => call.has_sent_last(),
-                Poll::Ready(declared) => declared.is_ok(),
-            };
-            declared
-        })
-        .await?;
-        Ok(named)
+        let caller = self.cursor.caller()?;
+        let named = NamedCursor::new(caller.clone(), self.name, self.ahead, self.hold)?;
+        Declaring { named: Some(named), call: Call::new(Ok(caller), declare, params) }.await
     }
+}
+
+/// A DECLARE on its way. Dropped when it was sent, what it declares is closed; but it may be refused because there is a cursor of this
+/// name, which is not ours to close.
+struct Declaring<'a, P: Params> {
+    named: Option<NamedCursor>,
+    call: Call<'a, P>,
+}
+
+// Nothing in it is pinned.
+impl<P: Params> Unpin for Declaring<'_, P> {}
+
+impl<P: Params> Future for Declaring<'_, P> {
+    type Output = Result<NamedCursor>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let declared = ready!(this.call.poll(cx, |_| ()));
+        let named = this.named.take();
+        Poll::Ready(declared.and_then(|()| named.map(NamedCursor::opened).ok_or_else(twice)))
+    }
+}
+
+impl<P: Params> Drop for Declaring<'_, P> {
+    fn drop(&mut self) {
+        if let Some(named) = self.named.take()
+            && let Some((link, ticket)) = self.call.waiting()
+            && self.call.has_sent_last()
+        {
+            named.undeclare(link, ticket);
+        }
+    }
+}
+
+#[cold]
+fn twice() -> Error {
+    Error::new(ErrorKind::Request, "a future was polled again after it had ended")
 }

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use parking_lot::Mutex;
-use txpostgres_session::{Answer, Column, Error, FromRow, OwnedRow, Request, Result, Rows};
+use txpostgres_session::{Answer, Column, Error, FromRow, OwnedRow, Result, Rows};
 
 use crate::arrived::Arrived;
 use crate::batch::Batch;
@@ -94,14 +94,6 @@ impl Cursor {
         match &self.on {
             On::Connection(connection) => connection.caller(),
             On::Transaction(transaction) => Ok(Caller::Transaction(Arc::clone(transaction))),
-        }
-    }
-
-    /// Asks for something whose answer nobody waits for.
-    fn tell(&self, request: Request<'_>) {
-        match &self.on {
-            On::Connection(connection) => connection.tell(request),
-            On::Transaction(transaction) => transaction.tell(request),
         }
     }
 

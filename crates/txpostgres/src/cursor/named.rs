@@ -11,13 +11,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use txpostgres_session::{
-    Answer, Column, FromRow, OwnedRow, Request, Result, Rows, SqlState, push_ident,
+    Answer, Column, FromRow, OwnedRow, Request, Result, Rows, SqlState, Ticket, push_ident,
 };
 
-use super::{Cursor, On, Scroll};
+#[cfg(doc)]
+use super::Cursor;
+use super::Scroll;
 use crate::arrived::Arrived;
 use crate::call::Call;
 use crate::caller::Caller;
+use crate::link::Link;
 
 /// Bytes of a name that the server looks at (manual, section 4.1.1): it cuts longer ones in statements, but not in messages.
 const NAME_BYTES: usize = 63;
@@ -97,7 +100,8 @@ impl fmt::Display for Fetch {
 ///
 /// Dropped itself, it is closed without anybody waiting for that.
 pub struct NamedCursor {
-    pub(super) cursor: Cursor,
+    /// On whose behalf it was declared; it does not outlive that session.
+    caller: Caller,
     name: String,
     quoted: String,
     ahead: u32,
@@ -108,7 +112,7 @@ pub struct NamedCursor {
     /// What is on its way. Until it is answered nothing else is asked.
     asked: Option<Asked>,
     columns: Option<Arc<[Column]>>,
-    pub(super) is_open: bool,
+    is_open: bool,
 }
 
 /// A FETCH or MOVE on its way, and where it leads.
@@ -147,11 +151,11 @@ struct Answered {
 
 impl NamedCursor {
     /// One that is about to be declared.
-    pub(super) fn new(cursor: Cursor, name: String, ahead: u32, hold: bool) -> Result<Self> {
+    pub(super) fn new(caller: Caller, name: String, ahead: u32, hold: bool) -> Result<Self> {
         let mut quoted = String::new();
         push_ident(&mut quoted, &name)?;
         Ok(Self {
-            cursor,
+            caller,
             name,
             quoted,
             ahead,
@@ -162,6 +166,21 @@ impl NamedCursor {
             columns: None,
             is_open: false,
         })
+    }
+
+    /// It is declared.
+    pub(super) fn opened(mut self) -> Self {
+        self.is_open = true;
+        self
+    }
+
+    /// Nobody waits for this DECLARE: it is closed if it was declared.
+    pub(super) fn undeclare(&self, link: &Link, ticket: Ticket) {
+        if self.is_gone() {
+            return;
+        }
+        link.board.desk().undo(ticket, self.closing());
+        link.drive(None, true);
     }
 
     /// Its name.
@@ -269,7 +288,7 @@ impl NamedCursor {
     pub async fn close(mut self) -> Result<()> {
         self.asked = None;
         let sql = format!("close {}", self.quoted);
-        let mut call = Call::new(self.caller(), sql, ());
+        let mut call = Call::new(Ok(self.caller()), sql, ());
         poll_fn(|cx| {
             let closed = call.poll(cx, |_| ());
             // Until it is sent, and when it is refused, dropping the cursor closes it.
@@ -297,7 +316,7 @@ impl NamedCursor {
     /// Asks, when what was asked before is answered, and waits.
     async fn ask(&mut self, verb: &str, what: Fetch, leads: Leads) -> Result<Answered> {
         let sql = format!("{verb} {what} from {}", self.quoted);
-        self.asked = Some(Asked { call: Call::new(self.caller(), sql, ()), leads });
+        self.asked = Some(Asked { call: Call::new(Ok(self.caller()), sql, ()), leads });
         self.settle().await
     }
 
@@ -341,13 +360,34 @@ impl NamedCursor {
     }
 
     /// One that is held goes on when its transaction has ended.
-    fn caller(&self) -> Result<Caller> {
-        match &self.cursor.on {
-            On::Transaction(transaction) if self.hold && transaction.has_ended() => {
-                Ok(Caller::Connection(Arc::clone(transaction.link())))
+    fn caller(&self) -> Caller {
+        match &self.caller {
+            Caller::Transaction(transaction) if self.hold && transaction.has_ended() => {
+                Caller::Connection(Arc::clone(transaction.link()))
             }
-            _ => self.cursor.caller(),
+            caller => caller.clone(),
         }
+    }
+
+    /// Whether it has gone with its transaction: its name may be another's by now.
+    fn is_gone(&self) -> bool {
+        match &self.caller {
+            Caller::Transaction(transaction) => {
+                transaction.is_undone() || !self.hold && transaction.has_ended()
+            }
+            _ => false,
+        }
+    }
+
+    /// A message that closes it. That is no error when the cursor is gone, and may be sent when a transaction has failed: a
+    /// `CLOSE` could fail a transaction that has nothing to do with it.
+    fn closing(&self) -> Request<'_> {
+        let cut = (0..=NAME_BYTES).rev().find(|&at| self.name.is_char_boundary(at));
+        let portal = match cut.filter(|_| self.name.len() > NAME_BYTES) {
+            Some(at) => self.name.get(..at).unwrap_or_default(),
+            None => &self.name,
+        };
+        Request::ClosePortal { portal }
     }
 }
 
@@ -374,22 +414,13 @@ impl Drop for Settling<'_> {
 }
 
 impl Drop for NamedCursor {
-    /// Closes it by a message, which is no error when the cursor is gone, and may be sent when a transaction has failed: a
-    /// `CLOSE` could fail a transaction that has nothing to do with it.
     fn drop(&mut self) {
         self.asked = None;
-        if !self.is_open {
-            return;
-        }
-        let cut = (0..=NAME_BYTES).rev().find(|&at| self.name.is_char_boundary(at));
-        let portal = match cut.filter(|_| self.name.len() > NAME_BYTES) {
-            Some(at) => self.name.get(..at).unwrap_or_default(),
-            None => &self.name,
-        };
-        let request = Request::ClosePortal { portal };
-        match self.caller() {
-            Ok(Caller::Connection(link)) => link.tell(request),
-            _ => self.cursor.tell(request),
+        if self.is_open && !self.is_gone() {
+            match self.caller() {
+                Caller::Transaction(transaction) => transaction.tell(self.closing()),
+                Caller::Connection(link) | Caller::End(link) => link.tell(self.closing()),
+            }
         }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Transaction {
     /// How many savepoints it is deep in.
     level: u32,
     ended: AtomicBool,
+    /// What was done in it is gone.
+    undone: AtomicBool,
 }
 
 impl Transaction {
@@ -84,8 +86,18 @@ impl Transaction {
             || self.outer.as_ref().is_some_and(|outer| outer.has_ended())
     }
 
+    /// Whether it was rolled back, or what it is in was.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.undone.load(Ordering::Acquire)
+            || self.outer.as_ref().is_some_and(|outer| outer.is_undone())
+    }
+
     fn end(&self) {
         self.ended.store(true, Ordering::Release);
+    }
+
+    fn undo(&self) {
+        self.undone.store(true, Ordering::Release);
     }
 
     /// Lets the next one in.
@@ -194,6 +206,7 @@ impl Drop for Guard {
         }
         let transaction = &self.transaction;
         transaction.end();
+        transaction.undo();
         if self.cancels {
             drop(transaction.link.cancel_inside(transaction.turn, Otherwise::GiveUpIfTold));
         }
@@ -290,6 +303,7 @@ where
         names: Arc::default(),
         level: 0,
         ended: AtomicBool::new(false),
+        undone: AtomicBool::new(false),
     });
     let mut guard = Guard::new(&transaction);
     guard.cancels = options.cancels_on_drop;
@@ -380,6 +394,7 @@ where
         names: Arc::clone(&outer.names),
         level: outer.level + 1,
         ended: AtomicBool::new(false),
+        undone: AtomicBool::new(false),
     });
     let _level = Level::enter(&transaction)?;
     let sql = format!("SAVEPOINT {name}");
@@ -460,6 +475,7 @@ async fn roll_back<T, E>(
 where
     E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
 {
+    transaction.undo();
     let link = &transaction.link;
     if link.board.desk().session.is_closed() {
         // The session is over; the server ends its transaction by itself.
