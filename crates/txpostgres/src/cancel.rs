@@ -175,6 +175,7 @@ impl Link {
                 Cancel::Entangled => outcome = Err(entangled()),
             }
         }
+        let mut telling = None;
         if let Some(ticket) = running {
             let key = desk.session.cancel_key().cloned();
             let give_up = match otherwise {
@@ -193,19 +194,26 @@ impl Link {
                     self.board.resume();
                 }
                 desk.interruption = Some(Interruption { ticket, give_up, waker: None });
-                drop(desk);
-                let task = interrupt(Arc::clone(self), ticket, key);
-                return Cancelling(Stage::Telling(self.interrupter.runtime.spawn(task)));
+                telling = Some((ticket, key));
+            } else {
+                outcome = Err(no_key());
             }
-            outcome = Err(no_key());
         }
         drop(desk);
         for waker in calls {
             waker.wake();
         }
-        // What waited behind may leave now.
-        self.drive(None, true);
-        Cancelling::over(outcome)
+        if telling.is_none() {
+            // What waited behind may leave now.
+            self.drive(None, true);
+        }
+        match telling {
+            Some((ticket, key)) => {
+                let task = interrupt(Arc::clone(self), ticket, key);
+                Cancelling(Stage::Telling(self.interrupter.runtime.spawn(task)))
+            }
+            None => Cancelling::over(outcome),
+        }
     }
 }
 

@@ -257,6 +257,29 @@ async fn an_interaction_is_cancelled_wherever_it_is() {
     assert_eq!(count(&connection, "select count(*) from t").await, 0);
 }
 
+/// Calls that other tasks make with its cursor are taken back with it, and told so.
+#[tokio::test]
+async fn calls_of_other_tasks_end_with_the_interaction_that_is_cancelled() {
+    let (database, connection) = connected().await;
+    let pid = connection.backend_pid().unwrap();
+    let (hand_out, handed_out) = tokio::sync::oneshot::channel();
+    let mut interaction = connection.interaction();
+    let handle = interaction.cancel_handle();
+    let running = tokio::spawn(interaction.run(async |cursor| {
+        cursor.run_query("select 1", ()).await?;
+        let _ = hand_out.send(cursor.clone());
+        cursor.run_query(LONG, ()).await.map(drop)
+    }));
+    let cursor: Cursor = bounded(handed_out).await.unwrap();
+    until_session(&database, pid, "wait_event = 'PgSleep'").await;
+    let behind = tokio::spawn(async move { cursor.run_query("select 2", ()).await });
+    tokio::time::sleep(SOON).await;
+    bounded(connection.cancel(&handle)).await.unwrap();
+    assert_eq!(bounded(running).await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_cancelled(&bounded(behind).await.unwrap().unwrap_err(), Delivery::NotSent);
+    assert_works(&connection).await;
+}
+
 #[tokio::test]
 async fn an_interaction_that_waits_for_its_turn_is_cancelled() {
     let (_database, connection) = connected().await;
