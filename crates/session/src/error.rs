@@ -217,7 +217,10 @@ impl Error {
     /// A cancel, if it is one that we had asked for.
     #[must_use]
     pub(crate) fn cancelled_by_us(mut self) -> Self {
-        if self.interruption() == Some(Interruption::ByAnother) {
+        // Its CopyFail may have been faster than the CancelRequest.
+        if self.sqlstate() == Some(SqlState::QUERY_CANCELED)
+            && self.interruption() != Some(Interruption::StatementTimeout)
+        {
             self.0.kind = ErrorKind::Cancelled;
             self.0.message = Cow::Borrowed("the statement was cancelled, as asked");
         }

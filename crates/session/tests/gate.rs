@@ -113,6 +113,29 @@ fn what_waits_is_taken_back() {
     );
 }
 
+/// A server that waits for the data of a COPY heeds no CancelRequest, but it heeds the end of the data.
+#[test]
+fn a_copy_that_is_cancelled_ends_its_data() {
+    for said in ["COPY from stdin failed: the client cancelled it", "storniert"] {
+        play(&format!(
+            r#"! alone copyin "copy t from stdin"
+            > Query "copy t from stdin"
+            < G 1:0 2:0
+            = copy In of 0 in Text, 0 columns
+            ! data 0 "one\n"
+            ! cancel 0
+            = cancel #0: Running
+            > CopyData "one\n"
+            > CopyFail "the client cancelled it"
+            ! cancel 0
+            = cancel #0: Running
+            < E "SERROR\0" "VERROR\0" "C57014\0" "M{said}\0" "\0"
+            < Z "I"
+            = #0 I Cancelled Answered: the statement was cancelled, as asked (the server said: ERROR 57014: {said})"#
+        ));
+    }
+}
+
 /// Nothing was taken for sending: there is nothing to cancel on the server.
 #[test]
 fn what_was_not_taken_is_taken_back() {

@@ -165,18 +165,20 @@ impl Link {
                 known.give_up |= otherwise != Otherwise::RunOn;
                 continue;
             }
+            let takes_data = desk.session.is_fed(ticket);
             match desk.session.cancel(ticket) {
                 Cancel::Over => {}
                 Cancel::Withdrawn => {
                     desk.turnstile.withdrawn(ticket, &mut calls);
                     desk.distribute(None, &mut calls);
                 }
-                Cancel::Running => running = Some(ticket),
+                Cancel::Running => running = Some((ticket, takes_data)),
                 Cancel::Entangled => outcome = Err(entangled()),
             }
         }
         let mut telling = None;
-        if let Some(ticket) = running {
+        let mut drives = running.is_none();
+        if let Some((ticket, takes_data)) = running {
             let key = desk.session.cancel_key().cloned();
             let give_up = match otherwise {
                 Otherwise::RunOn => false,
@@ -186,7 +188,8 @@ impl Link {
             if key.is_none() {
                 desk.session.open_gate();
             }
-            if key.is_some() || give_up {
+            // A COPY whose data has been ended is over without a CancelRequest as well.
+            if key.is_some() || give_up || takes_data {
                 // A server that is stuck in sending heeds no cancel: what nobody fetches is read and thrown away. Where there is
                 // no limit it cannot be stuck, and the answer counts if it is faster.
                 if let Some(inbox) = desk.inbox(ticket).filter(|inbox| !inbox.is_unbounded()) {
@@ -198,13 +201,14 @@ impl Link {
             } else {
                 outcome = Err(no_key());
             }
+            drives = takes_data || telling.is_none();
         }
         drop(desk);
         for waker in calls {
             waker.wake();
         }
-        if telling.is_none() {
-            // What waited behind may leave now.
+        if drives {
+            // What waited behind may leave now, or the end of a COPY.
             self.drive(None, true);
         }
         match telling {

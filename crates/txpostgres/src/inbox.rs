@@ -52,6 +52,8 @@ pub(crate) struct Inbox {
     yields: bool,
     /// What comes is thrown away, up to the end.
     closed: bool,
+    /// Something was.
+    has_lost: bool,
     end: Option<Settled>,
     /// Whoever waits.
     waker: Option<Waker>,
@@ -75,6 +77,7 @@ impl Inbox {
             limit: Some(limit),
             yields,
             closed: false,
+            has_lost: false,
             end: None,
             waker: Some(waker.clone()),
             reader: waker.clone(),
@@ -91,6 +94,7 @@ impl Inbox {
     /// Puts a piece in. Gives the waker of whoever waits for it.
     pub(crate) fn put(&mut self, piece: Piece) -> Option<Waker> {
         if self.closed {
+            self.has_lost = true;
             return None;
         }
         self.size += piece.size();
@@ -101,6 +105,7 @@ impl Inbox {
     /// What has come and what is to come is thrown away, but for the end.
     pub(crate) fn close(&mut self) {
         self.closed = true;
+        self.has_lost |= !self.pieces.is_empty();
         self.pieces.clear();
         self.size = 0;
     }
@@ -108,7 +113,7 @@ impl Inbox {
     /// The answer is complete.
     pub(crate) fn end(&mut self, (outcome, status): Settled) -> Option<Waker> {
         // What was thrown away is missing, though the server may have been faster than the cancel.
-        let outcome = if self.closed { outcome.and_then(|_| Err(cancelled())) } else { outcome };
+        let outcome = if self.has_lost { outcome.and_then(|_| Err(cancelled())) } else { outcome };
         self.end = Some((outcome, status));
         self.waker.take()
     }

@@ -41,7 +41,8 @@ impl Session {
         self.gate.isolate(ticket)
     }
 
-    /// Sees to it that this request is not carried out, or not to its end.
+    /// Sees to it that this request is not carried out, or not to its end. What the server takes the data of a COPY for ends by that
+    /// data's end, and needs no CancelRequest.
     pub fn cancel(&mut self, ticket: Ticket) -> Cancel {
         if !matches!(self.phase, Phase::Open) {
             return Cancel::Over;
@@ -63,6 +64,9 @@ impl Session {
             return Cancel::Withdrawn;
         }
         exchange.ask_to_cancel();
+        // While it waits for the data of a COPY the server heeds no cancel, but it does heed the end of the data. The only error
+        // there is lies in the reason given.
+        let _ = self.copy_fail(ticket, "the client cancelled it");
         self.gate.set_alone(ticket);
         self.gate.shut();
         Cancel::Running
