@@ -54,7 +54,9 @@
 //! | [`execute`](Cursor::execute) of a cursor | as a call; the cursor has no result then, and is ready for the next |
 //! | [`execute_many`](Connection::execute_many) | the flight that was sent is done or fails as a whole; no further one is sent |
 //! | [`send`](Batch::send) of a batch | what was sent runs on in the server |
-//! | a [`NamedCursor`] | it is closed in the server; dropped in the middle of a fetch, it may have moved or not |
+//! | a [`NamedCursor`] | it is closed in the server |
+//! | its [`next`](NamedCursor::next), or a [`fetch`](NamedCursor::fetch) onwards | nothing is lost: the next call gets the rows |
+//! | any other `fetch` of it, or a [`move_to`](NamedCursor::move_to) | it may have moved or not |
 //! | [`next`](QueryStream::next), [`next_rows`](QueryStream::next_rows) | nothing is lost: the next call gets the rows |
 //! | a [`QueryStream`] before its end | it is cancelled in the server; in an interaction its portal is closed |
 //! | [`send`](CopyIn::send) | the data was not taken |
@@ -151,7 +153,7 @@ pub use cancel::Cancelling;
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};
 pub use connection::{Builder, Connection};
-pub use copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress};
+pub use copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress};
 pub use cursor::{Cursor, CursorRows, Fetch, NamedCursor, NamedCursorBuilder, Scroll};
 pub use dial::{ByteStream, Dial, Dialing, Sockets};
 pub use interaction::{Interaction, IsolationLevel};

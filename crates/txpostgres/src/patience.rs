@@ -95,10 +95,12 @@ impl fmt::Debug for CancelHandle {
     }
 }
 
-/// Watches over one call or interaction.
+/// Watches over one call or interaction, or over several calls one after another.
 #[derive(Default)]
 pub(crate) struct Patience {
     handle: CancelHandle,
+    /// When a call has ended, there is another one to come.
+    lasts: bool,
     limit: Option<Duration>,
     /// Runs from the first poll until the limit has passed.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -113,6 +115,11 @@ impl Patience {
 
     pub(crate) fn set_limit(&mut self, limit: Duration) {
         self.limit = Some(limit);
+    }
+
+    /// Whether it watches over further calls when the one that it is with has ended.
+    pub(crate) fn set_lasting(&mut self, lasts: bool) {
+        self.lasts = lasts;
     }
 
     /// Looks at the clock, and sees to it that this task is called when the call is to end.
@@ -187,7 +194,7 @@ impl Patience {
     /// There is nothing to cancel any more.
     pub(crate) fn over(&self) {
         let mut ward = self.handle.0.lock();
-        (ward.at, ward.waker) = (Place::Over, None);
+        (ward.at, ward.waker) = (if self.lasts { Place::Queued } else { Place::Over }, None);
     }
 
     /// What a call that has not been sent ends with.

@@ -39,7 +39,13 @@ impl<W> Call<'_, W> {
         self.patience.get_or_insert_default()
     }
 
-    pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
+    /// Whether somebody may end this call.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.patience.is_some()
+    }
+
+    /// Looks whether it is to end; to be called whenever it is polled.
+    pub(crate) fn watch(&mut self, cx: &mut Context<'_>) {
         if let Some(patience) = &mut self.patience {
             patience.watch(cx);
         }

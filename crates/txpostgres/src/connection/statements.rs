@@ -9,7 +9,7 @@ use super::Connection;
 use crate::batch::Batch;
 use crate::call::Call;
 use crate::cancel::Cancelling;
-use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
+use crate::copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::cursor::Cursor;
 use crate::interaction::Interaction;
 use crate::many::execute_many;
@@ -228,8 +228,8 @@ impl Connection {
     ///
     /// As [`run_script`](Self::run_script), and [`ErrorKind::Request`] if the statement is another one. The other statement has
     /// run then.
-    pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
-        CopyIn::begin(self.caller(), sql).await
+    pub fn copy_in<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyIn> {
+        CopyIn::about_to(self.caller(), sql)
     }
 
     /// Begins a `COPY … TO STDOUT`: data of any size comes out of a table, in constant memory.
@@ -246,8 +246,8 @@ impl Connection {
     /// # Errors
     ///
     /// As [`copy_in`](Self::copy_in).
-    pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
-        CopyOut::begin(self.caller(), sql).await
+    pub fn copy_out<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyOut> {
+        CopyOut::about_to(self.caller(), sql)
     }
 
     /// Begins a COPY of rows into these columns of a table, or into all of them if none is named. Names are quoted as they
@@ -268,12 +268,12 @@ impl Connection {
     /// # Errors
     ///
     /// As [`run_query`](Self::run_query).
-    pub async fn copy_in_rows(
+    pub fn copy_in_rows<'a>(
         &self,
-        table: impl Into<Name<'_>>,
-        columns: &[&str],
-    ) -> Result<CopyInRows> {
-        CopyInRows::begin(self.caller(), table.into(), columns).await
+        table: impl Into<Name<'a>>,
+        columns: &'a [&'a str],
+    ) -> BeginCopy<'a, CopyInRows> {
+        CopyInRows::about_to(self.caller(), table.into(), columns)
     }
 
     /// Begins a COPY of a query's rows to us: for many rows somewhat cheaper than a stream of them.
@@ -292,8 +292,8 @@ impl Connection {
     /// # Errors
     ///
     /// As [`run_query`](Self::run_query).
-    pub async fn copy_out_rows(&self, query: &str) -> Result<CopyOutRows> {
-        CopyOutRows::begin(self.caller(), query).await
+    pub fn copy_out_rows<'a>(&self, query: &'a str) -> BeginCopy<'a, CopyOutRows> {
+        CopyOutRows::about_to(self.caller(), query)
     }
 
     /// Runs a closure in a transaction: committed when it returns `Ok`, rolled back when it returns `Err`, panics, or is

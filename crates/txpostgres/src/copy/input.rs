@@ -11,9 +11,10 @@ use txpostgres_session::{
     CopyEncoder, CopyLayout, Delivery, Error, ErrorKind, Format, Result, Session, SqlState, Ticket,
 };
 
-use super::{CopyProgress, Meter, begin, with_row};
+use super::{BeginCopy, CopyProgress, Meter, begin, with_row};
 use crate::call::{Call, Fetched};
 use crate::caller::Caller;
+use crate::patience::Patience;
 use crate::question::Plain;
 
 /// Bytes that may wait to be sent: 256 KiB. Past this the sender waits.
@@ -50,8 +51,16 @@ enum State {
 }
 
 impl CopyIn {
-    pub(crate) async fn begin(caller: Result<Caller>, sql: &str) -> Result<Self> {
-        let (call, layout) = begin(caller, sql, Plain::CopyIn).await?;
+    pub(crate) fn about_to(caller: Result<Caller>, sql: &str) -> BeginCopy<'_, Self> {
+        BeginCopy::new(move |patience| Self::begin(caller, sql, patience))
+    }
+
+    pub(super) async fn begin(
+        caller: Result<Caller>,
+        sql: &str,
+        patience: Option<Box<Patience>>,
+    ) -> Result<Self> {
+        let (call, layout) = begin(caller, sql, Plain::CopyIn, patience).await?;
         Ok(Self { call, layout, meter: Meter::default(), state: State::Open })
     }
 
@@ -145,6 +154,11 @@ impl CopyIn {
         self.state == State::Open
     }
 
+    /// Whether somebody may end it.
+    pub(super) fn is_watched(&self) -> bool {
+        self.call.is_watched()
+    }
+
     pub(super) fn meter(&mut self) -> &mut Meter {
         &mut self.meter
     }
@@ -159,6 +173,7 @@ impl CopyIn {
         if self.state != State::Open {
             return Poll::Ready(Err(over()));
         }
+        self.call.watch(cx);
         // The server may take data as fast as it comes. Others are to have the thread now and then, and what it says is to be
         // heard.
         let turn = ready!(coop::poll_proceed(cx));
@@ -271,7 +286,8 @@ impl CopyIn {
 /// Whether the server ended a COPY because we said so, with this reason. It shares its SQLSTATE with cancels and time limits
 /// (`CopyGetData` and `ProcessInterrupts` in the server's source). The message may be translated, but the reason is in it.
 fn is_abort(error: &Error, why: &str) -> bool {
-    error.server().is_some_and(|server| {
+    let server = error.server().filter(|_| error.kind() == ErrorKind::Server);
+    server.is_some_and(|server| {
         server.code() == SqlState::QUERY_CANCELED
             && server.message().contains(why)
             && server.routine().is_none_or(|routine| routine != "ProcessInterrupts")

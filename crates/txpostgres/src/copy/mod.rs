@@ -1,5 +1,6 @@
 //! COPY: much data at once, into a table or out of it, in constant memory.
 
+mod begin;
 mod input;
 mod output;
 mod rows;
@@ -12,8 +13,10 @@ use txpostgres_session::{Answer, CopyLayout, Error, ErrorKind, Result, Rows};
 use crate::call::{Call, Fetched};
 use crate::caller::Caller;
 use crate::inbox::Piece;
+use crate::patience::Patience;
 use crate::question::Plain;
 
+pub use begin::BeginCopy;
 pub use input::CopyIn;
 pub use output::CopyOut;
 pub use rows::{CopyInRows, CopyOutRows};
@@ -65,11 +68,13 @@ async fn begin(
     caller: Result<Caller>,
     sql: &str,
     plain: Plain,
+    patience: Option<Box<Patience>>,
 ) -> Result<(Call<'static, ()>, CopyLayout)> {
     // Within a transaction a cancel would end more than the COPY.
     let stops = matches!((&caller, &plain), (Ok(Caller::Connection(_)), Plain::CopyOut));
     let call = Call::plain(caller, sql.to_owned(), plain).in_pieces(WAITING_BYTES);
-    let mut call = if stops { call.cancelled_on_drop() } else { call.alone() };
+    let call = if stops { call.cancelled_on_drop() } else { call.alone() };
+    let mut call = call.with_patience(patience);
     match poll_fn(|cx| call.poll_piece(cx)).await? {
         Fetched::Piece(Piece::CopyStarted(layout)) => Ok((call, layout)),
         // The session sees to it that a COPY begins, or fails.
@@ -77,9 +82,22 @@ async fn begin(
     }
 }
 
-/// The rows, without any, that a statement would return.
-async fn describe(caller: Caller, sql: &str) -> Result<Rows> {
-    Call::new(Ok(caller), sql, ()).describing().answer(Answer::take_rows).await
+/// The rows, without any, that a statement would return; and who may end the COPY that it is for.
+async fn describe(
+    caller: Caller,
+    sql: &str,
+    mut patience: Option<Box<Patience>>,
+) -> Result<(Rows, Option<Box<Patience>>)> {
+    if let Some(patience) = &mut patience {
+        patience.set_lasting(true);
+    }
+    let mut call = Call::new(Ok(caller), sql, ()).describing().with_patience(patience);
+    let described = poll_fn(|cx| call.poll(cx, Answer::take_rows)).await?;
+    let mut patience = call.take_patience();
+    if let Some(patience) = &mut patience {
+        patience.set_lasting(false);
+    }
+    Ok((described, patience))
 }
 
 /// An error in the middle of a COPY says in its context which row it is about: `COPY people, line 7: …`.

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use txpostgres_session::{CopyData, CopyLayout, Format, Result};
 
-use super::{CopyProgress, Meter, begin};
+use super::{BeginCopy, CopyProgress, Meter, begin};
 use crate::call::{Call, Fetched};
 use crate::caller::Caller;
 use crate::inbox::Piece;
+use crate::patience::Patience;
 use crate::question::Plain;
 
 /// A `COPY … TO STDOUT` in progress: see [`Connection::copy_out`](crate::Connection::copy_out).
@@ -33,8 +34,16 @@ pub struct CopyOut {
 }
 
 impl CopyOut {
-    pub(crate) async fn begin(caller: Result<Caller>, sql: &str) -> Result<Self> {
-        let (call, layout) = begin(caller, sql, Plain::CopyOut).await?;
+    pub(crate) fn about_to(caller: Result<Caller>, sql: &str) -> BeginCopy<'_, Self> {
+        BeginCopy::new(move |patience| Self::begin(caller, sql, patience))
+    }
+
+    pub(super) async fn begin(
+        caller: Result<Caller>,
+        sql: &str,
+        patience: Option<Box<Patience>>,
+    ) -> Result<Self> {
+        let (call, layout) = begin(caller, sql, Plain::CopyOut, patience).await?;
         Ok(Self { call: Some(call), layout, meter: Meter::default(), rows: None })
     }
 

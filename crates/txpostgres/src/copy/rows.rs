@@ -10,11 +10,12 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use txpostgres_session::{Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Result, Rows};
 
-use super::{CopyIn, CopyOut, CopyProgress, describe};
+use super::{BeginCopy, CopyIn, CopyOut, CopyProgress, describe};
 use crate::arrived::{Arrived, Arriving};
 use crate::caller::Caller;
 use crate::name::{Name, push_columns};
 use crate::params::Params;
+use crate::patience::Patience;
 
 /// Bytes of rows that are gathered before they are sent: 64 KiB.
 const GATHERED_BYTES: usize = 64 * 1024;
@@ -32,10 +33,19 @@ pub struct CopyInRows {
 }
 
 impl CopyInRows {
-    pub(crate) async fn begin(
+    pub(crate) fn about_to<'a>(
+        caller: Result<Caller>,
+        table: Name<'a>,
+        columns: &'a [&'a str],
+    ) -> BeginCopy<'a, Self> {
+        BeginCopy::new(move |patience| Self::begin(caller, table, columns, patience))
+    }
+
+    async fn begin(
         caller: Result<Caller>,
         table: Name<'_>,
         columns: &[&str],
+        patience: Option<Box<Patience>>,
     ) -> Result<Self> {
         let caller = caller?;
         let mut names = String::new();
@@ -43,12 +53,13 @@ impl CopyInRows {
         let mut quoted = String::new();
         table.push_to(&mut quoted)?;
         let all = if columns.is_empty() { "*" } else { &names };
-        let described = describe(caller.clone(), &format!("select {all} from {quoted}")).await?;
+        let sql = format!("select {all} from {quoted}");
+        let (described, patience) = describe(caller.clone(), &sql, patience).await?;
         let types = described.columns().iter().map(|column| column.type_().clone()).collect();
         let list = if columns.is_empty() { String::new() } else { format!(" ({names})") };
         let sql = format!("copy {quoted}{list} from stdin (format binary)");
         Ok(Self {
-            copy: CopyIn::begin(Ok(caller), &sql).await?,
+            copy: CopyIn::begin(Ok(caller), &sql, patience).await?,
             encoder: CopyEncoder::new(types)?,
             pushed: 0,
         })
@@ -142,10 +153,14 @@ impl CopyInRows {
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.encoder.len() < GATHERED_BYTES {
-            return Poll::Ready(Ok(()));
+        if self.encoder.len() >= GATHERED_BYTES {
+            self.poll_pushed(cx)
+        } else if self.copy.is_watched() {
+            // Rows may gather for a long time.
+            self.copy.poll_sent(cx, usize::MAX)
+        } else {
+            Poll::Ready(Ok(()))
         }
-        self.poll_pushed(cx)
     }
 
     /// Hands over what has gathered.
@@ -210,13 +225,21 @@ pub struct CopyOutRows {
 }
 
 impl CopyOutRows {
-    pub(crate) async fn begin(caller: Result<Caller>, query: &str) -> Result<Self> {
+    pub(crate) fn about_to(caller: Result<Caller>, query: &str) -> BeginCopy<'_, Self> {
+        BeginCopy::new(move |patience| Self::begin(caller, query, patience))
+    }
+
+    async fn begin(
+        caller: Result<Caller>,
+        query: &str,
+        patience: Option<Box<Patience>>,
+    ) -> Result<Self> {
         let caller = caller?;
-        let described = describe(caller.clone(), query).await?;
+        let (described, patience) = describe(caller.clone(), query, patience).await?;
         let columns = described.shared_columns().unwrap_or_default();
         // On a line of its own: the query may end in a comment.
         let sql = format!("copy ({query}\n) to stdout (format binary)");
-        let copy = CopyOut::begin(Ok(caller), &sql).await?;
+        let copy = CopyOut::begin(Ok(caller), &sql, patience).await?;
         let decoder = CopyDecoder::new(Arc::clone(&columns));
         Ok(Self { copy, decoder, columns, arrived: Arrived::default() })
     }

@@ -21,7 +21,7 @@ use crate::batch::Batch;
 use crate::call::Call;
 use crate::caller::Caller;
 use crate::connection::Connection;
-use crate::copy::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
+use crate::copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::interaction::{Transaction, run_nested};
 use crate::many::{Executed, execute_many};
 use crate::name::Name;
@@ -148,27 +148,27 @@ impl Cursor {
     /// Begins a `COPY … FROM STDIN` in the transaction: see [`Connection::copy_in`](crate::Connection::copy_in).
     ///
     /// A COPY that fails fails the transaction; in a nested interaction only that one.
-    pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
-        CopyIn::begin(self.caller(), sql).await
+    pub fn copy_in<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyIn> {
+        CopyIn::about_to(self.caller(), sql)
     }
 
     /// Begins a `COPY … TO STDOUT` in the transaction: see [`Connection::copy_out`](crate::Connection::copy_out).
-    pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
-        CopyOut::begin(self.caller(), sql).await
+    pub fn copy_out<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyOut> {
+        CopyOut::about_to(self.caller(), sql)
     }
 
     /// Begins a COPY of rows into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
-    pub async fn copy_in_rows(
+    pub fn copy_in_rows<'a>(
         &self,
-        table: impl Into<Name<'_>>,
-        columns: &[&str],
-    ) -> Result<CopyInRows> {
-        CopyInRows::begin(self.caller(), table.into(), columns).await
+        table: impl Into<Name<'a>>,
+        columns: &'a [&'a str],
+    ) -> BeginCopy<'a, CopyInRows> {
+        CopyInRows::about_to(self.caller(), table.into(), columns)
     }
 
     /// Begins a COPY of a query's rows to us: see [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
-    pub async fn copy_out_rows(&self, query: &str) -> Result<CopyOutRows> {
-        CopyOutRows::begin(self.caller(), query).await
+    pub fn copy_out_rows<'a>(&self, query: &'a str) -> BeginCopy<'a, CopyOutRows> {
+        CopyOutRows::about_to(self.caller(), query)
     }
 
     /// Runs a closure in a savepoint: when it fails, only what it did is undone, and the transaction goes on.

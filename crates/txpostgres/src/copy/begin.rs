@@ -1,0 +1,92 @@
+//! A COPY about to begin, and who may end it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use txpostgres_session::{Error, ErrorKind, Result};
+
+#[cfg(doc)]
+use super::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
+use crate::patience::{CancelHandle, Patience};
+
+/// A COPY about to begin: await it for the [`CopyIn`], [`CopyOut`], [`CopyInRows`] or [`CopyOutRows`].
+///
+/// Nothing is sent before it is first polled. Dropped before its end, the COPY is given up as those are when they are dropped.
+#[must_use = "futures do nothing unless awaited"]
+pub struct BeginCopy<'a, C> {
+    patience: Option<Box<Patience>>,
+    stage: Stage<'a, C>,
+}
+
+type Beginning<'a, C> = Pin<Box<dyn Future<Output = Result<C>> + Send + 'a>>;
+
+enum Stage<'a, C> {
+    New(Box<dyn FnOnce(Option<Box<Patience>>) -> Beginning<'a, C> + Send + 'a>),
+    Begun(Beginning<'a, C>),
+    Over,
+}
+
+impl<'a, C> BeginCopy<'a, C> {
+    pub(crate) fn new<F>(begin: impl FnOnce(Option<Box<Patience>>) -> F + Send + 'a) -> Self
+    where
+        F: Future<Output = Result<C>> + Send + 'a,
+    {
+        let begin = Box::new(|patience| Box::pin(begin(patience)) as Beginning<'a, C>);
+        Self { patience: None, stage: Stage::New(begin) }
+    }
+
+    /// A handle by which the COPY can be [cancelled](crate::Connection::cancel), from any task and up to its end. The server keeps
+    /// nothing of what it was sent; what has come and was not read is thrown away. The call that is awaited, or else the next one,
+    /// ends with [`ErrorKind::Cancelled`]. In an interaction the transaction fails with it.
+    ///
+    /// Ask for it before this is first polled.
+    pub fn cancel_handle(&mut self) -> CancelHandle {
+        self.patience.get_or_insert_default().handle()
+    }
+
+    /// Limits the time of the whole COPY, from the first poll to its end: waiting for one's turn and for locks, and your own time
+    /// between its calls, count. When it passes, the COPY is cancelled, and the call that is awaited, or else the next one, ends with
+    /// [`ErrorKind::Timeout`]; or with its outcome, if that was faster. In an interaction the transaction fails with it.
+    ///
+    /// The clock is looked at when one of its futures is polled.
+    ///
+    /// A server that does not end the COPY within the grace ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given
+    /// up, with the connection.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.patience.get_or_insert_default().set_limit(limit);
+        self
+    }
+}
+
+impl<C> Future for BeginCopy<'_, C> {
+    type Output = Result<C>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            match std::mem::replace(&mut this.stage, Stage::Over) {
+                Stage::New(begin) => this.stage = Stage::Begun(begin(this.patience.take())),
+                Stage::Begun(mut beginning) => {
+                    let polled = beginning.as_mut().poll(cx);
+                    if polled.is_pending() {
+                        this.stage = Stage::Begun(beginning);
+                    }
+                    return polled;
+                }
+                Stage::Over => {
+                    let message = "a future was polled again after it had ended";
+                    return Poll::Ready(Err(Error::new(ErrorKind::Request, message)));
+                }
+            }
+        }
+    }
+}
+
+impl<C> fmt::Debug for BeginCopy<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BeginCopy").finish_non_exhaustive()
+    }
+}
