@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use txpostgres_session::{Answer, Error, ErrorKind, Result, ResultSet, Ticket, Work};
 
@@ -11,6 +12,7 @@ use crate::call::Call;
 use crate::caller::Caller;
 use crate::link::Link;
 use crate::params::Params;
+use crate::patience::{CancelHandle, Patience};
 use crate::question::Task;
 
 /// Statements that go to the server together: see [`Connection::batch`](crate::Connection::batch).
@@ -18,6 +20,9 @@ use crate::question::Task;
 pub struct Batch<'a> {
     caller: Result<Caller>,
     statements: Vec<(&'a str, Parameters<'a>)>,
+    /// Who may end it.
+    patience: Option<Box<Patience>>,
+    cancels_on_drop: bool,
 }
 
 /// The parameters of one statement, whatever their number and types.
@@ -56,7 +61,7 @@ enum Sent<'a> {
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(caller: Result<Caller>) -> Self {
-        Self { caller, statements: Vec::new() }
+        Self { caller, statements: Vec::new(), patience: None, cancels_on_drop: false }
     }
 
     /// Adds a statement.
@@ -81,6 +86,36 @@ impl<'a> Batch<'a> {
         self.statements.is_empty()
     }
 
+    /// A handle by which the batch can be [cancelled](crate::Connection::cancel), from any task. The statement that runs is ended in
+    /// the server, and those behind it are not sent: each has an [`ErrorKind::Cancelled`] for its result. What was done before it stays
+    /// done; in an interaction the transaction fails.
+    ///
+    /// What can be cancelled travels alone: the batch is not one round trip then, but each statement has its own.
+    pub fn cancel_handle(&mut self) -> CancelHandle {
+        self.patience.get_or_insert_default().handle()
+    }
+
+    /// Limits the time from the first poll of [`send`](Self::send) to its end. When it passes, the statement that runs is cancelled in
+    /// the server, and those behind it are not sent: each has an [`ErrorKind::Timeout`] for its result, unless it was faster. What was
+    /// done before stays done; in an interaction the transaction fails.
+    ///
+    /// As with a [handle](Self::cancel_handle), each statement has a round trip of its own. The server's `statement_timeout` limits each
+    /// statement of a batch that is one.
+    ///
+    /// A server that does not end the statement within the grace ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is
+    /// given up, with the connection.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.patience.get_or_insert_default().set_limit(limit);
+        self
+    }
+
+    /// When the future of [`send`](Self::send) is dropped before its end, the statement that runs is cancelled in the server, and those
+    /// behind it are not sent. As with a [handle](Self::cancel_handle), each statement has a round trip of its own.
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.cancels_on_drop = true;
+        self
+    }
+
     /// Sends all statements and returns what came of each, in their order.
     ///
     /// Statements with parameters that the connection has not seen before are described first, all of them in one round trip
@@ -92,6 +127,9 @@ impl<'a> Batch<'a> {
     /// statement is in its own result: outside of an interaction each is a transaction of its own, and one that fails does not
     /// keep the others from being run; within one, those after it fail as well.
     pub async fn send(self) -> Result<Vec<Result<ResultSet>>> {
+        if self.patience.is_some() || self.cancels_on_drop {
+            return self.send_singly().await;
+        }
         let caller = self.caller?;
         let link = Arc::clone(caller.link());
         let call = |(sql, params): (&'a str, Parameters<'a>)| {
@@ -113,6 +151,31 @@ impl<'a> Batch<'a> {
         });
         Ok(over.collect())
     }
+
+    /// Sends one statement after another: each can be cancelled, and nothing else is hit.
+    async fn send_singly(self) -> Result<Vec<Result<ResultSet>>> {
+        let caller = self.caller?;
+        let mut patience = self.patience;
+        if let Some(patience) = &mut patience {
+            patience.set_lasting(true);
+        }
+        let mut results = Vec::with_capacity(self.statements.len());
+        for (sql, params) in self.statements {
+            let mut call =
+                Call::new(Ok(caller.clone()), sql, params).with_patience(patience.take());
+            if self.cancels_on_drop {
+                call.cancel_on_drop();
+            }
+            let result = poll_fn(|cx| call.poll(cx, Answer::take_results)).await;
+            patience = call.take_patience();
+            results.push(result.map(last));
+        }
+        Ok(results)
+    }
+}
+
+fn last(mut results: Vec<ResultSet>) -> ResultSet {
+    results.pop().unwrap_or_default()
 }
 
 /// Drives all of them until each is over, or ready to run if it may not yet.
@@ -126,7 +189,6 @@ fn poll_all(batch: &mut [Sent<'_>], link: &Arc<Link>, cx: &mut Context<'_>) -> P
             let before = call.waiting().map(|(_, ticket)| ticket);
             match call.poll(cx, Answer::take_results) {
                 Poll::Ready(results) => {
-                    let last = |mut results: Vec<ResultSet>| results.pop().unwrap_or_default();
                     *sent = Sent::Over(results.map(last));
                 }
                 Poll::Pending => {

@@ -1,0 +1,160 @@
+//! Time limits and cancel handles of what makes several calls, such as a batch.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure here is a failed test"
+)]
+
+#[path = "kit/polls.rs"]
+mod polls;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use polls::GiveUp;
+use support::{assert_works, bounded, connected, count, until_session};
+use txpostgres::{Batch, Connection, Delivery, Error, ErrorKind, ResultSet, TransactionStatus};
+
+/// Takes longer than any test.
+const SLEEP: &str = "select pg_sleep(60)";
+/// Waits for its time, and no longer.
+const SOON: Duration = Duration::from_millis(300);
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(60);
+
+fn became(result: &Result<ResultSet, Error>) -> (ErrorKind, Delivery) {
+    let error = result.as_ref().unwrap_err();
+    (error.kind(), error.delivery())
+}
+
+// --- Batches ---
+
+async fn with_table() -> (txpostgres_testkit::Database, Connection) {
+    let (database, connection) = connected().await;
+    bounded(connection.run_operation("create table t (n int)", ())).await.unwrap();
+    (database, connection)
+}
+
+/// One that is done, one that runs for ever, and two behind it.
+fn stuck(batch: Batch<'_>) -> Batch<'_> {
+    let insert = "insert into t values ($1)";
+    batch.add(insert, (1_i32,)).add(SLEEP, ()).add(insert, (2_i32,)).add("select 1 / 0", ())
+}
+
+#[tokio::test]
+async fn a_batch_is_cancelled_where_it_is() {
+    let (database, connection) = with_table().await;
+    let pid = connection.backend_pid().unwrap();
+    let mut batch = stuck(connection.batch());
+    let handle = batch.cancel_handle();
+    let cancel = async {
+        until_session(&database, pid, "wait_event = 'PgSleep'").await;
+        connection.cancel(&handle).await.unwrap();
+    };
+    let (results, ()) = bounded(async { tokio::join!(batch.send(), cancel) }).await;
+    let results = results.unwrap();
+    assert_eq!(results[0].as_ref().unwrap().row_count(), 1);
+    assert_eq!(became(&results[1]), (ErrorKind::Cancelled, Delivery::Answered));
+    assert_eq!(became(&results[2]), (ErrorKind::Cancelled, Delivery::NotSent));
+    assert_eq!(became(&results[3]), (ErrorKind::Cancelled, Delivery::NotSent));
+    assert_works(&connection).await;
+    assert_eq!(connection.backend_pid(), Some(pid));
+    assert_eq!(count(&connection, "select count(*) from t").await, 1);
+    // Before it is sent, and when it is over.
+    let mut batch = stuck(connection.batch());
+    bounded(batch.cancel_handle().cancel()).await.unwrap();
+    let results = bounded(batch.send()).await.unwrap();
+    assert!(results.iter().all(|result| became(result).1 == Delivery::NotSent));
+    bounded(connection.cancel(&handle)).await.unwrap();
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_batch_has_its_time_limit() {
+    let (database, connection) = with_table().await;
+    let began = Instant::now();
+    let results = bounded(stuck(connection.batch()).timeout(SOON).send()).await.unwrap();
+    assert!(began.elapsed() >= SOON && began.elapsed() < Duration::from_secs(5));
+    assert!(results[0].is_ok());
+    assert_eq!(became(&results[1]), (ErrorKind::Timeout, Delivery::Answered));
+    assert_eq!(became(&results[2]), (ErrorKind::Timeout, Delivery::NotSent));
+    assert_eq!(became(&results[3]), (ErrorKind::Timeout, Delivery::NotSent));
+    until_session(&database, connection.backend_pid().unwrap(), "state = 'idle'").await;
+    assert_works(&connection).await;
+    // It is for all of them together.
+    let began = Instant::now();
+    let mut batch = connection.batch().timeout(SOON);
+    for _ in 0..100 {
+        batch.push("select pg_sleep(0.1)", ());
+    }
+    let results = bounded(batch.send()).await.unwrap();
+    let done = results.iter().filter(|result| result.is_ok()).count();
+    assert!(done <= 3 && began.elapsed() < Duration::from_secs(5), "{done} done");
+    // In time, with statements that have to be described and such that fail.
+    let batch = connection.batch().add("insert into t values ($1)", (1_i32,)).timeout(LONG);
+    let results = batch.add("select 1 / 0", ()).add("select $1::int", (5_i32,)).send();
+    let results = bounded(results).await.unwrap();
+    assert_eq!(became(&results[1]).0, ErrorKind::Server);
+    assert_eq!(results[2].as_ref().unwrap().row_count(), 1);
+    assert!(bounded(connection.batch().timeout(LONG).send()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_that_is_dropped_is_cancelled_if_asked_to() {
+    let (database, connection) = with_table().await;
+    for after in 1..8 {
+        let give_up = GiveUp { after, woken: false };
+        let batch = stuck(connection.batch()).cancel_on_drop();
+        let waiting = give_up.poll(batch.send());
+        // The last poll may be the one that waits for the statement that sleeps.
+        let _ = tokio::time::timeout(SOON, waiting).await;
+        until_session(&database, connection.backend_pid().unwrap(), "state = 'idle'").await;
+        assert_works(&connection).await;
+    }
+}
+
+#[tokio::test]
+async fn in_an_interaction_a_batch_that_is_cancelled_fails_it() {
+    let (_database, connection) = with_table().await;
+    bounded(connection.run_interaction(async |outer| {
+        let nested: Result<(), Error> = outer
+            .run_interaction(async |cursor| {
+                let mut results = stuck(cursor.batch()).timeout(SOON).send().await?;
+                assert_eq!(became(&results[3]), (ErrorKind::Timeout, Delivery::NotSent));
+                results.swap_remove(1).map(drop)
+            })
+            .await;
+        assert_eq!(nested.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(connection.transaction_status(), Some(TransactionStatus::InTransaction));
+        outer.run_query("select 1", ()).await
+    }))
+    .await
+    .unwrap();
+    assert_eq!(count(&connection, "select count(*) from t").await, 0);
+}
+
+/// Between two of its statements it waits for its turn, and nothing of it is on the line.
+#[tokio::test]
+async fn a_batch_is_cancelled_between_its_statements() {
+    let (_database, connection) = with_table().await;
+    let mut batch = connection.batch().add("select pg_sleep(0.05)", ());
+    batch.push("insert into t values (1)", ());
+    let handle = batch.cancel_handle();
+    let mut sending = Box::pin(batch.send());
+    let once = GiveUp { after: 1, woken: false };
+    assert!(once.poll(&mut sending).await.is_none());
+    let results = bounded(connection.run_interaction(async |cursor| {
+        cursor.run_query("select 1", ()).await?;
+        assert!(once.poll(&mut sending).await.is_none());
+        connection.cancel(&handle).await?;
+        Ok::<_, Error>(sending.await)
+    }))
+    .await
+    .unwrap()
+    .unwrap();
+    assert!(results[0].is_ok());
+    assert_eq!(became(&results[1]), (ErrorKind::Cancelled, Delivery::NotSent));
+    assert_eq!(count(&connection, "select count(*) from t").await, 0);
+}
