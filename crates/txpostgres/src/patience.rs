@@ -122,6 +122,12 @@ impl Patience {
         self.lasts = lasts;
     }
 
+    /// The time limit runs anew, for further calls.
+    pub(crate) fn renew(&mut self, limit: Duration) {
+        self.handle.0.lock().reason.take_if(|reason| matches!(reason, Reason::Limit(_)));
+        (self.limit, self.sleep, self.end) = (Some(limit), None, None);
+    }
+
     /// Looks at the clock, and sees to it that this task is called when the call is to end.
     pub(crate) fn watch(&mut self, cx: &mut Context<'_>) {
         {

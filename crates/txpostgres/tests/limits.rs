@@ -1,4 +1,4 @@
-//! Time limits and cancel handles of what makes several calls, such as a batch.
+//! Time limits and cancel handles of what makes several calls, a batch and a named cursor.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use polls::GiveUp;
 use support::{assert_works, bounded, connected, count, until_session};
-use txpostgres::{Batch, Connection, Delivery, Error, ErrorKind, ResultSet, TransactionStatus};
+use txpostgres::{
+    Batch, Connection, Delivery, Error, ErrorKind, Fetch, NamedCursor, ResultSet, TransactionStatus,
+};
 
 /// Takes longer than any test.
 const SLEEP: &str = "select pg_sleep(60)";
@@ -157,4 +159,130 @@ async fn a_batch_is_cancelled_between_its_statements() {
     assert!(results[0].is_ok());
     assert_eq!(became(&results[1]), (ErrorKind::Cancelled, Delivery::NotSent));
     assert_eq!(count(&connection, "select count(*) from t").await, 0);
+}
+
+// --- Named cursors ---
+
+const NUMBERS: &str = "select n from generate_series(1, $1::int4) n";
+/// Whose second row takes longer than any test.
+const STUCK: &str =
+    "select n from generate_series(1, 5) n where pg_sleep((n / 2 * 60)) is not null";
+
+async fn number(cursor: &mut NamedCursor) -> Option<i32> {
+    bounded(cursor.next()).await.unwrap().map(|row| row.get(0).unwrap())
+}
+
+#[tokio::test]
+async fn a_cursor_is_cancelled_while_it_is_declared() {
+    let (database, connection) = connected().await;
+    let pid = connection.backend_pid().unwrap();
+    // What is held is run to its end when it is declared.
+    let held = || connection.cursor().named("c").with_hold(true);
+    let mut builder = held();
+    let handle = builder.cancel_handle();
+    let cancel = async {
+        until_session(&database, pid, "wait_event = 'PgSleep'").await;
+        connection.cancel(&handle).await.unwrap();
+    };
+    let (opened, ()) = bounded(async { tokio::join!(builder.open(SLEEP, ()), cancel) }).await;
+    let error = opened.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Cancelled, Delivery::Answered));
+    let began = Instant::now();
+    let error = bounded(held().timeout(SOON).open(SLEEP, ())).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::Answered));
+    assert!(began.elapsed() >= SOON && began.elapsed() < Duration::from_secs(5));
+    // Nothing is left of them.
+    let mut cursor = bounded(held().timeout(LONG).open(NUMBERS, (1_i32,))).await.unwrap();
+    assert_eq!((number(&mut cursor).await, number(&mut cursor).await), (Some(1), None));
+    bounded(cursor.close()).await.unwrap();
+    assert_works(&connection).await;
+    assert_eq!(connection.backend_pid(), Some(pid));
+}
+
+#[tokio::test]
+async fn a_cursor_is_cancelled_while_it_fetches() {
+    let (database, connection) = connected().await;
+    let pid = connection.backend_pid().unwrap();
+    bounded(connection.run_interaction(async |outer| {
+        for limited in [false, true] {
+            let nested: Result<(), Error> = outer
+                .run_interaction(async |cursor| {
+                    let mut builder = cursor.named("c").rows_ahead(1);
+                    let handle = builder.cancel_handle();
+                    if limited {
+                        builder = builder.timeout(SOON);
+                    }
+                    let mut named = builder.open(STUCK, ()).await?;
+                    assert_eq!(number(&mut named).await, Some(1));
+                    let cancel = async {
+                        if !limited {
+                            until_session(&database, pid, "wait_event = 'PgSleep'").await;
+                            handle.cancel().await.unwrap();
+                        }
+                    };
+                    let (row, ()) = tokio::join!(named.next(), cancel);
+                    row.map(drop)
+                })
+                .await;
+            let error = nested.unwrap_err();
+            let kind = if limited { ErrorKind::Timeout } else { ErrorKind::Cancelled };
+            assert_eq!((error.kind(), error.delivery()), (kind, Delivery::Answered));
+        }
+        outer.run_query("select 1", ()).await
+    }))
+    .await
+    .unwrap();
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_cancelled_asks_for_nothing_more() {
+    let (_database, connection) = connected().await;
+    let mut builder = connection.cursor().named("c").with_hold(true).rows_ahead(2);
+    let handle = builder.cancel_handle();
+    let mut cursor = bounded(builder.open(NUMBERS, (5_i32,))).await.unwrap();
+    assert_eq!(number(&mut cursor).await, Some(1));
+    bounded(connection.cancel(&handle)).await.unwrap();
+    // Fetched it was before.
+    assert_eq!(number(&mut cursor).await, Some(2));
+    for _ in 0..2 {
+        let error = bounded(cursor.next()).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Cancelled, Delivery::NotSent));
+    }
+    bounded(cursor.close()).await.unwrap();
+    assert_eq!(count(&connection, "select count(*) from pg_cursors where name <> ''").await, 0);
+    bounded(connection.cancel(&handle)).await.unwrap();
+    assert_works(&connection).await;
+}
+
+/// It is each call's: the time between them does not count, nor does that of one that was dropped.
+#[tokio::test]
+async fn the_time_limit_of_a_cursor_is_for_each_call() {
+    let (_database, connection) = connected().await;
+    let builder = connection.cursor().named("c").with_hold(true).rows_ahead(2).timeout(SOON);
+    let mut cursor = bounded(builder.open(NUMBERS, (9_i32,))).await.unwrap();
+    for n in [1, 3, 5] {
+        tokio::time::sleep(2 * SOON).await;
+        let once = GiveUp { after: 1, woken: false };
+        let early = once.poll(cursor.next()).await;
+        tokio::time::sleep(2 * SOON).await;
+        if early.is_none() {
+            assert_eq!(number(&mut cursor).await, Some(n));
+        }
+        assert_eq!(number(&mut cursor).await, Some(n + 1));
+    }
+    // What waits for its turn for too long is not sent, and the cursor goes on.
+    bounded(connection.run_interaction(async |inside| {
+        inside.run_query("select 1", ()).await?;
+        for _ in 0..2 {
+            let error = cursor.fetch(Fetch::Last).await.unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
+        }
+        Ok::<_, Error>(())
+    }))
+    .await
+    .unwrap();
+    assert_eq!(number(&mut cursor).await, Some(7));
+    assert_eq!(bounded(cursor.move_to(Fetch::Last)).await.unwrap(), 1);
+    assert_works(&connection).await;
 }

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use txpostgres_session::{Error, ErrorKind, Result, push_ident};
 
-use super::{Cursor, NamedCursor, On};
+use super::{Cursor, NamedCursor, On, Watch};
 use crate::call::Call;
 use crate::params::Params;
+use crate::patience::CancelHandle;
 
 /// Rows that are fetched in advance when they are read one by one: 100.
 const AHEAD: u32 = 100;
@@ -23,11 +25,19 @@ pub struct NamedCursorBuilder {
     scroll: Option<bool>,
     hold: bool,
     ahead: u32,
+    watch: Watch,
 }
 
 impl NamedCursorBuilder {
     pub(super) fn new(cursor: Cursor, name: &str) -> Self {
-        Self { cursor, name: name.to_owned(), scroll: None, hold: false, ahead: AHEAD }
+        Self {
+            cursor,
+            name: name.to_owned(),
+            scroll: None,
+            hold: false,
+            ahead: AHEAD,
+            watch: Watch::default(),
+        }
     }
 
     /// Whether it moves both ways (`SCROLL`). If nothing is said, the server decides by the query: some do, and cost nothing more.
@@ -46,6 +56,26 @@ impl NamedCursorBuilder {
     /// How many rows are fetched in advance when they are read one by one; 100 if nothing is said.
     pub fn rows_ahead(mut self, rows: u32) -> Self {
         self.ahead = rows.max(1);
+        self
+    }
+
+    /// A handle by which the cursor can be [cancelled](crate::Connection::cancel), from any task, from [`open`](Self::open) on: the
+    /// statement that it is in is ended in the server, and this call and all later ones end with [`ErrorKind::Cancelled`]. In an
+    /// interaction the transaction fails with it. The cursor is closed as ever, by `close` or by dropping it.
+    ///
+    /// What can be cancelled travels alone.
+    pub fn cancel_handle(&mut self) -> CancelHandle {
+        self.watch.patience().handle()
+    }
+
+    /// Limits the time of each call: of [`open`](Self::open), and of each `next`, `fetch`, `move_to` and `scroll` of the cursor, from its
+    /// first poll to its end. When it passes, the statement is cancelled in the server, and the call ends with [`ErrorKind::Timeout`]. In
+    /// an interaction the transaction fails with it. A statement that waited for its turn is not sent, and the cursor goes on.
+    ///
+    /// What can be cancelled travels alone. A server that does not end the statement within the grace
+    /// ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given up, with the connection.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.watch.set_limit(limit);
         self
     }
 
@@ -77,8 +107,11 @@ impl NamedCursorBuilder {
             if self.hold { "with" } else { "without" }
         );
         let caller = self.cursor.caller()?;
-        let named = NamedCursor::new(caller.clone(), self.name, self.ahead, self.hold)?;
-        Declaring { named: Some(named), call: Call::new(Ok(caller), declare, params) }.await
+        let mut watch = self.watch;
+        watch.renew::<P>(None);
+        let call = Call::new(Ok(caller.clone()), declare, params).with_patience(watch.take());
+        let named = NamedCursor::new(caller, self.name, self.ahead, self.hold, watch)?;
+        Declaring { named: Some(named), call }.await
     }
 }
 
@@ -98,8 +131,8 @@ impl<P: Params> Future for Declaring<'_, P> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let declared = ready!(this.call.poll(cx, |_| ()));
-        let named = this.named.take();
-        Poll::Ready(declared.and_then(|()| named.map(NamedCursor::opened).ok_or_else(twice)))
+        let (named, patience) = (this.named.take(), this.call.take_patience());
+        Poll::Ready(declared.and_then(|()| named.map(|it| it.opened(patience)).ok_or_else(twice)))
     }
 }
 

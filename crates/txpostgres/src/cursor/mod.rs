@@ -4,6 +4,7 @@ mod declare;
 mod named;
 mod results;
 mod routine;
+mod watch;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -34,6 +35,7 @@ pub use declare::NamedCursorBuilder;
 pub use named::{Fetch, NamedCursor};
 pub use results::Scroll;
 use results::{Execution, Fetched, Results};
+use watch::Watch;
 
 /// Statements of an interaction, or of a connection, and the results to fetch.
 ///

@@ -16,11 +16,12 @@ use txpostgres_session::{
 
 #[cfg(doc)]
 use super::Cursor;
-use super::Scroll;
+use super::{Scroll, Watch};
 use crate::arrived::Arrived;
 use crate::call::Call;
 use crate::caller::Caller;
 use crate::link::Link;
+use crate::patience::Patience;
 
 /// Bytes of a name that the server looks at (manual, section 4.1.1): it cuts longer ones in statements, but not in messages.
 const NAME_BYTES: usize = 63;
@@ -111,6 +112,7 @@ pub struct NamedCursor {
     end: End,
     /// What is on its way. Until it is answered nothing else is asked.
     asked: Option<Asked>,
+    watch: Watch,
     columns: Option<Arc<[Column]>>,
     is_open: bool,
 }
@@ -151,7 +153,13 @@ struct Answered {
 
 impl NamedCursor {
     /// One that is about to be declared.
-    pub(super) fn new(caller: Caller, name: String, ahead: u32, hold: bool) -> Result<Self> {
+    pub(super) fn new(
+        caller: Caller,
+        name: String,
+        ahead: u32,
+        hold: bool,
+        watch: Watch,
+    ) -> Result<Self> {
         let mut quoted = String::new();
         push_ident(&mut quoted, &name)?;
         Ok(Self {
@@ -163,14 +171,16 @@ impl NamedCursor {
             fetched: Arrived::default(),
             end: End::Nobody,
             asked: None,
+            watch,
             columns: None,
             is_open: false,
         })
     }
 
     /// It is declared.
-    pub(super) fn opened(mut self) -> Self {
+    pub(super) fn opened(mut self, patience: Option<Box<Patience>>) -> Self {
         self.is_open = true;
+        self.watch.put(patience);
         self
     }
 
@@ -199,7 +209,7 @@ impl NamedCursor {
     ///
     /// As [`fetch`](Self::fetch).
     pub async fn next(&mut self) -> Result<Option<OwnedRow>> {
-        self.settle().await?;
+        self.begin().await?;
         if self.fetched.left() == 0 && self.end == End::Nobody {
             self.ask("fetch", Fetch::Forward(self.ahead), Leads::On(self.ahead)).await?;
         }
@@ -219,7 +229,7 @@ impl NamedCursor {
     /// [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded) when its transaction is over; what the server says:
     /// `55000` when it is asked to go back and cannot.
     pub async fn fetch(&mut self, rows: Fetch) -> Result<Rows> {
-        self.settle().await?;
+        self.begin().await?;
         // What was fetched in advance comes first; a cursor that cannot go back need not.
         let wanted = match rows {
             Fetch::Next => 1,
@@ -262,7 +272,7 @@ impl NamedCursor {
     ///
     /// As [`fetch`](Self::fetch).
     pub async fn move_to(&mut self, rows: Fetch) -> Result<u64> {
-        self.settle().await?;
+        self.begin().await?;
         self.step_back().await?;
         Ok(self.ask("move", rows, Leads::Away(rows)).await?.row_count)
     }
@@ -302,6 +312,12 @@ impl NamedCursor {
         .await
     }
 
+    /// A call begins, with what an earlier one has left.
+    async fn begin(&mut self) -> Result<()> {
+        self.watch.renew(self.asked.as_mut().map(|asked| &mut asked.call));
+        self.settle().await.map(drop)
+    }
+
     /// Takes the server back to where the reader is.
     async fn step_back(&mut self) -> Result<()> {
         let unread = i64::try_from(self.fetched.left()).unwrap_or(0);
@@ -316,7 +332,8 @@ impl NamedCursor {
     /// Asks, when what was asked before is answered, and waits.
     async fn ask(&mut self, verb: &str, what: Fetch, leads: Leads) -> Result<Answered> {
         let sql = format!("{verb} {what} from {}", self.quoted);
-        self.asked = Some(Asked { call: Call::new(Ok(self.caller()), sql, ()), leads });
+        let call = Call::new(Ok(self.caller()), sql, ()).with_patience(self.watch.take());
+        self.asked = Some(Asked { call, leads });
         self.settle().await
     }
 
@@ -335,6 +352,7 @@ impl NamedCursor {
             rows: answer.take_rows(),
         };
         let outcome = ready!(asked.call.poll(cx, take));
+        self.watch.put(asked.call.take_patience());
         self.asked = None;
         let mut answered = outcome?;
         if self.columns.is_none() {
@@ -407,7 +425,10 @@ impl Drop for Settling<'_> {
         match &mut self.0.asked {
             Some(asked) if asked.call.has_begun() => asked.call.step_aside(),
             // It has not happened.
-            Some(_) => self.0.asked = None,
+            Some(asked) => {
+                self.0.watch.put(asked.call.take_patience());
+                self.0.asked = None;
+            }
             None => {}
         }
     }
