@@ -7,6 +7,8 @@
     reason = "a failure here is a failed test"
 )]
 
+#[path = "kit/around.rs"]
+mod around;
 mod support;
 
 use std::io;
@@ -15,8 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use around::{Around, Wrapped};
 use support::{LATE, assert_works, bounded, connected, through, until_session};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use txpostgres::config::{Config, Endpoint, Host};
 use txpostgres::{ByteStream, Connection, Delivery, Dial, Dialing, Error, ErrorKind, Sockets};
 use txpostgres_testkit::{Cluster, Direction, Proxy, Script, TlsCertificates, backend, shared};
@@ -223,8 +225,8 @@ impl Dial for Recorder {
             record.endpoints.push(endpoint.clone());
             record.written.push(Vec::new());
             let number = record.written.len() - 1;
-            Ok(Box::new(Recorded { stream, number, record: Arc::clone(&self.0) })
-                as Box<dyn ByteStream>)
+            let recorded = Recorded { stream, number, record: Arc::clone(&self.0) };
+            Ok(Box::new(Wrapped(recorded)) as Box<dyn ByteStream>)
         })
     }
 }
@@ -235,29 +237,13 @@ struct Recorded {
     record: Arc<Mutex<Record>>,
 }
 
-impl ByteStream for Recorded {
-    fn peer_address(&self) -> Option<std::net::SocketAddr> {
-        self.stream.peer_address()
+impl Around for Recorded {
+    fn inside(&mut self) -> Pin<&mut dyn ByteStream> {
+        Pin::new(&mut *self.stream)
     }
-}
 
-impl AsyncRead for Recorded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Recorded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.inside().poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = written {
             let number = self.number;
             self.record.lock().unwrap().written[number].extend(&bytes[..count]);
@@ -265,12 +251,8 @@ impl AsyncWrite for Recorded {
         written
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn peer(&self) -> Option<std::net::SocketAddr> {
+        self.stream.peer_address()
     }
 }
 

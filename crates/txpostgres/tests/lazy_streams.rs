@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "kit/around.rs"]
+mod around;
 #[path = "kit/polls.rs"]
 mod polls;
 mod support;
@@ -13,9 +15,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use around::{Around, Wrapped};
 use polls::GiveUp;
 use support::{assert_works, bounded, count};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite as _;
 use tokio::time::{Sleep, sleep};
 use txpostgres::config::{Config, Endpoint};
 use txpostgres::{ByteStream, Connection, Dial, Dialing, Sockets};
@@ -39,12 +42,10 @@ impl Dial for Lazy {
         Box::pin(async move {
             let stream = Sockets.dial(endpoint, config).await?;
             let lazily = Lazily { stream, room: self.room, kept: Vec::new(), nap: None };
-            Ok(Box::new(lazily) as Box<dyn ByteStream>)
+            Ok(Box::new(Wrapped(lazily)) as Box<dyn ByteStream>)
         })
     }
 }
-
-impl ByteStream for Lazily {}
 
 impl Lazily {
     fn poll_pass_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -59,22 +60,12 @@ impl Lazily {
     }
 }
 
-impl AsyncRead for Lazily {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+impl Around for Lazily {
+    fn inside(&mut self) -> Pin<&mut dyn ByteStream> {
+        Pin::new(&mut *self.stream)
     }
-}
 
-impl AsyncWrite for Lazily {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.kept.len() == self.room {
             ready!(self.poll_pass_on(cx))?;
         }
@@ -84,14 +75,14 @@ impl AsyncWrite for Lazily {
         Poll::Ready(Ok(taken.len()))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pass_on(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.inside().poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn shut_down(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pass_on(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.inside().poll_shutdown(cx)
     }
 }
 

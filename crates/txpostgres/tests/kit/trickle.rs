@@ -1,10 +1,14 @@
 //! A socket that takes and gives a few bytes at a time, with a wake-up between any two helpings.
 
+#[path = "around.rs"]
+mod around;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use around::{Around, Wrapped};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use txpostgres::config::{Config, Endpoint};
 use txpostgres::{ByteStream, Dial, Dialing, Sockets};
 
@@ -28,7 +32,7 @@ impl Dial for Trickle {
             let stream = Sockets.dial(endpoint, config).await?;
             let helping = vec![0; self.bytes];
             let trickling = Trickling { stream, helping, may_read: false, may_write: false };
-            Ok(Box::new(trickling) as Box<dyn ByteStream>)
+            Ok(Box::new(Wrapped(trickling)) as Box<dyn ByteStream>)
         })
     }
 }
@@ -42,43 +46,25 @@ fn pause(may: &mut bool, cx: &Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-impl ByteStream for Trickling {}
+impl Around for Trickling {
+    fn inside(&mut self) -> Pin<&mut dyn ByteStream> {
+        Pin::new(&mut *self.stream)
+    }
 
-impl AsyncRead for Trickling {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(pause(&mut this.may_read, cx));
-        let mut helping = ReadBuf::new(&mut this.helping);
-        ready!(Pin::new(&mut this.stream).poll_read(cx, &mut helping))?;
-        buffer.put_slice(helping.filled());
-        this.may_read = false;
+    fn read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(pause(&mut self.may_read, cx));
+        let mut helping = ReadBuf::new(&mut self.helping);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut helping))?;
+        into.put_slice(helping.filled());
+        self.may_read = false;
         Poll::Ready(Ok(()))
     }
-}
 
-impl AsyncWrite for Trickling {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(pause(&mut this.may_write, cx));
-        let helping = bytes.get(..this.helping.len()).unwrap_or(bytes);
-        let count = ready!(Pin::new(&mut this.stream).poll_write(cx, helping))?;
-        this.may_write = false;
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(pause(&mut self.may_write, cx));
+        let helping = bytes.get(..self.helping.len()).unwrap_or(bytes);
+        let count = ready!(self.inside().poll_write(cx, helping))?;
+        self.may_write = false;
         Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

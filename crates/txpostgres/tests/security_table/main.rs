@@ -11,6 +11,8 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+#[path = "../kit/around.rs"]
+mod around;
 mod cell;
 mod deliberate;
 mod edges;

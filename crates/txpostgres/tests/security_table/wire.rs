@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use txpostgres::config::{Config, Endpoint};
 use txpostgres::{ByteStream, Connection, Dial, Dialing, ErrorKind, Result, Sockets};
 use txpostgres_testkit::Cluster;
 
+use crate::around::{Around, Wrapped};
 use crate::server::{PASSWORD, Server, Shown, newer, standing};
 
 /// What was sent and what was received.
@@ -26,43 +27,27 @@ impl Dial for Record {
     fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
         Box::pin(async move {
             let stream = Sockets.dial(endpoint, config).await?;
-            Ok(Box::new(Recorded { stream, record: self.clone() }) as Box<dyn ByteStream>)
+            Ok(Box::new(Wrapped(Recorded { stream, record: self.clone() })) as Box<dyn ByteStream>)
         })
     }
 }
 
-impl ByteStream for Recorded {}
+impl Around for Recorded {
+    fn inside(&mut self) -> Pin<&mut dyn ByteStream> {
+        Pin::new(&mut *self.stream)
+    }
 
-impl AsyncRead for Recorded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.record.0.lock().unwrap()[1].extend_from_slice(&buffer.filled()[before..]);
+    fn read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(self.inside().poll_read(cx, into))?;
+        self.record.0.lock().unwrap()[1].extend_from_slice(&into.filled()[before..]);
         Poll::Ready(Ok(()))
     }
-}
 
-impl AsyncWrite for Recorded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(self.inside().poll_write(cx, bytes))?;
         self.record.0.lock().unwrap()[0].extend_from_slice(&bytes[..count]);
         Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
