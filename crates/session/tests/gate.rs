@@ -59,6 +59,37 @@ fn who_travels_alone_waits_for_others_and_lets_others_wait() {
     );
 }
 
+/// What others were written behind cannot be taken out of the outbox; what waits can, wherever it stands.
+#[test]
+fn what_nobody_waits_for_is_taken_back() {
+    play(
+        r#"! script "select 1"
+        ! script "select 2"
+        ! takeback 0
+        = take back #0: false
+        ! takeback 1
+        = take back #1: true
+        = #1 I Cancelled NotSent: the statement was cancelled before it was sent
+        ! takeback 1
+        = take back #1: false
+        ! alone script "select 3"
+        ! script "select 4"
+        ! takeback 2
+        = take back #2: true
+        = #2 I Cancelled NotSent: the statement was cancelled before it was sent
+        > Query "select 1"
+        > Query "select 4"
+        ! takeback 3
+        = take back #3: false
+        < C "SELECT 0\0"
+        < Z "I"
+        < C "SELECT 0\0"
+        < Z "I"
+        = #0 I ok [SELECT 0]
+        = #3 I ok [SELECT 0]"#,
+    );
+}
+
 /// The server waits for data: if its end were taken back, it would take the next request for data.
 #[test]
 fn a_copy_whose_end_has_not_left_is_not_taken_back() {
@@ -399,6 +430,7 @@ enum Move {
     Take,
     Receive(usize),
     Cancel(usize),
+    TakeBack(usize),
     OpenGate,
 }
 
@@ -408,6 +440,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         6 => Just(Move::Take),
         8 => (0..200_usize).prop_map(Move::Receive),
         3 => (0..8_usize).prop_map(Move::Cancel),
+        3 => (0..8_usize).prop_map(Move::TakeBack),
         2 => Just(Move::OpenGate),
     ]
 }
@@ -442,6 +475,13 @@ impl Line<'_> {
         self.player.act(&Act::Cancel(number));
         let withdrawn = format!("cancel #{number}: Withdrawn");
         if self.player.events.contains(&withdrawn) {
+            self.withdrawn.insert(number);
+        }
+    }
+
+    fn take_back(&mut self, number: usize) {
+        self.player.act(&Act::TakeBack(number));
+        if self.player.events.contains(&format!("take back #{number}: true")) {
             self.withdrawn.insert(number);
         }
     }
@@ -519,6 +559,11 @@ proptest! {
                 Move::Cancel(back) => {
                     if let Some(number) = line.asked.checked_sub(back + 1) {
                         line.cancel(number);
+                    }
+                }
+                Move::TakeBack(back) => {
+                    if let Some(number) = line.asked.checked_sub(back + 1) {
+                        line.take_back(number);
                     }
                 }
                 Move::OpenGate => line.player.act(&Act::OpenGate),

@@ -301,11 +301,18 @@ impl Desk {
         }
     }
 
-    /// Nobody waits for this ticket any more.
-    pub(crate) fn leave(&mut self, ticket: Ticket) {
-        self.session.abandon(ticket);
+    /// Nobody waits for this ticket any more. What has not left is taken back; says whether it was.
+    pub(crate) fn leave(&mut self, ticket: Ticket, calls: &mut Calls) -> bool {
         self.clear(ticket);
+        let is_taken_back = self.session.take_back(ticket);
+        if is_taken_back {
+            self.turnstile.withdrawn(ticket, calls);
+            self.distribute(None, calls);
+        } else {
+            self.session.abandon(ticket);
+        }
         self.forget_answered();
+        is_taken_back
     }
 
     fn clear(&mut self, ticket: Ticket) {

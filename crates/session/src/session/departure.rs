@@ -72,6 +72,25 @@ impl Session {
         Cancel::Running
     }
 
+    /// Takes back a request whose bytes are still here, if that can be: it is not carried out, and settles as cancelled.
+    pub fn take_back(&mut self, ticket: Ticket) -> bool {
+        if let Some(parcel) = self.gate.withdraw(ticket) {
+            self.withdraw(ticket, &parcel.bytes);
+            return true;
+        }
+        // From the outbox only what was appended last can be taken: what lies behind would move.
+        let begins = self.newest;
+        let is_last = self.pipeline.last_if(ticket).is_some_and(|exchange| {
+            begins < exchange.decisive() && !exchange.is_fed() && !exchange.is_withdrawn()
+        });
+        if !is_last || !self.outbox.is_pending(begins + 1) {
+            return false;
+        }
+        let bytes = self.outbox.take_back(begins);
+        self.withdraw(ticket, &bytes);
+        true
+    }
+
     /// The server has hung up on the CancelRequest, or none was sent: other requests may leave again.
     pub fn open_gate(&mut self) {
         self.gate.open();

@@ -4,7 +4,7 @@
 //! The first line says why the dialog is kept.
 //!
 //! ! what the client does            open, script, prepare, fresh, query, again, abandon, close, end,
-//!                                   alone (a request that travels so), cancel, gate (it opens),
+//!                                   alone (a request that travels so), cancel, takeback, gate (it opens),
 //!                                   portal, fetch, unportal, many, copyin, copyout,
 //!                                   stream (rows as they come), data, done, fail (of a COPY)
 //! > what it sends for that          checked, message by message
@@ -58,6 +58,8 @@ pub enum Act {
     /// A request that travels alone.
     Alone(Ask),
     Cancel(usize),
+    /// Takes a request back.
+    TakeBack(usize),
     OpenGate,
     /// The rows of this request are told of as they come.
     Stream(usize),
@@ -173,6 +175,7 @@ impl Dialog {
             "abandon" => Act::Abandon(rest[0].bare.parse().unwrap()),
             "alone" => Act::Alone(Ask::read(rest)),
             "cancel" => Act::Cancel(rest[0].bare.parse().unwrap()),
+            "takeback" => Act::TakeBack(rest[0].bare.parse().unwrap()),
             "gate" => Act::OpenGate,
             "stream" => Act::Stream(rest[0].bare.parse().unwrap()),
             "data" => Act::Data(

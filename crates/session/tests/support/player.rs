@@ -192,6 +192,14 @@ impl<'d> Player<'d> {
                 }
                 return;
             }
+            Act::TakeBack(number) => {
+                if let Some(&ticket) = self.tickets.get(*number) {
+                    let is_taken_back = self.session.take_back(ticket);
+                    self.events.push(format!("take back #{number}: {is_taken_back}"));
+                    self.drain();
+                }
+                return;
+            }
             Act::OpenGate => return self.session.open_gate(),
             Act::Stream(number) => {
                 if let Some(&ticket) = self.tickets.get(*number) {

@@ -6,6 +6,7 @@ use txpostgres_session::{Error, Result};
 
 use super::{Call, Handing, Place};
 use crate::cancel::Otherwise;
+use crate::desk::Calls;
 use crate::patience::Patience;
 use crate::question::Question;
 use crate::turnstile::Turn;
@@ -113,7 +114,7 @@ impl<W> Call<'_, W> {
         let link = caller.link();
         match place {
             Place::Queued { turn: Some(turn) } => {
-                let mut calls = Vec::new();
+                let mut calls = Calls::new();
                 link.board.desk().turnstile.give_up(turn, &mut calls);
                 for waker in calls {
                     waker.wake();
@@ -123,8 +124,9 @@ impl<W> Call<'_, W> {
                 if self.cancels_on_drop {
                     drop(link.cancel(ticket, Otherwise::GiveUpIfTold));
                 }
+                let mut calls = Calls::new();
                 let mut desk = link.board.desk();
-                desk.leave(ticket);
+                let is_taken_back = desk.leave(ticket, &mut calls);
                 if let Question::Statement(query) = &mut self.question {
                     query.abandon(&mut desk.session);
                 }
@@ -136,7 +138,11 @@ impl<W> Call<'_, W> {
                     matches!(self.handing, Handing::Pieces(_)) && desk.session.has_output();
                 link.board.resume();
                 drop(desk);
-                if flusher || last_word {
+                for waker in calls {
+                    waker.wake();
+                }
+                // What waited behind it may leave now.
+                if flusher || last_word || is_taken_back {
                     link.drive(None, true);
                 }
                 if link.board.has_rung() {

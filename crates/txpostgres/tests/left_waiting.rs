@@ -1,0 +1,193 @@
+//! A call that is dropped while it waits for others to end is never carried out, and those behind it go on.
+
+// clippy.toml allows it in tests, but not in what tests share.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use support::{assert_works, bounded, connected, count};
+use tokio::time::timeout;
+use txpostgres::{Connection, Error, ErrorKind};
+
+const INSERT: &str = "insert into t values ($1)";
+const FILLED: &str = "select count(*) from t";
+
+/// More than may wait for a reader.
+const UNREAD: &str = "select repeat('x', 1000) from generate_series(1, 1000000)";
+
+/// What is dropped here has long gone to wherever it waits.
+const A_WHILE: Duration = Duration::from_millis(20);
+
+type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+
+/// All that can be asked for on the connection and would leave a trace.
+fn calls(connection: &Connection) -> Vec<(&'static str, Call<'_>)> {
+    let sets = vec![(1,), (2,)];
+    vec![
+        ("operation", Box::pin(async { connection.run_operation(INSERT, (1,)).await.map(drop) })),
+        ("query", Box::pin(async { connection.run_query(INSERT, (1,)).await.map(drop) })),
+        (
+            "new",
+            Box::pin(async {
+                connection.run_query("insert into t values (1)", ()).await.map(drop)
+            }),
+        ),
+        (
+            "shape",
+            Box::pin(async { connection.run_query_as::<(i32,), _>(INSERT, (1,)).await.map(drop) }),
+        ),
+        (
+            "script",
+            Box::pin(async { connection.run_script("insert into t values (1)").await.map(drop) }),
+        ),
+        (
+            "limited",
+            Box::pin(async {
+                let limit = Duration::from_secs(60);
+                connection.run_operation(INSERT, (1,)).timeout(limit).await.map(drop)
+            }),
+        ),
+        ("many", Box::pin(async { connection.execute_many(INSERT, sets).await.map(drop) })),
+        (
+            "batch",
+            Box::pin(async {
+                let mut batch = connection.batch();
+                batch.push(INSERT, (1,));
+                batch.push("insert into t values (1)", ());
+                batch.send().await.map(drop)
+            }),
+        ),
+        ("cursor", Box::pin(async { connection.cursor().execute(INSERT, (1,)).await.map(drop) })),
+        (
+            "copy",
+            Box::pin(async { connection.copy_in("insert into t values (1)").await.map(drop) }),
+        ),
+        (
+            "interaction",
+            Box::pin(async {
+                connection
+                    .run_interaction(async |cursor| cursor.run_operation(INSERT, (1,)).await)
+                    .await
+                    .map(drop)
+            }),
+        ),
+    ]
+}
+
+async fn table() -> (txpostgres_testkit::Database, Connection) {
+    let (database, connection) = connected().await;
+    connection.run_script("create table t (n int)").await.unwrap();
+    // From here on the statement is known, and goes in one step.
+    connection.run_operation(INSERT, (0,)).await.unwrap();
+    connection.run_script("truncate t").await.unwrap();
+    (database, connection)
+}
+
+#[tokio::test]
+async fn behind_a_statement_that_has_the_line_for_itself() {
+    let (_database, connection) = table().await;
+    for (what, call) in calls(&connection) {
+        let other = connection.clone();
+        let slow = tokio::spawn(async move {
+            other.run_query("select pg_sleep(0.1)", ()).timeout(Duration::from_secs(60)).await
+        });
+        tokio::task::yield_now().await;
+        timeout(A_WHILE, call).await.expect_err("it waits");
+        let behind = connection.run_query("select $1::int4", (7,));
+        assert_eq!(bounded(behind).await.unwrap().len(), 1, "{what}");
+        bounded(slow).await.unwrap().unwrap();
+        assert_eq!(count(&connection, FILLED).await, 0, "{what}");
+        assert_works(&connection).await;
+    }
+}
+
+#[tokio::test]
+async fn behind_a_stream() {
+    let (_database, connection) = table().await;
+    for (what, call) in calls(&connection) {
+        let mut stream = connection.query_stream(UNREAD, ());
+        bounded(stream.next()).await.unwrap().unwrap();
+        timeout(A_WHILE, call).await.expect_err("it waits");
+        drop(stream);
+        assert_eq!(count(&connection, FILLED).await, 0, "{what}");
+        assert_works(&connection).await;
+    }
+}
+
+#[tokio::test]
+async fn behind_a_copy() {
+    let (_database, connection) = table().await;
+    for (what, call) in calls(&connection) {
+        let mut copy = bounded(connection.copy_in("copy t from stdin")).await.unwrap();
+        timeout(A_WHILE, call).await.expect_err("it waits");
+        bounded(copy.send(Bytes::from_static(b"5\n"))).await.unwrap();
+        assert_eq!(bounded(copy.finish()).await.unwrap(), 1, "{what}");
+        assert_eq!(count(&connection, FILLED).await, 1, "{what}");
+        connection.run_script("truncate t").await.unwrap();
+    }
+}
+
+/// Written by nobody yet: it was to go together with what else is asked for in this turn of the executor.
+#[tokio::test]
+async fn before_it_is_written() {
+    let (_database, connection) = table().await;
+    for (what, mut call) in calls(&connection) {
+        let mut slow = Box::pin(connection.run_query("select pg_sleep(0.05)", ()));
+        assert!(poll_once(slow.as_mut()).await.is_none());
+        assert!(poll_once(call.as_mut()).await.is_none(), "{what}");
+        drop(call);
+        bounded(slow).await.unwrap();
+        if !["batch", "many", "cursor"].contains(&what) {
+            assert_eq!(count(&connection, FILLED).await, 0, "{what}");
+        }
+        assert_works(&connection).await;
+        connection.run_script("truncate t").await.unwrap();
+    }
+}
+
+/// One poll of a future.
+async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// What is dropped behind a COPY leaves its transaction as it was; dropped before BEGIN has left, it takes BEGIN back.
+#[tokio::test]
+async fn within_an_interaction() {
+    let (_database, connection) = table().await;
+    bounded(connection.run_interaction(async |cursor| {
+        let mut copy = cursor.copy_in("copy t from stdin").await?;
+        timeout(A_WHILE, cursor.run_operation("wat", ())).await.expect_err("it waits");
+        timeout(A_WHILE, cursor.copy_in("copy t from stdin")).await.expect_err("it waits");
+        timeout(A_WHILE, cursor.execute(INSERT, (1,))).await.expect_err("it waits");
+        copy.send(Bytes::from_static(b"5\n")).await?;
+        assert_eq!(copy.finish().await?, 1);
+        cursor.run_operation(INSERT, (6,)).await
+    }))
+    .await
+    .unwrap();
+    assert_eq!(count(&connection, "select sum(n) from t").await, 11);
+
+    let mut stream = connection.query_stream(UNREAD, ());
+    bounded(stream.next()).await.unwrap().unwrap();
+    let within = connection.run_interaction(async |cursor| {
+        timeout(A_WHILE, cursor.run_operation(INSERT, (1,))).await.expect_err("it waits");
+        drop(stream);
+        cursor.run_operation(INSERT, (100,)).await?;
+        Err::<(), _>(Error::new(ErrorKind::Request, "undo this"))
+    });
+    assert_eq!(bounded(within).await.unwrap_err().to_string(), "undo this");
+    assert_eq!(count(&connection, "select sum(n) from t").await, 11);
+    assert_works(&connection).await;
+}
