@@ -191,3 +191,42 @@ async fn within_an_interaction() {
     assert_eq!(count(&connection, "select sum(n) from t").await, 11);
     assert_works(&connection).await;
 }
+
+/// However much room there is for the answers of those behind it, a reader who does not read stalls the server.
+#[tokio::test]
+async fn others_that_wait_do_not_read_for_a_stream() {
+    let (database, connection) = table().await;
+    let witness = bounded(Connection::open(database.dsn())).await.unwrap();
+    connection.run_script("create sequence sent").await.unwrap();
+    let sql = "select nextval('sent'), repeat('x', 1000) from generate_series(1, 100000)";
+    let mut stream = connection.query_stream(sql, ());
+    bounded(stream.next()).await.unwrap().unwrap();
+    let sent = async || count(&witness, "select last_value from sent").await;
+    let mut stalled = 0;
+    // Until what the sockets hold is full.
+    while stalled != sent().await {
+        stalled = sent().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for way_in in [true, false] {
+        let other = connection.clone();
+        let waiting = tokio::spawn(async move {
+            if way_in {
+                other.copy_in("copy t from stdin").await.map(drop)
+            } else {
+                other.copy_out("copy t to stdout").await.map(drop)
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        waiting.abort();
+        waiting.await.unwrap_err();
+        // Nor do those that give up read a little more each.
+        for _ in 0..200 {
+            timeout(Duration::ZERO, connection.run_query("select 1", ())).await.unwrap_err();
+        }
+    }
+    let more = sent().await - stalled;
+    assert!(more < 200, "{more} more rows were sent");
+    drop(stream);
+    assert_works(&connection).await;
+}

@@ -136,7 +136,9 @@ impl<W> Call<'_, W> {
                 // What it did not fetch held up the reading; and a COPY that was given up has a last word to say.
                 let last_word =
                     matches!(self.handing, Handing::Pieces(_)) && desk.session.has_output();
-                link.board.resume();
+                if !desk.is_swamped() {
+                    link.board.resume();
+                }
                 drop(desk);
                 for waker in calls {
                     waker.wake();

@@ -253,7 +253,8 @@ impl<'a, W: Task> Call<'a, W> {
             let mut desk = link.board.desk();
             let next = desk.poll_piece(ticket, cx);
             let has_room = desk.inbox(ticket).is_some_and(|inbox| inbox.has_room());
-            let reads_on = has_room && link.board.resume();
+            // The oldest call of all may have too much waiting, whatever this one has.
+            let reads_on = has_room && !desk.is_swamped() && link.board.resume();
             let done = match next {
                 Poll::Pending => None,
                 Poll::Ready(Next::Piece(piece)) => Some(Ok(Fetched::Piece(piece))),
