@@ -145,6 +145,11 @@ impl Inbox {
         self.end.is_some()
     }
 
+    /// The waker of whoever waits.
+    pub(crate) fn waker(&self) -> Option<&Waker> {
+        self.waker.as_ref()
+    }
+
     /// The waker of whoever waits, to be called to drive.
     pub(crate) fn take_waker(&mut self) -> Option<Waker> {
         self.waker.take()

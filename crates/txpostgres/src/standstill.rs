@@ -47,6 +47,7 @@ impl Desk {
         let behind = self.waiters.iter().enumerate().skip(at + 1);
         let same_task = |waiter: &Waiter| match waiter {
             Waiter::Call(Some(waker)) => inbox.is_read_by(waker),
+            Waiter::Pieces(other) => other.waker().is_some_and(|waker| inbox.is_read_by(waker)),
             _ => false,
         };
         let (victim, _) = behind.into_iter().find(|(_, waiter)| same_task(waiter))?;

@@ -307,6 +307,9 @@ async fn a_call_that_waits_for_a_stream_of_its_own_task_is_refused() {
     .await
     .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Request);
+    // Another COPY is no other case.
+    let error = bounded(connection.copy_in("copy t from stdin")).await.unwrap_err();
+    assert!(error.to_string().contains("same task"), "{error}");
     assert_eq!(bounded(copy.finish()).await.unwrap(), 1);
     assert_works(&connection).await;
 }
