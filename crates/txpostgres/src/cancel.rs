@@ -38,6 +38,9 @@ use crate::turnstile::Turn;
 /// has it. A cancel from far away takes five round trips with TLS; and rolling back takes the server no time.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
+/// The longest grace: a year. Beyond some centuries no clock could tell its end.
+pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Pause before a statement that runs on is cancelled again: 20 ms at first, in which a server that heard has long ended it.
 const AGAIN: Duration = Duration::from_millis(20);
 

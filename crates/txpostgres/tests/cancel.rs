@@ -12,6 +12,7 @@ use support::{assert_works, bounded, connected, count, eventually, until_session
 use txpostgres::{
     Connection, Cursor, Delivery, Error, ErrorKind, Interruption, SqlState, TransactionStatus,
 };
+use txpostgres_testkit::shared;
 
 /// Takes longer than any test.
 const LONG: &str = "select pg_sleep(60)";
@@ -186,6 +187,47 @@ async fn a_time_limit_that_passes_in_the_queue_sends_nothing() {
     }))
     .await
     .unwrap();
+    assert_works(&connection).await;
+}
+
+/// As a deadline comes out that has passed.
+#[tokio::test]
+async fn a_time_limit_of_nothing_sends_nothing() {
+    let (_database, connection) = connected().await;
+    connection.run_operation("create table t (n int)", ()).await.unwrap();
+    for _ in 0..20 {
+        let insert = connection.run_operation("insert into t values ($1)", (1,));
+        let error = bounded(insert.timeout(Duration::ZERO)).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
+        let within = connection
+            .interaction()
+            .timeout(Duration::ZERO)
+            .run(async |cursor| cursor.run_operation("insert into t values ($1)", (1,)).await);
+        assert_eq!(bounded(within).await.unwrap_err().kind(), ErrorKind::Timeout);
+        let mut stream = connection.query_stream("insert into t values (1)", ());
+        stream = stream.timeout(Duration::ZERO);
+        let error = bounded(stream.next()).await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
+    }
+    assert_eq!(count(&connection, "select count(*) from t").await, 0);
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_grace_may_be_as_long_as_it_likes() {
+    let database = shared().database().unwrap();
+    let connection = Connection::builder().cancel_grace(Duration::MAX).build();
+    bounded(connection.connect(database.dsn())).await.unwrap();
+    let slow = connection.run_query("select pg_sleep(60)", ());
+    let error = bounded(slow.timeout(Duration::from_millis(20))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let within = connection
+        .interaction()
+        .timeout(Duration::from_millis(20))
+        .run(async |cursor| cursor.run_query("select pg_sleep(60)", ()).await.map(drop));
+    assert_eq!(bounded(within).await.unwrap_err().kind(), ErrorKind::Timeout);
+    let fast = connection.run_query("select 1", ()).timeout(Duration::MAX);
+    assert_eq!(bounded(fast).await.unwrap().len(), 1);
     assert_works(&connection).await;
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use txpostgres_session::KeyCache;
 
 use super::{Connection, Shared};
-use crate::cancel::GRACE;
+use crate::cancel::{GRACE, LONGEST_GRACE};
 use crate::dial::{Dial, Sockets};
 use crate::notify::audience::Audience;
 use crate::notify::{Cooperator, Hall, QueueBounds, Spawning};
@@ -23,11 +23,11 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How long the server may take to end what it was told to cancel; 5 s if not said otherwise. A time limit of a call that
+    /// How long the server may take to end what it was told to cancel; 5 s if not said otherwise, a year at most. A time limit of a call that
     /// has passed, and the drop of one that cancels on drop, give up the connection then.
     #[must_use]
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace);
+        self.grace = Some(grace.min(LONGEST_GRACE));
         self
     }
 
