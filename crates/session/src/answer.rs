@@ -221,6 +221,12 @@ impl Answer {
         all
     }
 
+    /// Whether one of its statements was a COMMIT.
+    pub fn has_committed(&self) -> bool {
+        let commits = |result: &ResultSet| result.tag.as_str() == "COMMIT";
+        commits(&self.result) || self.earlier.iter().any(commits)
+    }
+
     /// How the last statement ended.
     pub fn tag(&self) -> &CommandTag {
         &self.result.tag

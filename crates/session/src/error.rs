@@ -114,6 +114,7 @@ struct Report {
     server: Option<ServerError>,
     delivery: Delivery,
     before_running: bool,
+    after_commit: bool,
     statement: Option<Arc<str>>,
     item: Option<usize>,
     source: Option<Cause>,
@@ -133,6 +134,7 @@ impl Error {
             server: None,
             delivery: Delivery::NotSent,
             before_running: false,
+            after_commit: false,
             statement: None,
             item: None,
             source: None,
@@ -172,6 +174,18 @@ impl Error {
     /// Whether the server certainly ran nothing of the statement.
     pub(crate) fn is_before_running(&self) -> bool {
         self.0.before_running
+    }
+
+    /// The same error, of a script that had committed before it failed.
+    #[must_use]
+    pub(crate) fn after_commit(mut self) -> Self {
+        self.0.after_commit = true;
+        self
+    }
+
+    /// Whether a statement of the same script was a COMMIT, and was done: a rollback does not undo it.
+    pub fn has_committed(&self) -> bool {
+        self.0.after_commit
     }
 
     /// The same error, with the statement it belongs to.

@@ -358,7 +358,8 @@ impl Exchange {
 
     #[inline]
     fn finish_result(&mut self, tag: &[u8]) {
-        if !self.abandoned {
+        // Of what nobody waits for, only that it ended a transaction.
+        if !self.abandoned || tag == b"COMMIT" {
             self.answer.finish(tag);
         }
     }
@@ -372,6 +373,9 @@ impl Exchange {
     pub(crate) fn settle(mut self, status: TransactionStatus) -> Result<Box<Answer>> {
         self.answer.status = status;
         match self.failure {
+            Some(error) if self.answer.has_committed() => {
+                Err(explained(error.after_commit(), self.intervention))
+            }
             Some(error) => Err(explained(error, self.intervention)),
             None => Ok(self.answer),
         }

@@ -341,7 +341,11 @@ impl Desk {
                     if outcome.is_err() && self.standstill.refuses(ticket) {
                         outcome = Err(stuck());
                     }
-                    self.turnstile.settled(ticket, status, calls);
+                    let committed = || match &outcome {
+                        Ok(answer) => answer.has_committed(),
+                        Err(error) => error.has_committed(),
+                    };
+                    self.turnstile.settled(ticket, status, committed, calls);
                     if !self.undoings.is_empty() {
                         self.undone(ticket, outcome.is_err());
                     }

@@ -24,7 +24,7 @@ pub(crate) struct Inside {
     begun: Option<Ticket>,
     /// That was answered.
     answered: bool,
-    /// The server said that no transaction is open any more.
+    /// Its transaction is not open any more, though another one may be.
     pub(crate) over: bool,
     /// Its statements travel alone, so that they can be cancelled.
     pub(crate) isolates: bool,
@@ -102,15 +102,22 @@ impl Turnstile {
     }
 
     /// A request was answered. Outside of a transaction (BEGIN failed, or the statement was a COMMIT) no further one of the
-    /// interaction may run: it would be committed by itself.
-    pub(crate) fn settled(&mut self, ticket: Ticket, status: TransactionStatus, calls: &mut Calls) {
+    /// interaction may run: it would be committed by itself. Nor in the transaction that a COMMIT has begun (`AND CHAIN`, or a BEGIN in
+    /// the same script): it would not share the fate of what was committed. `committed` is asked only while an interaction is inside.
+    pub(crate) fn settled(
+        &mut self,
+        ticket: Ticket,
+        status: TransactionStatus,
+        committed: impl FnOnce() -> bool,
+        calls: &mut Calls,
+    ) {
         let Some(inside) = &mut self.inside else {
             return;
         };
         // Calls that were made before the interaction may still be answered.
         if inside.begun.is_some_and(|begun| begun <= ticket) {
             inside.answered = true;
-            inside.over |= status == TransactionStatus::Idle;
+            inside.over |= status == TransactionStatus::Idle || committed();
             calls.append(&mut inside.waiting);
         }
     }

@@ -322,6 +322,7 @@ impl Connection {
     ///
     /// * what COMMIT was refused with, such as a deferred constraint, after which the transaction is over as well;
     /// * [`ErrorKind::CommitRefused`] when a statement had failed and the closure returned `Ok` all the same;
+    /// * [`ErrorKind::InteractionEnded`] when a statement of the closure was a COMMIT, or ended the transaction otherwise;
     /// * [`ErrorKind::CommitUnknown`] when the connection broke after COMMIT was sent;
     /// * [`ErrorKind::RollbackFailed`] when the rollback failed, with the closure's error in
     ///   [`Error::original`]; the connection is closed then.

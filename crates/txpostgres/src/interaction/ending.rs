@@ -52,6 +52,10 @@ impl Drop for Guard {
             }
             return;
         }
+        if inside.over && transaction.savepoint.is_some() {
+            // The savepoint has gone with the transaction.
+            return;
+        }
         let sql = transaction.roll_back_sql();
         let Ok(ticket) = desk.session.submit(Request::Script { sql: &sql }) else {
             // The session is over, and the transaction with it.
@@ -80,6 +84,8 @@ pub(super) async fn commit(transaction: &Arc<Transaction>) -> Result<()> {
             transaction.leave();
             return Err(over());
         }
+        // The caller's guard ends the other one.
+        State::Another => return Err(over()),
         State::Open => {}
     }
     let call = Call::script(Ok(Caller::End(Arc::clone(link))), "COMMIT");
@@ -124,7 +130,13 @@ where
         guard.disarm();
         return Err(original);
     }
-    if !matches!(state(transaction), State::Open) {
+    let is_done = match state(transaction) {
+        State::Untouched | State::Over => true,
+        // It has no such savepoint; the interaction's end ends it.
+        State::Another => transaction.savepoint.is_some(),
+        State::Open => false,
+    };
+    if is_done {
         if transaction.savepoint.is_none() {
             transaction.leave();
         }
@@ -164,11 +176,16 @@ enum State {
     Open,
     /// It is not any more.
     Over,
+    /// Neither is it, but one of its statements has begun another one.
+    Another,
 }
 
 fn state(transaction: &Transaction) -> State {
-    match transaction.link.board.desk().turnstile.inside(transaction.turn) {
-        Some(inside) if inside.over => State::Over,
+    let mut desk = transaction.link.board.desk();
+    let status = desk.session.transaction_status();
+    match desk.turnstile.inside(transaction.turn) {
+        Some(inside) if inside.over && status == TransactionStatus::Idle => State::Over,
+        Some(inside) if inside.over => State::Another,
         Some(inside) if inside.has_begun() => State::Open,
         Some(_) => State::Untouched,
         // The session is over: COMMIT will say so.

@@ -25,7 +25,7 @@ use ending::{Guard, commit, roll_back};
 use options::Options;
 pub use options::{Interaction, IsolationLevel};
 pub(crate) use transaction::Transaction;
-use transaction::{Level, outlived};
+use transaction::{Level, outlived, over};
 
 /// Waits for the connection to be free of other interactions.
 struct Enter {
@@ -177,6 +177,8 @@ where
             let sql = format!("RELEASE SAVEPOINT {name}");
             let caller = if outer.has_ended() {
                 Err(outlived())
+            } else if transaction.is_over() {
+                Err(over())
             } else {
                 Ok(Caller::End(Arc::clone(&outer.link)))
             };

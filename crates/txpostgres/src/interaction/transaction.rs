@@ -91,6 +91,11 @@ impl Transaction {
         desk.turnstile.inside(self.turn).is_some_and(|inside| inside.has_begun())
     }
 
+    /// Whether one of its statements ended it.
+    pub(super) fn is_over(&self) -> bool {
+        self.link.board.desk().turnstile.inside(self.turn).is_some_and(|inside| inside.over)
+    }
+
     /// A savepoint ends with the transaction that it is in: what is sent after COMMIT would be committed by itself.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)

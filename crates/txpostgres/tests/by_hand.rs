@@ -1,0 +1,138 @@
+//! Transactions that statements begin and end by hand, beside interactions.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure here is a failed test"
+)]
+
+mod support;
+
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
+use support::{assert_works, bounded, connected, count};
+use txpostgres::{Connection, Cursor, Error, ErrorKind};
+
+const ROWS: &str = "select count(*) from t";
+
+async fn with_table() -> (txpostgres_testkit::Database, Connection) {
+    let (database, connection) = connected().await;
+    bounded(connection.run_operation("create table t (n int)", ())).await.unwrap();
+    (database, connection)
+}
+
+async fn insert(cursor: &Cursor, n: i32) -> Result<(), Error> {
+    cursor.run_operation("insert into t values ($1)", (n,)).await.map(drop)
+}
+
+/// Statements after which a transaction is open, as before them; but what was done before them is committed.
+const COMMITS: [&str; 4] = [
+    "commit and chain",
+    "end and chain",
+    "commit; begin",
+    "insert into t values (0); commit; begin; select 1",
+];
+
+#[tokio::test]
+async fn a_commit_that_begins_anew_ends_the_interaction() {
+    let (_database, connection) = with_table().await;
+    for commits in COMMITS {
+        for fails in [false, true] {
+            connection.run_operation("delete from t", ()).await.unwrap();
+            let outcome: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+                insert(&cursor, 1).await?;
+                cursor.run_script(commits).await?;
+                let error = insert(&cursor, 2).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InteractionEnded, "{commits}");
+                if fails { Err(error) } else { Ok(()) }
+            }))
+            .await;
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InteractionEnded, "{commits}");
+            assert!(count(&connection, ROWS).await > 0);
+            assert_eq!(count(&connection, "select count(*) from t where n = 2").await, 0);
+            assert_works(&connection).await;
+        }
+    }
+    // As one statement, and by its END nobody waits.
+    let outcome: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+        cursor.run_operation("commit and chain", ()).await?;
+        insert(&cursor, 2).await
+    }))
+    .await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InteractionEnded);
+    assert_works(&connection).await;
+}
+
+/// A script that commits and fails then: the error is the statement's, and the interaction is over all the same.
+#[tokio::test]
+async fn a_script_that_fails_after_its_commit_ends_the_interaction() {
+    let (_database, connection) = with_table().await;
+    let outcome: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+        insert(&cursor, 1).await?;
+        let error = cursor.run_script("commit; begin; select nothing").await.unwrap_err();
+        assert!(error.has_committed());
+        assert_eq!(insert(&cursor, 2).await.unwrap_err().kind(), ErrorKind::InteractionEnded);
+        Ok(())
+    }))
+    .await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InteractionEnded);
+    assert_eq!(count(&connection, ROWS).await, 1);
+    assert_works(&connection).await;
+}
+
+/// Nobody waits for the answer of the COMMIT.
+#[tokio::test]
+async fn a_commit_that_is_dropped_ends_the_interaction() {
+    let (_database, connection) = with_table().await;
+    let outcome: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+        insert(&cursor, 1).await?;
+        let mut commit = Box::pin(cursor.run_script("select pg_sleep(0.02); commit; begin"));
+        poll_fn(|cx| Poll::Ready(assert!(commit.as_mut().poll(cx).is_pending()))).await;
+        drop(commit);
+        cursor.run_query("select 1", ()).await?;
+        insert(&cursor, 2).await
+    }))
+    .await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InteractionEnded);
+    assert_eq!(count(&connection, ROWS).await, 1);
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_nested_interaction_notices_a_commit() {
+    let (_database, connection) = with_table().await;
+    for fails in [false, true] {
+        let outcome: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+            let nested: Result<(), Error> = cursor
+                .run_interaction(async |nested| {
+                    insert(&nested, 1).await?;
+                    nested.run_script("commit; begin").await?;
+                    if fails { insert(&nested, 2).await } else { Ok(()) }
+                })
+                .await;
+            assert_eq!(nested.unwrap_err().kind(), ErrorKind::InteractionEnded);
+            insert(&cursor, 3).await
+        }))
+        .await;
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InteractionEnded);
+        assert_works(&connection).await;
+    }
+    assert_eq!(count(&connection, "select sum(n) from t").await, 2);
+}
+
+/// Savepoints are the user's to use.
+#[tokio::test]
+async fn a_rollback_to_a_savepoint_is_no_end() {
+    let (_database, connection) = with_table().await;
+    bounded(connection.run_interaction(async |cursor| {
+        cursor.run_script("savepoint s; insert into t values (1); rollback to savepoint s").await?;
+        insert(&cursor, 2).await?;
+        cursor.run_operation("release savepoint s", ()).await?;
+        insert(&cursor, 3).await
+    }))
+    .await
+    .unwrap();
+    assert_eq!(count(&connection, ROWS).await, 2);
+}
