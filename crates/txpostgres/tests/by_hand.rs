@@ -13,7 +13,7 @@ use std::future::{Future, poll_fn};
 use std::task::Poll;
 
 use support::{assert_works, bounded, connected, count};
-use txpostgres::{Connection, Cursor, Error, ErrorKind};
+use txpostgres::{Connection, Cursor, Delivery, Error, ErrorKind, TransactionStatus};
 
 const ROWS: &str = "select count(*) from t";
 
@@ -25,6 +25,59 @@ async fn with_table() -> (txpostgres_testkit::Database, Connection) {
 
 async fn insert(cursor: &Cursor, n: i32) -> Result<(), Error> {
     cursor.run_operation("insert into t values ($1)", (n,)).await.map(drop)
+}
+
+/// The interaction's BEGIN would be a warning, and its end would end what is not its own.
+#[tokio::test]
+async fn an_interaction_is_refused_in_a_transaction_begun_by_hand() {
+    let (_database, connection) = with_table().await;
+    for failed in [false, true] {
+        connection.run_operation("begin", ()).await.unwrap();
+        connection.run_operation("insert into t values (1)", ()).await.unwrap();
+        if failed {
+            connection.run_query("select nothing", ()).await.unwrap_err();
+        }
+        let mut ran = 0;
+        let outcome: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+            for _ in 0..2 {
+                let error = insert(&cursor, 2).await.unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.delivery()),
+                    (ErrorKind::Request, Delivery::NotSent)
+                );
+                assert!(error.to_string().contains("a transaction is open"), "{error}");
+                assert!(error.hint().is_some());
+                ran += 1;
+            }
+            let nested = cursor.run_interaction(async |nested| insert(&nested, 3).await).await;
+            assert_eq!(nested.unwrap_err().kind(), ErrorKind::Request);
+            let copied = cursor.copy_in("copy t from stdin").await;
+            assert_eq!(copied.unwrap_err().kind(), ErrorKind::Request);
+            insert(&cursor, 4).await
+        }))
+        .await;
+        assert_eq!((outcome.unwrap_err().kind(), ran), (ErrorKind::Request, 2));
+        // One that asks for nothing harms nothing.
+        bounded(connection.run_interaction(async |_| Ok::<_, Error>(()))).await.unwrap();
+        let status =
+            if failed { TransactionStatus::Failed } else { TransactionStatus::InTransaction };
+        assert_eq!(connection.transaction_status(), Some(status), "it is still open");
+        connection.run_operation("rollback", ()).await.unwrap();
+        assert_eq!(count(&connection, ROWS).await, 0);
+    }
+    bounded(connection.run_interaction(async |cursor| insert(&cursor, 5).await)).await.unwrap();
+    assert_eq!(count(&connection, ROWS).await, 1);
+    assert_works(&connection).await;
+}
+
+#[tokio::test]
+async fn a_named_cursor_of_the_connection_says_where_it_could_live() {
+    let (_database, connection) = with_table().await;
+    connection.run_operation("begin", ()).await.unwrap();
+    let error = bounded(connection.cursor().named("c").open("select 1", ())).await.unwrap_err();
+    assert!(!error.to_string().contains("there is none"), "{error}");
+    assert!(error.hint().unwrap().contains("run_interaction"));
+    connection.run_operation("rollback", ()).await.unwrap();
 }
 
 /// Statements after which a transaction is open, as before them; but what was done before them is committed.

@@ -320,6 +320,7 @@ impl Connection {
     ///
     /// The closure's own error, after the rollback; and, turned into the closure's error type:
     ///
+    /// * [`ErrorKind::Request`] when a statement has begun a transaction by hand, which the interaction would end: nothing is sent;
     /// * what COMMIT was refused with, such as a deferred constraint, after which the transaction is over as well;
     /// * [`ErrorKind::CommitRefused`] when a statement had failed and the closure returned `Ok` all the same;
     /// * [`ErrorKind::InteractionEnded`] when a statement of the closure was a COMMIT, or ended the transaction otherwise;

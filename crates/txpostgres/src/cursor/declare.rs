@@ -90,9 +90,9 @@ impl NamedCursorBuilder {
         if !self.hold && matches!(self.cursor.on, On::Connection(_)) {
             return Err(Error::new(
                 ErrorKind::Request,
-                "a named cursor lives in a transaction, and there is none",
+                "a named cursor that is not held lives in the transaction of an interaction, and this is a cursor of the connection",
             )
-            .with_hint("declare it within run_interaction, or with hold"));
+            .with_hint("take the cursor that run_interaction gives, or declare it with hold"));
         }
         let mut declare = "declare ".to_owned();
         push_ident(&mut declare, &self.name)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use txpostgres_session::{Error, ErrorKind, Request, Result, Ticket};
+use txpostgres_session::{Error, ErrorKind, Request, Result, Ticket, TransactionStatus};
 
 use crate::desk::{Calls, Desk};
 use crate::link::Link;
@@ -77,7 +77,15 @@ impl Transaction {
         if !inside.may_go_on(cx) {
             return Poll::Pending;
         }
-        Poll::Ready(Ok((!inside.has_begun()).then_some(&self.begin)))
+        if inside.has_begun() {
+            return Poll::Ready(Ok(None));
+        }
+        // BEGIN would only warn, and the end of the interaction would end what somebody else has begun.
+        let is_idle = desk.session.transaction_status() == TransactionStatus::Idle;
+        if !is_idle && desk.session.outstanding() == 0 {
+            return Poll::Ready(Err(begun_by_hand()));
+        }
+        Poll::Ready(Ok(Some(&self.begin)))
     }
 
     pub(crate) fn has_begun(&self, desk: &mut Desk, ticket: Ticket) {
@@ -154,6 +162,15 @@ impl Transaction {
 pub(super) fn outlived() -> Error {
     Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
         .with_hint("use a cursor only within the closure that it was given to")
+}
+
+#[cold]
+fn begun_by_hand() -> Error {
+    Error::new(
+        ErrorKind::Request,
+        "a transaction is open already: a statement of the connection has begun it",
+    )
+    .with_hint("end it before the interaction, or leave BEGIN to run_interaction altogether")
 }
 
 /// Savepoints are a stack: what is sent outside of the innermost one would share its fate.
