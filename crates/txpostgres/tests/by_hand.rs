@@ -189,3 +189,28 @@ async fn a_rollback_to_a_savepoint_is_no_end() {
     .unwrap();
     assert_eq!(count(&connection, ROWS).await, 2);
 }
+
+/// What a nested interaction says that goes on after a statement has failed.
+#[tokio::test]
+async fn a_nested_interaction_that_ends_well_after_a_failure_is_refused() {
+    let (_database, connection) = with_table().await;
+    bounded(connection.run_interaction(async |cursor| {
+        insert(&cursor, 1).await?;
+        let nested: Result<(), Error> = cursor
+            .run_interaction(async |nested| {
+                insert(&nested, 2).await?;
+                nested.run_query("select nothing", ()).await.unwrap_err();
+                Ok(())
+            })
+            .await;
+        let error = nested.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CommitRefused);
+        assert_eq!(error.delivery(), Delivery::Answered);
+        assert!(!format!("{error:#}").contains("SAVEPOINT"), "{error:#}");
+        assert!(error.hint().is_some());
+        insert(&cursor, 3).await
+    }))
+    .await
+    .unwrap();
+    assert_eq!(count(&connection, "select sum(n) from t").await, 4);
+}

@@ -3,7 +3,9 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use txpostgres_session::{Delivery, Error, ErrorKind, Request, Result, TransactionStatus};
+use txpostgres_session::{
+    Delivery, Error, ErrorKind, Request, Result, SqlState, TransactionStatus,
+};
 
 use super::transaction::{Transaction, over};
 use crate::call::Call;
@@ -112,6 +114,19 @@ pub(super) async fn commit(transaction: &Arc<Transaction>) -> Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// A nested interaction could not end well: why, in the words of its end.
+pub(super) fn not_released(error: Error) -> Error {
+    if error.sqlstate() != Some(SqlState::IN_FAILED_SQL_TRANSACTION) {
+        return error;
+    }
+    Error::new(
+        ErrorKind::CommitRefused,
+        "nothing of the nested interaction was kept: one of its statements had failed, and its savepoint could not be released",
+    )
+    .with_delivery(Delivery::Answered)
+    .with_hint("return the error of the statement that failed, or run it in a nested interaction of its own")
 }
 
 /// Undoes what was done, and gives the error that asked for it, or tells that it could not be undone.

@@ -21,7 +21,7 @@ use crate::link::Link;
 use crate::patience::Patience;
 use crate::turnstile::Turn;
 
-use ending::{Guard, commit, roll_back};
+use ending::{Guard, commit, not_released, roll_back};
 use options::Options;
 pub use options::{Interaction, IsolationLevel};
 pub(crate) use transaction::Transaction;
@@ -187,7 +187,7 @@ where
             guard.done = true;
             if let Err(error) = release.answer(|_| ()).await {
                 guard.done = false;
-                return Err(error.into());
+                return Err(not_released(error).into());
             }
             Ok(value)
         }
