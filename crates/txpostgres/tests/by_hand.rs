@@ -214,3 +214,30 @@ async fn a_nested_interaction_that_ends_well_after_a_failure_is_refused() {
     .unwrap();
     assert_eq!(count(&connection, "select sum(n) from t").await, 4);
 }
+
+/// It is gone with the transaction; but a savepoint may bring the transaction back.
+#[tokio::test]
+async fn a_named_cursor_is_closed_in_a_transaction_that_has_failed() {
+    let (_database, connection) = with_table().await;
+    let failed = bounded(connection.run_interaction(async |cursor| {
+        let named = cursor.named("c").open("select 1", ()).await?;
+        let failed = cursor.run_query("select nothing", ()).await;
+        named.close().await.unwrap();
+        failed
+    }))
+    .await;
+    failed.unwrap_err();
+    bounded(connection.run_interaction(async |cursor| {
+        let named = cursor.named("c").open("select 1", ()).await?;
+        cursor.run_operation("savepoint s", ()).await?;
+        cursor.run_query("select nothing", ()).await.unwrap_err();
+        named.close().await.unwrap();
+        cursor.run_operation("rollback to savepoint s", ()).await?;
+        let open = cursor.run_query("select name from pg_cursors where name = 'c'", ()).await?;
+        assert!(open.is_empty());
+        Ok::<_, Error>(())
+    }))
+    .await
+    .unwrap();
+    assert_works(&connection).await;
+}

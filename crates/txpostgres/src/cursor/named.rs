@@ -290,7 +290,7 @@ impl NamedCursor {
         self.move_to(to).await.map(drop)
     }
 
-    /// Closes it. Dropped before its end, it is closed all the same.
+    /// Closes it, even in a transaction that has failed. Dropped before its end, it is closed all the same.
     ///
     /// # Errors
     ///
@@ -307,7 +307,13 @@ impl NamedCursor {
                 Poll::Ready(Ok(())) => false,
                 Poll::Ready(Err(error)) => error.sqlstate() != Some(SqlState::INVALID_CURSOR_NAME),
             };
-            closed
+            // A transaction that has failed takes no statement, but a message.
+            closed.map(|closed| match closed {
+                Err(error) if error.sqlstate() == Some(SqlState::IN_FAILED_SQL_TRANSACTION) => {
+                    Ok(())
+                }
+                closed => closed,
+            })
         })
         .await
     }
