@@ -25,7 +25,7 @@ pub(crate) fn stuck() -> Error {
         "the call waits behind a stream or a COPY of the same task, which it keeps waiting",
     )
     .with_hint(
-        "end or drop that first, or use another connection; in an interaction a stream and other calls go together",
+        "end or drop that first, or use another connection; beside a stream of an interaction other calls may run, beside a COPY none",
     )
 }
 

@@ -241,3 +241,22 @@ async fn a_named_cursor_is_closed_in_a_transaction_that_has_failed() {
     .unwrap();
     assert_works(&connection).await;
 }
+
+/// In an interaction it is not said that an interaction would help.
+#[tokio::test]
+async fn what_waits_behind_a_copy_is_told_so() {
+    let (_database, connection) = with_table().await;
+    let refused: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
+        let copy = cursor.copy_in("copy t from stdin").await?;
+        let mut stream = cursor.query_stream("select n from t", ());
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Request);
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("beside a COPY none"), "{hint}");
+        drop((copy, stream));
+        Err(error)
+    }))
+    .await;
+    refused.unwrap_err();
+    assert_works(&connection).await;
+}
