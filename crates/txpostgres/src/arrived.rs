@@ -35,6 +35,22 @@ impl Arrived {
         row
     }
 
+    /// Passes so many of those that are left.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.next += count.min(self.left());
+    }
+
+    /// Whether the row before the next one is here.
+    pub(crate) fn has_last(&self) -> bool {
+        self.rows.is_some() && self.next > 0
+    }
+
+    /// The row before the next one.
+    pub(crate) fn last(&self) -> Option<Rows> {
+        let rows = self.rows.as_ref()?;
+        Some(rows.part(self.next.checked_sub(1)?, 1))
+    }
+
     /// How many are left.
     pub(crate) fn left(&self) -> usize {
         self.rows.as_ref().map_or(0, |rows| rows.len() - self.next)

@@ -90,7 +90,7 @@ async fn a_named_cursor_needs_a_transaction_or_hold() {
     }))
     .await
     .unwrap();
-    let error = bounded(outlived.fetch(Fetch::First)).await.unwrap_err();
+    let error = bounded(outlived.fetch(Fetch::Prior)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InteractionEnded);
     drop(outlived);
     assert_works(&connection).await;

@@ -53,9 +53,10 @@ impl NamedCursorBuilder {
         self
     }
 
-    /// How many rows are fetched in advance when they are read one by one; 100 if nothing is said.
+    /// How many rows are fetched in advance when they are read one by one; 100 if nothing is said, 2,147,483,647 at most.
     pub fn rows_ahead(mut self, rows: u32) -> Self {
-        self.ahead = rows.max(1);
+        // In advance, fewer do as well.
+        self.ahead = rows.clamp(1, i32::MAX.unsigned_abs());
         self
     }
 

@@ -1,7 +1,9 @@
 //! Cursors: statements of a connection or an interaction, and what they returned, to be fetched.
 
 mod declare;
+mod fetch;
 mod named;
+mod place;
 mod results;
 mod routine;
 mod watch;
@@ -32,7 +34,8 @@ use crate::stream::QueryStream;
 use crate::typed::Typed;
 
 pub use declare::NamedCursorBuilder;
-pub use named::{Fetch, NamedCursor};
+pub use fetch::Fetch;
+pub use named::NamedCursor;
 pub use results::Scroll;
 use results::{Execution, Fetched, Results};
 use watch::Watch;

@@ -15,9 +15,10 @@ use txpostgres_session::{
 };
 
 #[cfg(doc)]
-use super::Cursor;
+use super::{Cursor, NamedCursorBuilder};
+use super::fetch::Fetch;
+use super::place::{Leads, Place, Step};
 use super::{Scroll, Watch};
-use crate::arrived::Arrived;
 use crate::call::Call;
 use crate::caller::Caller;
 use crate::link::Link;
@@ -26,67 +27,11 @@ use crate::patience::Patience;
 /// Bytes of a name that the server looks at (manual, section 4.1.1): it cuts longer ones in statements, but not in messages.
 const NAME_BYTES: usize = 63;
 
-/// Which rows to fetch, or where to move to (manual, `FETCH`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Fetch {
-    /// The next row.
-    Next,
-    /// The row before.
-    Prior,
-    /// The first row.
-    First,
-    /// The last row.
-    Last,
-    /// The row of this number, the first being 1; counted from the end if negative.
-    Absolute(i64),
-    /// The row so many further on, or back if negative.
-    Relative(i64),
-    /// So many rows.
-    Forward(u32),
-    /// All that are left.
-    ForwardAll,
-    /// So many rows backwards.
-    Backward(u32),
-    /// All that were passed, backwards.
-    BackwardAll,
-}
-
-impl Fetch {
-    /// Whether it leads behind the last row, if so many were fetched or passed. `was_behind`: there it began.
-    fn is_behind(self, count: u64, was_behind: bool) -> bool {
-        match self {
-            Self::ForwardAll => true,
-            Self::Forward(0) | Self::Relative(0) => was_behind,
-            Self::Forward(rows) => count < u64::from(rows),
-            Self::Next | Self::Absolute(1..) | Self::Relative(1..) => count == 0,
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Fetch {
-    /// As SQL.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Next => f.write_str("next"),
-            Self::Prior => f.write_str("prior"),
-            Self::First => f.write_str("first"),
-            Self::Last => f.write_str("last"),
-            Self::Absolute(row) => write!(f, "absolute {row}"),
-            Self::Relative(rows) => write!(f, "relative {rows}"),
-            Self::Forward(rows) => write!(f, "forward {rows}"),
-            Self::ForwardAll => f.write_str("forward all"),
-            Self::Backward(rows) => write!(f, "backward {rows}"),
-            Self::BackwardAll => f.write_str("backward all"),
-        }
-    }
-}
-
 /// A cursor that lives in the server: see [`Cursor::named`].
 ///
 /// [`next`](Self::next) reads row by row, some of which are fetched in advance; [`fetch`](Self::fetch) and
-/// [`move_to`](Self::move_to) go both ways, from the row that was read last.
+/// [`move_to`](Self::move_to) go both ways, from the row that was read last. Onwards, and to the row that was read last, they go on a cursor that
+/// cannot [scroll](NamedCursorBuilder::scroll) as well.
 ///
 /// # Dropping its calls
 ///
@@ -107,13 +52,12 @@ pub struct NamedCursor {
     quoted: String,
     ahead: u32,
     hold: bool,
-    /// Rows fetched in advance: so far is the server ahead of the reader.
-    fetched: Arrived,
-    end: End,
+    place: Place,
     /// What is on its way. Until it is answered nothing else is asked.
     asked: Option<Asked>,
     watch: Watch,
-    columns: Option<Arc<[Column]>>,
+    /// No rows, with their columns once these are known.
+    none: Rows,
     is_open: bool,
 }
 
@@ -121,26 +65,6 @@ pub struct NamedCursor {
 struct Asked {
     call: Call<'static, ()>,
     leads: Leads,
-}
-
-/// Who stands behind the last row.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Nobody,
-    /// The server, as far as that is known, when the reader comes to the end of what was fetched.
-    Server,
-    /// The server, and the reader has been told so.
-    Both,
-}
-
-#[derive(Clone, Copy)]
-enum Leads {
-    /// So many rows on, or to the end: they come behind those that were fetched in advance.
-    On(u32),
-    /// Back to where the reader is.
-    Back,
-    /// Elsewhere, with the reader.
-    Away(Fetch),
 }
 
 /// What came of it.
@@ -168,11 +92,10 @@ impl NamedCursor {
             quoted,
             ahead,
             hold,
-            fetched: Arrived::default(),
-            end: End::Nobody,
+            place: Place::default(),
             asked: None,
             watch,
-            columns: None,
+            none: Rows::default(),
             is_open: false,
         })
     }
@@ -200,7 +123,8 @@ impl NamedCursor {
 
     /// The columns of its rows; `None` before the first fetch.
     pub fn description(&self) -> Option<&[Column]> {
-        self.columns.as_deref()
+        let columns = self.none.columns();
+        (!columns.is_empty()).then_some(columns)
     }
 
     /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
@@ -210,14 +134,10 @@ impl NamedCursor {
     /// As [`fetch`](Self::fetch).
     pub async fn next(&mut self) -> Result<Option<OwnedRow>> {
         self.begin().await?;
-        if self.fetched.left() == 0 && self.end == End::Nobody {
+        if self.place.missing(1) > 0 {
             self.ask("fetch", Fetch::Forward(self.ahead), Leads::On(self.ahead)).await?;
         }
-        let row = self.fetched.row();
-        if row.is_none() {
-            self.end = End::Both;
-        }
-        Ok(row)
+        Ok(self.place.row())
     }
 
     /// Fetches rows, in the order in which the cursor comes to them.
@@ -227,20 +147,19 @@ impl NamedCursor {
     /// # Errors
     ///
     /// [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded) when its transaction is over; what the server says:
-    /// `55000` when it is asked to go back and cannot.
+    /// `55000` when it is asked to go back and cannot; [`ErrorKind::Request`](crate::ErrorKind::Request) for more than FETCH can count,
+    /// 2,147,483,647: nothing is sent then.
     pub async fn fetch(&mut self, rows: Fetch) -> Result<Rows> {
+        rows.check()?;
         self.begin().await?;
-        // What was fetched in advance comes first; a cursor that cannot go back need not.
         let wanted = match rows {
             Fetch::Next => 1,
             Fetch::Forward(count) if count > 0 => count,
             Fetch::ForwardAll => u32::MAX,
-            _ => {
-                self.step_back().await?;
-                return Ok(self.ask("fetch", rows, Leads::Away(rows)).await?.rows);
-            }
+            _ => return self.fetch_away(rows).await,
         };
-        let missing = wanted.saturating_sub(u32::try_from(self.fetched.left()).unwrap_or(u32::MAX));
+        // What was fetched in advance comes first.
+        let missing = self.place.missing(wanted);
         if missing > 0 {
             let rest = match rows {
                 Fetch::ForwardAll => Fetch::ForwardAll,
@@ -248,11 +167,29 @@ impl NamedCursor {
             };
             self.ask("fetch", rest, Leads::On(missing)).await?;
         }
-        let all = self.fetched.rows(wanted as usize);
-        if all.len() < wanted as usize {
-            self.end = End::Both;
-        }
-        Ok(all)
+        Ok(self.place.take(wanted).unwrap_or_else(|| self.none.clone()))
+    }
+
+    /// Fetches rows that are not simply the next ones.
+    async fn fetch_away(&mut self, rows: Fetch) -> Result<Rows> {
+        let step = self.place.step(rows, true);
+        let fetched = match step {
+            Step::Ask(what, leads) => Some(self.ask("fetch", what, leads).await?.rows),
+            Step::Back => {
+                self.step_back().await?;
+                Some(self.ask("fetch", rows, Leads::Away { to: rows, ahead: 0 }).await?.rows)
+            }
+            Step::Stay(is_row) => is_row.then(|| self.place.here()),
+            Step::On(count) => {
+                self.place.pass(count - 1);
+                self.place.take(1)
+            }
+            Step::Behind => {
+                self.place.pass_all();
+                None
+            }
+        };
+        Ok(fetched.unwrap_or_else(|| self.none.clone()))
     }
 
     /// Fetches rows, each as a `T`.
@@ -272,9 +209,32 @@ impl NamedCursor {
     ///
     /// As [`fetch`](Self::fetch).
     pub async fn move_to(&mut self, rows: Fetch) -> Result<u64> {
+        rows.check()?;
         self.begin().await?;
-        self.step_back().await?;
-        Ok(self.ask("move", rows, Leads::Away(rows)).await?.row_count)
+        let passed = match self.place.step(rows, false) {
+            Step::Ask(what, leads) => {
+                let before = match leads {
+                    Leads::Away { ahead, .. } if rows.passes() => ahead,
+                    _ => 0,
+                };
+                return Ok(before + self.ask("move", what, leads).await?.row_count);
+            }
+            Step::Back => {
+                self.step_back().await?;
+                let leads = Leads::Away { to: rows, ahead: 0 };
+                return Ok(self.ask("move", rows, leads).await?.row_count);
+            }
+            Step::Stay(is_row) => u64::from(is_row),
+            Step::On(count) => {
+                self.place.pass(count);
+                if rows.passes() { count } else { 1 }
+            }
+            Step::Behind => {
+                let passed = self.place.pass_all();
+                if rows.passes() { passed } else { 0 }
+            }
+        };
+        Ok(passed)
     }
 
     /// Moves as DB-API's `scroll`: so many rows on (or back, if negative), or to before the row of this number, the first being 0.
@@ -326,12 +286,10 @@ impl NamedCursor {
 
     /// Takes the server back to where the reader is.
     async fn step_back(&mut self) -> Result<()> {
-        let unread = i64::try_from(self.fetched.left()).unwrap_or(0);
-        let ahead = unread + i64::from(self.end == End::Server);
+        let ahead = self.place.ahead();
         if ahead > 0 {
             self.ask("move", Fetch::Relative(-ahead), Leads::Back).await?;
         }
-        self.fetched = Arrived::default();
         Ok(())
     }
 
@@ -361,25 +319,10 @@ impl NamedCursor {
         self.watch.put(asked.call.take_patience());
         self.asked = None;
         let mut answered = outcome?;
-        if self.columns.is_none() {
-            self.columns = answered.rows.shared_columns();
+        if self.none.columns().is_empty() {
+            self.none = answered.rows.part(0, 0);
         }
-        match leads {
-            Leads::On(wanted) => {
-                if answered.rows.len() < wanted as usize && self.end == End::Nobody {
-                    self.end = End::Server;
-                }
-                self.fetched.append(std::mem::take(&mut answered.rows));
-            }
-            Leads::Back => {
-                self.end = End::Nobody;
-                self.fetched = Arrived::default();
-            }
-            Leads::Away(place) => {
-                let is_behind = place.is_behind(answered.row_count, self.end == End::Both);
-                self.end = if is_behind { End::Both } else { End::Nobody };
-            }
-        }
+        self.place.arrive(leads, answered.row_count, &mut answered.rows);
         Poll::Ready(Ok(answered))
     }
 
