@@ -216,6 +216,26 @@ impl Error {
         self
     }
 
+    /// What was not run because of this error. That one is its source, but for what caused it in turn; it may be tried again if that may.
+    #[must_use]
+    pub fn not_run(&self, message: impl Into<Cow<'static, str>>) -> Self {
+        let Report { kind, hint, server, delivery, before_running, after_commit, .. } = &*self.0;
+        let cause = Report {
+            kind: *kind,
+            message: self.0.message.clone(),
+            hint: hint.clone(),
+            server: server.clone(),
+            delivery: *delivery,
+            before_running: *before_running,
+            after_commit: *after_commit,
+            statement: self.0.statement.clone(),
+            item: self.0.item,
+            source: None,
+            original: None,
+        };
+        Self::new(ErrorKind::Request, message).with_source(Self(Box::new(cause)))
+    }
+
     /// A rollback that failed: the failure that asked for it, and the one of the rollback.
     pub fn rollback_failed(original: impl Into<Cause>, rollback: Error) -> Self {
         let mut this = Self::new(
@@ -324,6 +344,11 @@ impl Error {
             ),
             ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Timeout => {
                 self.delivery() == Delivery::NotSent
+            }
+            // What was not run because of another failure.
+            ErrorKind::Request => {
+                let cause = self.0.source.as_ref().and_then(|cause| cause.downcast_ref::<Self>());
+                cause.is_some_and(Self::is_retryable)
             }
             _ => false,
         }
@@ -486,5 +511,15 @@ mod tests {
         assert!(lost(Delivery::NotSent).is_retryable());
         assert!(!lost(Delivery::Unknown).is_retryable());
         assert!(!syntax_error(1).is_retryable());
+    }
+
+    #[test]
+    fn what_was_not_run_is_retryable_if_its_reason_is() {
+        let deadlock = ServerError::parse(b"VERROR\0C40P01\0Mdeadlock detected\0\0");
+        let error = Error::from_server(deadlock).not_run("the other was not run");
+        assert_eq!(error.to_string(), "the other was not run: ERROR 40P01: deadlock detected");
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::NotSent));
+        assert!(error.is_retryable() && error.sqlstate().is_none());
+        assert!(!syntax_error(1).not_run("the other was not run").is_retryable());
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use txpostgres_session::{Answer, Error, ErrorKind, Result, ResultSet, Ticket, Work};
+use txpostgres_session::{
+    Answer, Error, ErrorKind, Result, ResultSet, SqlState, Ticket, TransactionStatus, Work,
+};
 
 use crate::call::Call;
 use crate::caller::Caller;
@@ -55,8 +57,22 @@ impl Task for Parameters<'_> {
 
 /// A statement that was sent, or what came of it.
 enum Sent<'a> {
-    Waiting(Call<'a, Parameters<'a>>),
+    /// `ran`: the statement itself was sent, and not only what describes it.
+    Waiting {
+        call: Call<'a, Parameters<'a>>,
+        ran: bool,
+    },
     Over(Result<ResultSet>),
+}
+
+impl Sent<'_> {
+    /// What came of it. Of one that waits nothing yet.
+    fn outcome(&self) -> Option<&Result<ResultSet>> {
+        match self {
+            Self::Waiting { .. } => None,
+            Self::Over(outcome) => Some(outcome),
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -125,7 +141,10 @@ impl<'a> Batch<'a> {
     ///
     /// [`ErrorKind::Closed`] and [`ErrorKind::ConnectionDead`] if there is no connection to send them on. What becomes of a
     /// statement is in its own result: outside of an interaction each is a transaction of its own, and one that fails does not
-    /// keep the others from being run; within one, those after it fail as well.
+    /// keep the others from being run.
+    ///
+    /// Within an interaction those after one that fails fail as well: the server refuses them with `25P02`, or they are not sent, with an
+    /// [`ErrorKind::Request`] whose [source](std::error::Error::source) is what failed. If one cannot be described, none of them is run.
     pub async fn send(self) -> Result<Vec<Result<ResultSet>>> {
         if self.patience.is_some() || self.cancels_on_drop {
             return self.send_singly().await;
@@ -134,20 +153,25 @@ impl<'a> Batch<'a> {
         let link = Arc::clone(caller.link());
         let call = |(sql, params): (&'a str, Parameters<'a>)| {
             let bare = params.bare;
-            Sent::Waiting(Call::new(Ok(caller.clone()), sql, params).held(bare))
+            let call = Call::new(Ok(caller.clone()), sql, params).held(bare);
+            Sent::Waiting { call, ran: false }
         };
         let mut batch: Vec<Sent<'a>> = self.statements.into_iter().map(call).collect();
         // First what is new is described, so that then all run in their order.
-        poll_fn(|cx| poll_all(&mut batch, &link, cx)).await;
+        poll_fn(|cx| poll_all(&mut batch, &link, false, cx)).await;
+        let shares_fate = matches!(caller, Caller::Transaction(_));
+        if shares_fate {
+            stop_if_unprepared(&mut batch, &link);
+        }
         for sent in &mut batch {
-            if let Sent::Waiting(call) = sent {
+            if let Sent::Waiting { call, .. } = sent {
                 call.run();
             }
         }
-        poll_fn(|cx| poll_all(&mut batch, &link, cx)).await;
+        poll_fn(|cx| poll_all(&mut batch, &link, shares_fate, cx)).await;
         let over = batch.into_iter().filter_map(|sent| match sent {
             Sent::Over(result) => Some(result),
-            Sent::Waiting(_) => None,
+            Sent::Waiting { .. } => None,
         });
         Ok(over.collect())
     }
@@ -159,8 +183,18 @@ impl<'a> Batch<'a> {
         if let Some(patience) = &mut patience {
             patience.set_lasting(true);
         }
-        let mut results = Vec::with_capacity(self.statements.len());
+        let shares_fate = matches!(caller, Caller::Transaction(_));
+        let mut results: Vec<Result<ResultSet>> = Vec::with_capacity(self.statements.len());
         for (sql, params) in self.statements {
+            // One that is to end says so itself.
+            let is_to_end = patience.as_ref().is_some_and(|patience| patience.is_to_end());
+            if shares_fate
+                && !is_to_end
+                && let Some(error) = failed(results.iter().map(Some))
+            {
+                results.push(Err(error));
+                continue;
+            }
             let mut call =
                 Call::new(Ok(caller.clone()), sql, params).with_patience(patience.take());
             if self.cancels_on_drop {
@@ -178,21 +212,98 @@ fn last(mut results: Vec<ResultSet>) -> ResultSet {
     results.pop().unwrap_or_default()
 }
 
-/// Drives all of them until each is over, or ready to run if it may not yet.
-fn poll_all(batch: &mut [Sent<'_>], link: &Arc<Link>, cx: &mut Context<'_>) -> Poll<()> {
+/// Why what comes behind these is not run, in a transaction, if one of them has failed.
+fn failed<'a>(
+    before: impl ExactSizeIterator<Item = Option<&'a Result<ResultSet>>>,
+) -> Option<Error> {
+    let item = before.len();
+    let failure = |(number, outcome): (usize, Option<&'a Result<ResultSet>>)| {
+        Some((number, outcome?.as_ref().err()?))
+    };
+    let (failed, error) = before.enumerate().find_map(failure)?;
+    let message = format!("item {item} of the batch was not run, since item {failed} had failed");
+    Some(error.not_run(message))
+}
+
+/// In a transaction that one could not be described has failed it before any was run. All that were not the reason are told which was.
+fn stop_if_unprepared(batch: &mut [Sent<'_>], link: &Arc<Link>) {
+    if link.board.desk().session.transaction_status() != TransactionStatus::Failed {
+        return;
+    }
+    let is_aborted = |error: &Error| error.sqlstate() == Some(SqlState::IN_FAILED_SQL_TRANSACTION);
+    let mut errors = batch.iter().enumerate().filter_map(|(number, sent)| match sent {
+        Sent::Over(Err(error)) => Some((number, error)),
+        _ => None,
+    });
+    let Some(first) = errors.next() else {
+        return;
+    };
+    let (at, cause) =
+        std::iter::once(first).chain(errors).find(|(_, error)| !is_aborted(error)).unwrap_or(first);
+    let not_run = |item: usize| {
+        let message =
+            format!("item {item} of the batch was not run, since item {at} could not be prepared");
+        Sent::Over(Err(cause.not_run(message).with_hint(
+            "in a transaction, what has parameters is described before anything of its batch is run; what it needs must be there by then",
+        )))
+    };
+    let is_stopped = |(item, sent): (usize, &Sent<'_>)| match sent {
+        Sent::Waiting { .. } => true,
+        Sent::Over(outcome) => item != at && outcome.as_ref().is_err_and(is_aborted),
+    };
+    let stopped: Vec<_> = batch
+        .iter()
+        .enumerate()
+        .map(|(item, sent)| is_stopped((item, sent)).then(|| not_run(item)))
+        .collect();
+    for (sent, stopped) in batch.iter_mut().zip(stopped) {
+        if let Some(stopped) = stopped {
+            *sent = stopped;
+        }
+    }
+}
+
+/// Drives all of them until each is over, or ready to run if it may not yet. Those that share their `fate` are not sent when one before
+/// them has failed.
+fn poll_all(
+    batch: &mut [Sent<'_>],
+    link: &Arc<Link>,
+    fate: bool,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     loop {
         let (mut waits, mut submits) = (false, false);
-        for sent in &mut *batch {
-            let Sent::Waiting(call) = sent else {
-                continue;
+        // `is_held_up`: one before was not sent yet, and may fail.
+        let (mut has_failed, mut is_held_up) = (false, false);
+        for number in 0..batch.len() {
+            let (before, rest) = batch.split_at_mut(number);
+            let Some(sent) = rest.first_mut() else {
+                break;
             };
+            let (call, ran) = match sent {
+                Sent::Waiting { call, ran } => (call, ran),
+                Sent::Over(outcome) => {
+                    has_failed |= outcome.is_err();
+                    continue;
+                }
+            };
+            if fate && !*ran && (has_failed || is_held_up) {
+                match failed(before.iter().map(Sent::outcome)) {
+                    Some(error) => *sent = Sent::Over(Err(error)),
+                    None => waits = true,
+                }
+                continue;
+            }
             let before = call.waiting().map(|(_, ticket)| ticket);
             match call.poll(cx, Answer::take_results) {
                 Poll::Ready(results) => {
+                    has_failed |= results.is_err();
                     *sent = Sent::Over(results.map(last));
                 }
                 Poll::Pending => {
                     waits |= !call.is_ready();
+                    *ran |= call.has_sent_last();
+                    is_held_up |= !*ran;
                     submits |= call.waiting().map(|(_, ticket)| ticket) != before;
                 }
             }

@@ -14,10 +14,10 @@ use txpostgres_session::{
     Answer, Column, FromRow, OwnedRow, Request, Result, Rows, SqlState, Ticket, push_ident,
 };
 
-#[cfg(doc)]
-use super::{Cursor, NamedCursorBuilder};
 use super::fetch::Fetch;
 use super::place::{Leads, Place, Step};
+#[cfg(doc)]
+use super::{Cursor, NamedCursorBuilder};
 use super::{Scroll, Watch};
 use crate::call::Call;
 use crate::caller::Caller;
