@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use txpostgres_session::Result;
 
 use crate::desk::Desk;
-use crate::interaction::Transaction;
+use crate::interaction::{Transaction, why_not_to_wait};
 use crate::link::Link;
 use crate::turnstile::Turn;
 
@@ -43,7 +43,10 @@ pub(crate) fn admit<'c>(
     }
     match caller {
         Caller::Connection(_) if desk.turnstile.pass(turn, cx) => Poll::Ready(Ok(None)),
-        Caller::Connection(_) => Poll::Pending,
+        Caller::Connection(link) => match why_not_to_wait(link, &desk.turnstile) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Pending,
+        },
         Caller::End(_) => Poll::Ready(Ok(None)),
         Caller::Transaction(transaction) => transaction.admit(desk, cx),
     }

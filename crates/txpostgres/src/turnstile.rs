@@ -96,6 +96,11 @@ impl Turnstile {
         Some(turn)
     }
 
+    /// The turn of the interaction that is inside.
+    pub(crate) fn turn_inside(&self) -> Option<Turn> {
+        self.inside.as_ref().map(|inside| inside.turn)
+    }
+
     /// The interaction of this turn, if it is inside.
     pub(crate) fn inside(&mut self, turn: Turn) -> Option<&mut Inside> {
         self.inside.as_mut().filter(|inside| inside.turn == turn)

@@ -3,6 +3,7 @@
 mod ending;
 mod options;
 mod transaction;
+mod within;
 
 use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
@@ -26,6 +27,7 @@ use options::Options;
 pub use options::{Interaction, IsolationLevel};
 pub(crate) use transaction::Transaction;
 use transaction::{Level, outlived, over};
+pub(crate) use within::why_not_to_wait;
 
 /// Waits for the connection to be free of other interactions.
 struct Enter {
@@ -47,7 +49,11 @@ impl Future for Enter {
                 this.place = None;
                 Poll::Ready(Ok(turn))
             }
-            None => Poll::Pending,
+            // What has its place in the queue leaves it when it is dropped.
+            None => match why_not_to_wait(&this.link, &desk.turnstile) {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
         }
     }
 }
@@ -89,6 +95,7 @@ where
     let mut guard = Guard::new(&transaction);
     guard.cancels = options.cancels_on_drop;
     let body = interaction(Cursor::new(Arc::clone(&transaction)));
+    let body = within::noted(&transaction.link, turn, body);
     let outcome = watched(&mut patience, Some(&transaction), body).await;
     transaction.end();
     // COMMIT and ROLLBACK are not interrupted: they may be done already.
