@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::BuildHasher;
 use std::iter::FusedIterator;
+use std::marker::PhantomData;
 
 use postgres_types::FromSql;
 
@@ -239,7 +240,7 @@ impl Rows {
     /// [`ErrorKind::Decode`] when a column is missing or has a type that does not fit. The items fail on their own.
     pub fn iter_as<'r, T: FromRow<'r>>(&'r self) -> Result<IterAs<'r, T>> {
         let layout = if self.has_columns() { Some(T::layout(self.columns())?) } else { None };
-        Ok(IterAs { rows: self.iter(), layout })
+        Ok(IterAs { rows: self.iter(), layout, shape: PhantomData })
     }
 }
 
@@ -255,13 +256,18 @@ impl<'r> Row<'r> {
 }
 
 /// Reads rows as a `T` each: see [`Rows::iter_as`].
-pub struct IterAs<'r, T: FromRow<'r>> {
+///
+/// `L` is the [`FromRow::Layout`] of `T`.
+// If it were written as that, a future that has one of these across an await would be `Send` only if a `T` that borrows were
+// a shape for every lifetime, which none is.
+pub struct IterAs<'r, T, L = <T as FromRow<'r>>::Layout> {
     rows: Iter<'r>,
     /// `None` for a statement that returns no rows at all.
-    layout: Option<T::Layout>,
+    layout: Option<L>,
+    shape: PhantomData<fn() -> T>,
 }
 
-impl<'r, T: FromRow<'r>> Iterator for IterAs<'r, T> {
+impl<'r, T: FromRow<'r, Layout = L>, L> Iterator for IterAs<'r, T, L> {
     type Item = Result<T>;
 
     #[inline]
@@ -282,11 +288,11 @@ impl<'r, T: FromRow<'r>> Iterator for IterAs<'r, T> {
     }
 }
 
-impl<'r, T: FromRow<'r>> ExactSizeIterator for IterAs<'r, T> {}
+impl<'r, T: FromRow<'r, Layout = L>, L> ExactSizeIterator for IterAs<'r, T, L> {}
 
-impl<'r, T: FromRow<'r>> FusedIterator for IterAs<'r, T> {}
+impl<'r, T: FromRow<'r, Layout = L>, L> FusedIterator for IterAs<'r, T, L> {}
 
-impl<'r, T: FromRow<'r>> fmt::Debug for IterAs<'r, T> {
+impl<T, L> fmt::Debug for IterAs<'_, T, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IterAs").field("rows", &self.rows).finish_non_exhaustive()
     }

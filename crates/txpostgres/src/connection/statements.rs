@@ -202,13 +202,20 @@ impl Connection {
     ///
     /// As [`run_query`](Self::run_query); [`Error::item`] is the number of the set that failed, the first being 0. Nothing of
     /// its flight was done.
-    pub async fn execute_many<I>(&self, sql: &str, sets: I) -> Result<u64>
+    // An `async fn` would not be `Send` for sets that borrow, when it is within another future: the compiler does not believe
+    // that they are, whatever they borrow from.
+    pub fn execute_many<'a, I>(
+        &self,
+        sql: &'a str,
+        sets: I,
+    ) -> impl Future<Output = Result<u64>> + Send + use<'a, I>
     where
         I: IntoIterator,
         I::IntoIter: Send,
         I::Item: Params,
     {
-        Ok(execute_many(self.caller(), sql, sets.into_iter()).await?.row_count)
+        let executed = execute_many(self.caller(), sql, sets.into_iter());
+        async move { Ok(executed.await?.row_count) }
     }
 
     // --- COPY ---

@@ -1,7 +1,7 @@
 //! Rows by COPY: values of Rust into a table and out of it, in PostgreSQL's binary format.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -93,16 +93,20 @@ impl CopyInRows {
     /// # Errors
     ///
     /// As [`send`](Self::send). Those before the row that did not fit were taken.
-    pub async fn send_many<I>(&mut self, rows: I) -> Result<()>
+    // Not an `async fn`: see `Connection::execute_many`.
+    pub fn send_many<I>(&mut self, rows: I) -> impl Future<Output = Result<()>> + Send + use<'_, I>
     where
         I: IntoIterator,
+        I::IntoIter: Send,
         I::Item: Params,
     {
         let mut rows = rows.into_iter();
-        loop {
-            poll_fn(|cx| self.poll_room(cx)).await?;
-            if !self.encode_some(&mut rows)? {
-                return Ok(());
+        async move {
+            loop {
+                poll_fn(|cx| self.poll_room(cx)).await?;
+                if !self.encode_some(&mut rows)? {
+                    return Ok(());
+                }
             }
         }
     }

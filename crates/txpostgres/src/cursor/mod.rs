@@ -279,16 +279,23 @@ impl Cursor {
     ///
     /// As [`execute`](Self::execute); [`Error::item`] is the number of the set that failed, the first being 0. Nothing of its
     /// flight was done.
-    pub async fn execute_many<I>(&self, sql: &str, sets: I) -> Result<u64>
+    // Not an `async fn`: see the one of the connection.
+    pub fn execute_many<'a, I>(
+        &'a self,
+        sql: &'a str,
+        sets: I,
+    ) -> impl Future<Output = Result<u64>> + Send + use<'a, I>
     where
         I: IntoIterator,
         I::IntoIter: Send,
         I::Item: Params,
     {
-        let execution = Execution::begin(&self.results)?;
-        let Executed { rows, row_count } =
-            execute_many(self.caller(), sql, sets.into_iter()).await?;
-        Ok(execution.end([Fetched::of_many(rows, row_count)]))
+        let sets = sets.into_iter();
+        async move {
+            let execution = Execution::begin(&self.results)?;
+            let Executed { rows, row_count } = execute_many(self.caller(), sql, sets).await?;
+            Ok(execution.end([Fetched::of_many(rows, row_count)]))
+        }
     }
 
     /// Calls a function or a procedure and keeps what it returns: the rows of a function, the `OUT` and `INOUT` arguments of a
