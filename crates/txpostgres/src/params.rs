@@ -13,8 +13,10 @@ mod sealed {
 /// |---|---|
 /// | `()` or `&[]` | none |
 /// | `(1_i32, "text", Some(2.5_f64))` | up to 16 of different types; `(x,)` for one |
-/// | `&[&a as &(dyn ToSql + Sync), &b]` | an array |
-/// | `&list[..]` or `&list` where `list: Vec<&(dyn ToSql + Sync)>` | as many as are known at run time |
+/// | `[&a as &(dyn ToSql + Sync), &b]` | an array |
+/// | `list` where `list: Vec<&(dyn ToSql + Sync)>` | as many as are known at run time; with `+ Send` as well |
+/// | `list` where `list: Vec<Box<dyn ToSql + Sync + Send>>` | the same, where the list owns its values |
+/// | a slice of these, or a reference to any of all this | the same |
 ///
 /// At most 65,535: their number travels in 16 bits.
 #[diagnostic::on_unimplemented(
@@ -33,6 +35,20 @@ pub trait Params: sealed::Sealed + Send + Sync {
     }
 }
 
+impl<P: Params + ?Sized> sealed::Sealed for &P {}
+
+impl<P: Params + ?Sized> Params for &P {
+    #[inline]
+    fn with<R>(&self, f: impl FnOnce(Parameters<'_>) -> R) -> R {
+        P::with(self, f)
+    }
+
+    #[inline]
+    fn encode(&self, encoder: &mut CopyEncoder) -> Result<()> {
+        P::encode(self, encoder)
+    }
+}
+
 impl sealed::Sealed for () {}
 
 impl Params for () {
@@ -41,28 +57,46 @@ impl Params for () {
     }
 }
 
-impl sealed::Sealed for &[&(dyn ToSql + Sync)] {}
+// Of arrays only these: of what `&[]` is an array has to be clear.
+impl<const N: usize> sealed::Sealed for [&(dyn ToSql + Sync + '_); N] {}
 
-impl Params for &[&(dyn ToSql + Sync)] {
+impl<const N: usize> Params for [&(dyn ToSql + Sync + '_); N] {
     fn with<R>(&self, f: impl FnOnce(Parameters<'_>) -> R) -> R {
         f(self)
     }
 }
 
-impl<const N: usize> sealed::Sealed for &[&(dyn ToSql + Sync); N] {}
+/// Lists of values whose types and number are known when the program runs: `$value` is one, and `$with` calls `f` with them.
+macro_rules! lists {
+    ($($value:ty, |$list:ident, $f:ident| $with:expr;)+) => {$(
+        impl sealed::Sealed for [$value] {}
 
-impl<const N: usize> Params for &[&(dyn ToSql + Sync); N] {
-    fn with<R>(&self, f: impl FnOnce(Parameters<'_>) -> R) -> R {
-        f(*self)
-    }
+        impl Params for [$value] {
+            fn with<R>(&self, $f: impl FnOnce(Parameters<'_>) -> R) -> R {
+                let $list = self;
+                $with
+            }
+        }
+
+        impl sealed::Sealed for Vec<$value> {}
+
+        impl Params for Vec<$value> {
+            fn with<R>(&self, f: impl FnOnce(Parameters<'_>) -> R) -> R {
+                self.as_slice().with(f)
+            }
+        }
+    )+};
 }
 
-impl sealed::Sealed for &Vec<&(dyn ToSql + Sync)> {}
+lists! {
+    &(dyn ToSql + Sync + '_), |list, f| f(list);
+    &(dyn ToSql + Sync + Send + '_), |list, f| f(&seen(list, |&value| value));
+    Box<dyn ToSql + Sync + Send + '_>, |list, f| f(&seen(list, |value| &**value));
+}
 
-impl Params for &Vec<&(dyn ToSql + Sync)> {
-    fn with<R>(&self, f: impl FnOnce(Parameters<'_>) -> R) -> R {
-        f(self)
-    }
+/// The values of a list as a statement sees them.
+fn seen<T>(list: &[T], see: impl Fn(&T) -> &(dyn ToSql + Sync)) -> Vec<&(dyn ToSql + Sync)> {
+    list.iter().map(see).collect()
 }
 
 macro_rules! tuples {
@@ -108,6 +142,10 @@ tuples! {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "that they may be borrowed is what is tested"
+)]
 mod tests {
     use super::*;
 
@@ -128,5 +166,22 @@ mod tests {
         assert_eq!(count(&two[..]), 2);
         assert_eq!(count(&two.to_vec()), 2);
         assert_eq!(count(&[&1_i32 as &(dyn ToSql + Sync), &"two"]), 2);
+        assert_eq!(count(two.to_vec()), 2);
+        assert_eq!(count(two), 2);
+    }
+
+    #[test]
+    fn lists_may_own_their_values_and_be_sent() {
+        let boxed: Vec<Box<dyn ToSql + Sync + Send>> = vec![Box::new(1_i32), Box::new("two")];
+        assert_eq!((count(&boxed), count(&boxed[..])), (2, 2));
+        let seen: Vec<&(dyn ToSql + Sync + Send)> = vec![&1_i32, &"two", &None::<String>];
+        assert_eq!((count(&seen), count(&seen[..]), count(seen)), (3, 3, 3));
+        assert_eq!(count(boxed), 2);
+    }
+
+    #[test]
+    fn a_reference_is_as_good() {
+        let row = (1_i32, "two".to_owned());
+        assert_eq!((count(&row), count(&&row), count(&())), (2, 2, 0));
     }
 }
