@@ -39,7 +39,7 @@ pub enum ErrorKind {
     Parameter,
     /// A statement, name or option cannot be sent, such as one with a NUL in it.
     Request,
-    /// A value of the answer cannot be read as the type asked for.
+    /// A value of the answer cannot be read as the type asked for, or there is another number of rows.
     Decode,
     /// `connect` was called while the connection is open.
     AlreadyConnected,

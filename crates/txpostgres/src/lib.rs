@@ -116,6 +116,7 @@ mod patience;
 mod pending;
 mod portal;
 mod question;
+mod single;
 #[cfg(unix)]
 mod socket;
 mod standstill;
@@ -165,6 +166,7 @@ pub use notify::{
 pub use params::Params;
 pub use patience::CancelHandle;
 pub use pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
+pub use single::{One, Optional};
 pub use stream::QueryStream;
 pub use stream_as::QueryStreamAs;
 pub use typed::Typed;

@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use txpostgres_session::{Answer, Error, FromRow, Result, ResultSet, Results, Rows};
+use txpostgres_session::{Answer, Error, FromRow, OwnedRow, Result, ResultSet, Results, Rows};
 
 use crate::call::{Call, Fetched};
 use crate::inbox::Piece;
 use crate::params::Params;
 use crate::patience::CancelHandle;
+use crate::single::{One, Optional};
 
 /// What a pending call offers to whoever may lose patience with it.
 macro_rules! patience {
@@ -52,6 +54,10 @@ patience!(RunQuery<'_, P>, 0, P);
 patience!(RunQueryAs<'_, T, P>, query.0, T, P);
 patience!(RunOperation<'_, P>, 0, P);
 patience!(RunScript<'_>, 0);
+patience!(One<RunQuery<'_, P>>, query.0, P);
+patience!(Optional<RunQuery<'_, P>>, query.0, P);
+patience!(One<RunQueryAs<'_, T, P>>, query.query.0, T, P);
+patience!(Optional<RunQueryAs<'_, T, P>>, query.query.0, T, P);
 
 /// A pending [`run_query`](crate::Connection::run_query): await it for the rows.
 ///
@@ -69,8 +75,7 @@ impl<'a, P: Params> RunQuery<'a, P> {
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
-    /// let rows = connection.run_query("select now(), 1.50::numeric", ()).in_text().await?;
-    /// let row = rows.first().expect("one row");
+    /// let row = connection.run_query("select now(), 1.50::numeric", ()).in_text().one().await?;
     /// assert_eq!(row.get::<&str>(1)?, "1.50");
     /// # Ok(()) }
     /// ```
@@ -95,7 +100,20 @@ impl<'a, P: Params> RunQuery<'a, P> {
     {
         let mut query = self;
         query.0.in_parts();
-        RunQueryAs { query, decoded: Vec::new(), misfit: None }
+        RunQueryAs { query, decoded: Vec::new(), misfit: None, rows: 0 }
+    }
+
+    /// How many rows there are, and the first.
+    pub(crate) fn poll_first(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(usize, Option<OwnedRow>)>> {
+        let rows = Arc::new(ready!(self.0.poll(cx, Answer::take_rows))?);
+        Poll::Ready(Ok((rows.len(), OwnedRow::of(&rows, 0))))
+    }
+
+    pub(crate) fn sql(&self) -> &str {
+        self.0.sql()
     }
 }
 
@@ -110,16 +128,61 @@ pub struct RunQueryAs<'a, T, P> {
     decoded: Vec<T>,
     /// The first row that could not be read: those behind it are thrown away.
     misfit: Option<Error>,
+    /// How many came, if only the first is read.
+    rows: usize,
 }
 
 // Nothing in it is pinned.
 impl<T, P> Unpin for RunQueryAs<'_, T, P> {}
 
-impl<T: for<'r> FromRow<'r>, P> RunQueryAs<'_, T, P> {
+impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
     fn decode(&mut self, rows: &Rows) {
         if self.misfit.is_none() {
             self.misfit = rows.decode_onto(&mut self.decoded).err();
         }
+    }
+
+    fn decode_first(&mut self, rows: &Rows) {
+        if self.rows == 0 {
+            let first = rows.iter_as::<T>().and_then(|mut rows| rows.next().transpose());
+            match first {
+                Ok(first) => self.decoded.extend(first),
+                Err(misfit) => self.misfit = Some(misfit),
+            }
+        }
+        self.rows += rows.len();
+    }
+
+    /// Reads to the end.
+    fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        decode: impl Fn(&mut Self, &Rows),
+    ) -> Poll<Result<()>> {
+        loop {
+            match ready!(self.query.0.poll_piece(cx))? {
+                Fetched::Piece(Piece::Rows(rows)) => decode(self, &rows),
+                Fetched::Piece(_) => {}
+                Fetched::End(mut answer) => {
+                    decode(self, &answer.take_rows());
+                    self.query.0.recycle(answer);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// How many rows there are, and the first. That there are several says more than that the first does not fit.
+    pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(usize, Option<T>)>> {
+        ready!(self.poll_end(cx, Self::decode_first))?;
+        match self.misfit.take() {
+            Some(misfit) if self.rows <= 1 => Poll::Ready(Err(misfit)),
+            _ => Poll::Ready(Ok((self.rows, self.decoded.pop()))),
+        }
+    }
+
+    pub(crate) fn sql(&self) -> &str {
+        self.query.sql()
     }
 }
 
@@ -131,18 +194,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        loop {
-            match ready!(this.query.0.poll_piece(cx))? {
-                Fetched::Piece(Piece::Rows(rows)) => this.decode(&rows),
-                Fetched::Piece(_) => {}
-                Fetched::End(mut answer) => {
-                    this.decode(&answer.take_rows());
-                    this.query.0.recycle(answer);
-                    let decoded = std::mem::take(&mut this.decoded);
-                    return Poll::Ready(this.misfit.take().map_or(Ok(decoded), Err));
-                }
-            }
-        }
+        ready!(this.poll_end(cx, Self::decode))?;
+        let decoded = std::mem::take(&mut this.decoded);
+        Poll::Ready(this.misfit.take().map_or(Ok(decoded), Err))
     }
 }
 

@@ -8,6 +8,7 @@ use postgres_types::FromSql;
 use super::Rows;
 use crate::error::Result;
 use crate::row::{Column, ColumnIndex, Row};
+use crate::shape::FromRow;
 
 /// A row that is kept by itself: it shares the memory of those that came with it.
 #[derive(Clone)]
@@ -31,6 +32,15 @@ impl OwnedRow {
     #[inline]
     pub fn get<'a, T: FromSql<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
         self.as_row().get(column)
+    }
+
+    /// The row as a `T`, which may borrow from it: see [`Row::decode`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when a column is missing, or does not fit.
+    pub fn decode<'a, T: FromRow<'a>>(&'a self) -> Result<T> {
+        self.as_row().decode()
     }
 
     /// The columns.

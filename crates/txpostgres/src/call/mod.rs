@@ -142,6 +142,10 @@ impl<'a, W: Task> Call<'a, W> {
         self
     }
 
+    pub(crate) fn sql(&self) -> &str {
+        &self.sql
+    }
+
     /// What it waits for, and where.
     pub(crate) fn waiting(&self) -> Option<(&Arc<Link>, Ticket)> {
         match (&self.caller, self.place) {

@@ -23,7 +23,8 @@ use crate::typed::Typed;
 use crate::{Builder, ErrorKind};
 
 impl Connection {
-    /// Runs a statement and returns its rows.
+    /// Runs a statement and returns its rows; with [`one`](RunQuery::one) the only one, with [`optional`](RunQuery::optional) the
+    /// only one if there is any.
     ///
     /// Each call is a transaction of its own, and any number may be made without waiting: they are pipelined. A statement
     /// seen before on this connection takes one round trip. While an interaction runs, calls wait until it has ended.
@@ -42,7 +43,7 @@ impl Connection {
     }
 
     /// Runs a statement and returns its rows, each as a `T`: a tuple, a struct, a map by name, a
-    /// [`Scalar`](crate::Scalar).
+    /// [`Scalar`](crate::Scalar). With [`one`](RunQueryAs::one) and [`optional`](RunQueryAs::optional) it is the only row.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -316,8 +317,7 @@ impl Connection {
     ///     .run_interaction(async |cursor| {
     ///         cursor.run_operation("update account set sum = sum - $1 where id = 1", (amount,)).await?;
     ///         cursor.run_operation("update account set sum = sum + $1 where id = 2", (amount,)).await?;
-    ///         let rows = cursor.run_query("select sum from account where id = 1", ()).await?;
-    ///         rows.first().expect("the account exists").get(0)
+    ///         cursor.run_query("select sum from account where id = 1", ()).one().await?.get(0)
     ///     })
     ///     .await?;
     /// # Ok(()) }

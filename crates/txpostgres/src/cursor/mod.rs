@@ -104,7 +104,8 @@ impl Cursor {
 
     // --- What returns its result ---
 
-    /// Runs a statement and returns its rows.
+    /// Runs a statement and returns its rows; with [`one`](RunQuery::one) the only one, with [`optional`](RunQuery::optional) the
+    /// only one if there is any.
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
         RunQuery(Call::new(self.caller(), sql, params))
     }
