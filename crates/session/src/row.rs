@@ -7,6 +7,7 @@ use postgres_types::{FromSql, Type};
 
 use crate::catalog::Doubt;
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::place::Place;
 use crate::value::Malformed;
 use crate::wire::{Reader, violation};
 
@@ -74,7 +75,7 @@ impl Column {
     /// The type to read its values as. Text reads as text whatever the type: that is how several statements at once are
     /// answered.
     #[inline]
-    fn read_type(&self) -> &Type {
+    pub(crate) fn read_type(&self) -> &Type {
         match self.format {
             Format::Binary => &self.ty,
             Format::Text => &Type::TEXT,
@@ -333,50 +334,9 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Where in a row a value of some type is: found and compared once, used for every row.
-///
-/// A place belongs to the columns and the type that it was made for. Used with others it finds another value, or an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    index: usize,
-    /// Whether its type has values that announce something, which must not be believed.
-    verifies: bool,
-}
-
-impl Place {
-    /// The place of a column that is to be read as a `T`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Decode`] when there is no such column, or its type does not read as `T`.
-    pub fn of<'a, T: FromSql<'a>>(columns: &[Column], column: impl ColumnIndex) -> Result<Self> {
-        let found = column.find(columns).and_then(|index| Some((index, columns.get(index)?)));
-        let Some((index, described)) = found else {
-            return Err(no_such_column(columns, &column));
-        };
-        let ty = described.read_type();
-        if !T::accepts(ty) {
-            return Err(refuse::<T>(columns, index, None, Refusal::WrongType));
-        }
-        Ok(Self { index, verifies: !crate::value::announces_nothing(ty) })
-    }
-
-    /// The same, if there is such a column.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Decode`] when its type does not read as `T`.
-    pub fn find<'a, T: FromSql<'a>>(
-        columns: &[Column],
-        column: impl ColumnIndex,
-    ) -> Result<Option<Self>> {
-        column.find(columns).map(|index| Self::of::<T>(columns, index)).transpose()
-    }
-}
-
 /// Why a value is not what it was to be read as.
 #[derive(Clone, Copy)]
-enum Refusal {
+pub(crate) enum Refusal {
     WrongType,
     Null,
     Damaged(Malformed),
@@ -384,7 +344,7 @@ enum Refusal {
 }
 
 #[cold]
-fn no_such_column(columns: &[Column], column: &impl ColumnIndex) -> Error {
+pub(crate) fn no_such_column(columns: &[Column], column: &impl ColumnIndex) -> Error {
     let names: Vec<&str> = columns.iter().map(Column::name).collect();
     Error::new(
         ErrorKind::Decode,
@@ -395,7 +355,12 @@ fn no_such_column(columns: &[Column], column: &impl ColumnIndex) -> Error {
 
 /// `row` is `None` where every row is refused.
 #[cold]
-fn refuse<T>(columns: &[Column], index: usize, row: Option<usize>, why: Refusal) -> Error {
+pub(crate) fn refuse<T>(
+    columns: &[Column],
+    index: usize,
+    row: Option<usize>,
+    why: Refusal,
+) -> Error {
     let rust = std::any::type_name::<T>();
     let column = columns.get(index);
     let (name, ty) = column.map_or(("?", "?"), |column| (&*column.name, column.ty.name()));

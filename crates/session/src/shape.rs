@@ -12,7 +12,8 @@ use std::marker::PhantomData;
 use postgres_types::FromSql;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::row::{Column, Place, Row};
+use crate::place::Place;
+use crate::row::{Column, Row};
 use crate::rows::{Iter, Rows};
 
 /// A shape that rows can be read in.

@@ -10,7 +10,7 @@ use super::unread::Unread;
 use crate::error::{Error, Result};
 use crate::row::Column;
 
-pub use crate::row::Place;
+pub use crate::place::Place;
 pub use bytes::BytesMut;
 
 /// Why a value cannot be read or written.
