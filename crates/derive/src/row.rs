@@ -75,11 +75,14 @@ fn by_name(
     let reads = readings.iter().map(|reading| &reading.read);
     let bounds: Vec<TokenStream> = readings.iter().map(|reading| reading.bound.clone()).collect();
     let head = borrowing.head(&quote!(#home::FromRow<#lifetime>), &bounds);
+    // Both functions are compiled where they are used, or neither: a place knows again what it was made for in one crate only, and
+    // asks anew for each value elsewhere.
     Ok(quote! {
         #[automatically_derived]
         #head {
             type Layout = (#(#layouts,)*);
 
+            #[inline]
             fn layout(columns: &[#home::Column]) -> #home::Result<Self::Layout> {
                 ::core::result::Result::Ok((#(#finds,)*))
             }
@@ -122,6 +125,7 @@ fn by_position(
         #head {
             type Layout = #tuple::Layout;
 
+            #[inline]
             fn layout(columns: &[#home::Column]) -> #home::Result<Self::Layout> {
                 #tuple::layout(columns)
             }

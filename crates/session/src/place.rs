@@ -1,6 +1,8 @@
 //! Where in a row a value is, and as what it is to be read.
 
-use postgres_types::FromSql;
+use std::fmt;
+
+use postgres_types::{FromSql, Kind, Type};
 
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -10,11 +12,17 @@ use crate::row::{Column, ColumnIndex, Refusal, no_such_column, refuse};
 /// Where in a row a value of some type is: found and compared once, used for every row.
 ///
 /// A place belongs to the columns and the type that it was made for. Used with others it finds another value, or an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Place {
-    pub(crate) index: usize,
+    /// What it is to be read as: by who accepts its type.
+    accepts: fn(&Type) -> bool,
+    /// The type that was accepted, where it is asked for: 0 for one that is not known by its number alone, or whose values are
+    /// believed.
+    oid: u32,
+    /// The column's number. The wire has no more than 16 bits for it.
+    index: u16,
     /// Whether its type has values that announce something, which must not be believed.
-    pub(crate) verifies: bool,
+    verifies: bool,
 }
 
 impl Place {
@@ -24,15 +32,19 @@ impl Place {
     ///
     /// [`ErrorKind::Decode`] when there is no such column, or its type does not read as `T`.
     pub fn of<'a, T: FromSql<'a>>(columns: &[Column], column: impl ColumnIndex) -> Result<Self> {
-        let found = column.find(columns).and_then(|index| Some((index, columns.get(index)?)));
+        let found = column
+            .find(columns)
+            .and_then(|index| Some((u16::try_from(index).ok()?, columns.get(index)?)));
         let Some((index, described)) = found else {
             return Err(no_such_column(columns, &column));
         };
         let ty = described.read_type();
         if !T::accepts(ty) {
-            return Err(refuse::<T>(columns, index, None, Refusal::WrongType));
+            return Err(refuse::<T>(columns, index.into(), None, Refusal::WrongType));
         }
-        Ok(Self { index, verifies: !crate::value::announces_nothing(ty) })
+        let verifies = !crate::value::announces_nothing(ty);
+        let oid = if verifies && is_known_by_number(ty) { ty.oid() } else { 0 };
+        Ok(Self { accepts: accepts::<T>, oid, index, verifies })
     }
 
     /// The same, if there is such a column.
@@ -45,5 +57,155 @@ impl Place {
         column: impl ColumnIndex,
     ) -> Result<Option<Self>> {
         column.find(columns).map(|index| Self::of::<T>(columns, index)).transpose()
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        self.index.into()
+    }
+
+    /// Whether a `T` may believe what the value in it says. It may be wrong in saying no.
+    // Two types that accept the same by the same instructions may have one function for it. That is as good.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(crate) fn is_plain<'a, T: FromSql<'a>>(self) -> bool {
+        !self.verifies && std::ptr::fn_addr_eq(self.accepts, accepts::<T> as fn(&Type) -> bool)
+    }
+
+    /// Whether a value of this type reads as a `T`.
+    pub(crate) fn fits<'a, T: FromSql<'a>>(self, ty: &Type) -> bool {
+        let is_the_same = self.oid == ty.oid()
+            && std::ptr::fn_addr_eq(self.accepts, accepts::<T> as fn(&Type) -> bool)
+            && is_known_by_number(ty);
+        is_the_same || T::accepts(ty)
+    }
+}
+
+/// Whether a decoder that takes the type takes every type of this number. What is made of others, such as an array, may be
+/// something else in another database or after an ALTER TYPE; an enum may have other labels, which decoders refuse.
+fn is_known_by_number(ty: &Type) -> bool {
+    matches!(ty.kind(), Kind::Simple | Kind::Enum(_))
+}
+
+/// `T::accepts`, which itself may be there once for every part of a program that is compiled by itself.
+#[inline(never)]
+fn accepts<'a, T: FromSql<'a>>(ty: &Type) -> bool {
+    T::accepts(ty)
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::row::Row;
+
+    /// An `int4` that is 7, an array of it, and a NULL.
+    const BYTES: &[u8] = b"\0\0\0\x04\0\0\0\x07\
+        \0\0\0\x1c\0\0\0\x01\0\0\0\0\0\0\0\x17\0\0\0\x01\0\0\0\x01\0\0\0\x04\0\0\0\x07\
+        \xff\xff\xff\xff";
+
+    fn columns(types: [Type; 3]) -> Vec<Column> {
+        types.into_iter().map(|ty| Column::for_test("n", ty)).collect()
+    }
+
+    fn said<T>(result: Result<T>) -> String {
+        result.err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    /// `Vec::from_sql` panics on a type that is no array.
+    #[test]
+    fn a_place_that_was_made_for_another_type_panics_nowhere() {
+        let columns = columns([Type::INT4, Type::INT4_ARRAY, Type::INT4]);
+        let row = Row::new(&columns, BYTES, &[0, 8, 40], 4);
+        let number = Place::of::<i32>(&columns, 0).unwrap();
+        assert_eq!(row.read::<i32>(&number).unwrap(), 7);
+        assert_eq!(
+            said(row.read::<Vec<i32>>(&number)),
+            "column 0 \"n\" (int4) of row 4 does not read as alloc::vec::Vec<i32>"
+        );
+        // One that fits all the same is another value.
+        assert_eq!(row.read::<Option<i32>>(&number).unwrap(), Some(7));
+        assert_eq!(row.read::<crate::value::Raw>(&number).unwrap().bytes(), 7_i32.to_be_bytes());
+
+        let array = Place::of::<Vec<i32>>(&columns, 1).unwrap();
+        assert_eq!(row.read::<Vec<i32>>(&array).unwrap(), [7]);
+        assert_eq!(row.read::<Option<Box<[i32]>>>(&array).unwrap().as_deref(), Some(&[7][..]));
+        assert!(said(row.read::<i32>(&array)).contains("does not read as i32"));
+        assert!(said(row.read::<Vec<String>>(&array)).contains("does not read as"));
+
+        let null = Place::of::<Option<i32>>(&columns, 2).unwrap();
+        assert_eq!(row.read::<Option<i32>>(&null).unwrap(), None);
+        assert!(said(row.read::<i32>(&null)).contains("is NULL"));
+    }
+
+    #[test]
+    fn a_place_that_was_made_for_other_columns_panics_nowhere() {
+        let made_for = columns([Type::INT4_ARRAY, Type::INT4, Type::INT4_ARRAY]);
+        let columns = columns([Type::INT4, Type::INT4_ARRAY, Type::INT4]);
+        let row = Row::new(&columns, BYTES, &[0, 8, 40], 4);
+        let array = Place::of::<Vec<i32>>(&made_for, 0).unwrap();
+        assert!(said(row.read::<Vec<i32>>(&array)).contains("(int4) of row 4 does not read as"));
+        let null = Place::of::<Option<Vec<i32>>>(&made_for, 2).unwrap();
+        assert_eq!(row.read::<Option<Vec<i32>>>(&null).unwrap(), None);
+        let number = Place::of::<i32>(&made_for, 1).unwrap();
+        // Its own bytes are what it looks at.
+        assert!(row.read::<i32>(&number).is_err());
+        let few = columns.get(..1).unwrap();
+        let row = Row::new(few, BYTES, &[0], 4);
+        assert_eq!(said(row.read::<i32>(&number)), "the row has no column 1; its columns are: n");
+    }
+
+    /// A type of this name is an array in one database, and something else in another.
+    #[test]
+    fn a_place_knows_types_by_their_numbers() {
+        let ty = |oid, kind| Type::new("numbers".to_owned(), oid, kind, "public".to_owned());
+        let array = columns([ty(70_000, Kind::Array(Type::INT4)), Type::INT4, Type::INT4]);
+        let simple = columns([ty(70_001, Kind::Simple), Type::INT4, Type::INT4]);
+        let place = Place::of::<Vec<i32>>(&array, 0).unwrap();
+        let row = Row::new(&simple, BYTES, &[8, 0, 40], 4);
+        assert!(said(row.read::<Vec<i32>>(&place)).contains("does not read as"));
+        assert_eq!(Row::new(&array, BYTES, &[8, 0, 40], 4).read::<Vec<i32>>(&place).unwrap(), [7]);
+    }
+
+    /// Says how often it was asked.
+    #[derive(Debug)]
+    struct Asked;
+
+    static QUESTIONS: AtomicUsize = AtomicUsize::new(0);
+
+    impl<'a> FromSql<'a> for Asked {
+        fn from_sql(
+            _: &Type,
+            _: &'a [u8],
+        ) -> std::result::Result<Self, crate::value::derive::Cause> {
+            Ok(Self)
+        }
+
+        fn accepts(ty: &Type) -> bool {
+            QUESTIONS.fetch_add(1, Ordering::Relaxed);
+            matches!(*ty, Type::INT4 | Type::NUMERIC)
+        }
+    }
+
+    #[test]
+    fn whether_a_type_is_accepted_is_asked_once() {
+        let columns = columns([Type::INT4, Type::NUMERIC, Type::INT4]);
+        let bytes = b"\0\0\0\x04\0\0\0\x07\0\0\0\x08\0\0\0\0\0\0\0\0";
+        let row = Row::new(&columns, bytes, &[0, 8, 8], 4);
+        let places = [0, 1].map(|index| Place::of::<Asked>(&columns, index).unwrap());
+        let asked = QUESTIONS.load(Ordering::Relaxed);
+        for _ in 0..10 {
+            for place in &places {
+                row.read::<Asked>(place).unwrap();
+            }
+        }
+        assert_eq!(QUESTIONS.load(Ordering::Relaxed), asked);
     }
 }

@@ -248,29 +248,35 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`] when it is NULL and `T` is not an `Option`, or its bytes are not a value of its type.
+    /// [`ErrorKind::Decode`] when it is NULL and `T` is not an `Option`, or its bytes are not a value of its type; and when the
+    /// place was made for another type, or other columns, and the value does not read as `T`.
     // Once for each value there is.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     pub fn read<T: FromSql<'a>>(&self, place: &Place) -> Result<T> {
-        match (self.columns.get(place.index), self.raw_at(place.index)) {
-            (Some(described), Some(Some(value))) if !place.verifies => {
+        let index = place.index();
+        match (self.columns.get(index), self.raw_at(index)) {
+            (Some(described), Some(Some(value))) if place.is_plain::<T>() => {
                 T::from_sql(described.read_type(), value)
-                    .map_err(|source| self.unreadable::<T>(place.index, source))
+                    .map_err(|source| self.unreadable::<T>(index, source))
             }
             _ => self.read_carefully(*place),
         }
     }
 
-    /// The same for a value that may be NULL, or must not be believed.
+    /// The same for a value that may be NULL, must not be believed, or may be another one than the place was made for.
     // It takes a copy of the row, so that those who do not come here need not put theirs into memory.
     #[inline(never)]
     fn read_carefully<T: FromSql<'a>>(self, place: Place) -> Result<T> {
-        let index = place.index;
+        let index = place.index();
         let (Some(described), Some(value)) = (self.columns.get(index), self.raw_at(index)) else {
             return Err(no_such_column(self.columns, &index));
         };
-        self.read_as(index, described.read_type(), value)
+        let ty = described.read_type();
+        if value.is_some() && !place.fits::<T>(ty) {
+            return Err(self.refuse::<T>(index, Refusal::WrongType));
+        }
+        self.read_as(index, ty, value)
     }
 
     /// Reads a value, whatever it announces, as a type that accepts it.
