@@ -1,5 +1,6 @@
 //! Different statements in one round trip, each with a result of its own.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::question::Task;
 #[must_use = "a batch does nothing unless it is sent"]
 pub struct Batch<'a> {
     caller: Result<Caller>,
-    statements: Vec<(&'a str, Parameters<'a>)>,
+    statements: Vec<(Cow<'a, str>, Parameters<'a>)>,
     /// Who may end it.
     patience: Option<Box<Patience>>,
     cancels_on_drop: bool,
@@ -80,16 +81,26 @@ impl<'a> Batch<'a> {
         Self { caller, statements: Vec::new(), patience: None, cancels_on_drop: false }
     }
 
-    /// Adds a statement.
-    pub fn add<P: Params + 'a>(mut self, sql: &'a str, params: P) -> Self {
+    /// Adds a statement. Its text and its parameters may be borrowed for as long as the batch lives, or given away.
+    pub fn add<P: Params + 'a>(mut self, sql: impl Into<Cow<'a, str>>, params: P) -> Self {
         self.push(sql, params);
         self
     }
 
-    /// Adds a statement.
-    pub fn push<P: Params + 'a>(&mut self, sql: &'a str, params: P) {
+    /// Adds a statement, as [`add`](Self::add) does.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let mut batch = connection.batch();
+    /// for table in ["people", "orders"] {
+    ///     batch.push(format!("select count(*) from {table}"), ());
+    /// }
+    /// let counts = batch.send().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn push<P: Params + 'a>(&mut self, sql: impl Into<Cow<'a, str>>, params: P) {
         let bare = params.with(|values| values.is_empty());
-        self.statements.push((sql, Parameters { values: Box::new(params), bare }));
+        self.statements.push((sql.into(), Parameters { values: Box::new(params), bare }));
     }
 
     /// How many statements it has.
@@ -151,7 +162,7 @@ impl<'a> Batch<'a> {
         }
         let caller = self.caller?;
         let link = Arc::clone(caller.link());
-        let call = |(sql, params): (&'a str, Parameters<'a>)| {
+        let call = |(sql, params): (Cow<'a, str>, Parameters<'a>)| {
             let bare = params.bare;
             let call = Call::new(Ok(caller.clone()), sql, params).held(bare);
             Sent::Waiting { call, ran: false }

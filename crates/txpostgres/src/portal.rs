@@ -10,6 +10,7 @@
 //!                              ▲─────────some rows────────┘
 //! ```
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -46,7 +47,8 @@ impl<P: Params> Task for Open<P> {
 pub(crate) struct Portal<'a, P: Params> {
     transaction: Arc<Transaction>,
     name: String,
-    sql: &'a str,
+    /// The query's text, between two calls: errors name it.
+    sql: Cow<'a, str>,
     /// Bytes of rows that a portion is to have.
     limit: usize,
     columns: Option<Arc<[Column]>>,
@@ -79,7 +81,7 @@ pub(crate) enum Portion {
 impl<'a, P: Params> Portal<'a, P> {
     pub(crate) fn new(
         transaction: &Arc<Transaction>,
-        sql: &'a str,
+        sql: Cow<'a, str>,
         params: P,
         limit: usize,
     ) -> Self {
@@ -90,7 +92,7 @@ impl<'a, P: Params> Portal<'a, P> {
         Self {
             transaction: Arc::clone(transaction),
             name,
-            sql,
+            sql: Cow::default(),
             limit,
             columns: None,
             before: 0,
@@ -130,10 +132,10 @@ impl<'a, P: Params> Portal<'a, P> {
                 }
                 Ok(Fetched::Piece(_)) => {}
                 Ok(Fetched::End(answer)) if answer.is_suspended() => {
-                    self.patience = match &mut self.stage {
-                        Stage::Opening(call) => call.take_patience(),
-                        Stage::Fetching(call) => call.take_patience(),
-                        Stage::Suspended | Stage::Over => None,
+                    (self.sql, self.patience) = match &mut self.stage {
+                        Stage::Opening(call) => (call.take_sql(), call.take_patience()),
+                        Stage::Fetching(call) => (call.take_sql(), call.take_patience()),
+                        Stage::Suspended | Stage::Over => (Cow::default(), None),
                     };
                     self.columns = self.columns.take().or_else(|| answer.columns());
                     self.stage = Stage::Suspended;
@@ -162,7 +164,8 @@ impl<'a, P: Params> Portal<'a, P> {
         let rows = u32::try_from(self.limit / each).unwrap_or(u32::MAX).clamp(1, LARGEST_PORTION);
         let (portal, columns) = (self.name.clone(), self.columns.clone());
         let caller = Caller::Transaction(Arc::clone(&self.transaction));
-        Call::plain(Ok(caller), self.sql, Plain::Fetch { portal, columns, rows })
+        let sql = std::mem::take(&mut self.sql);
+        Call::plain(Ok(caller), sql, Plain::Fetch { portal, columns, rows })
             .in_pieces(self.limit)
             .with_patience(self.patience.take())
     }

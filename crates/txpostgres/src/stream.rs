@@ -1,5 +1,6 @@
 //! The rows of a statement as they come, with memory bounded however many there are.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -57,13 +58,17 @@ enum Source<'a, P: Params> {
 impl<P: Params> Unpin for QueryStream<'_, P> {}
 
 impl<'a, P: Params> QueryStream<'a, P> {
-    pub(crate) fn of_connection(caller: Result<Caller>, sql: &'a str, params: P) -> Self {
+    pub(crate) fn of_connection(caller: Result<Caller>, sql: Cow<'a, str>, params: P) -> Self {
         Self::new(Source::Whole(
             Call::new(caller, sql, params).in_pieces(STREAM_BYTES).cancelled_on_drop(),
         ))
     }
 
-    pub(crate) fn of_transaction(transaction: &Arc<Transaction>, sql: &'a str, params: P) -> Self {
+    pub(crate) fn of_transaction(
+        transaction: &Arc<Transaction>,
+        sql: Cow<'a, str>,
+        params: P,
+    ) -> Self {
         Self::new(Source::Portions(Portal::new(transaction, sql, params, STREAM_BYTES)))
     }
 

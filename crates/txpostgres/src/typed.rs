@@ -1,5 +1,6 @@
 //! A connection or a cursor whose rows all have one shape.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -51,7 +52,11 @@ impl<T: for<'r> FromRow<'r>> Typed<Connection, T> {
     }
 
     /// Runs a statement and returns its rows as they come, each as a `T`: see [`Connection::query_stream`].
-    pub fn query_stream<'a, P: Params>(&self, sql: &'a str, params: P) -> QueryStreamAs<'a, T, P> {
+    pub fn query_stream<'a, P: Params>(
+        &self,
+        sql: impl Into<Cow<'a, str>>,
+        params: P,
+    ) -> QueryStreamAs<'a, T, P> {
         self.handle.query_stream(sql, params).rows_as()
     }
 }
@@ -63,7 +68,11 @@ impl<T: for<'r> FromRow<'r>> Typed<Cursor, T> {
     }
 
     /// Runs a statement in the transaction and returns its rows as they come, each as a `T`: see [`Cursor::query_stream`].
-    pub fn query_stream<'a, P: Params>(&self, sql: &'a str, params: P) -> QueryStreamAs<'a, T, P> {
+    pub fn query_stream<'a, P: Params>(
+        &self,
+        sql: impl Into<Cow<'a, str>>,
+        params: P,
+    ) -> QueryStreamAs<'a, T, P> {
         self.handle.query_stream(sql, params).rows_as()
     }
 }

@@ -146,6 +146,11 @@ impl<'a, W: Task> Call<'a, W> {
         &self.sql
     }
 
+    /// Gives away the text of this call, which is over, to one that goes on for it.
+    pub(crate) fn take_sql(&mut self) -> Cow<'a, str> {
+        std::mem::take(&mut self.sql)
+    }
+
     /// What it waits for, and where.
     pub(crate) fn waiting(&self) -> Option<(&Arc<Link>, Ticket)> {
         match (&self.caller, self.place) {

@@ -1,5 +1,6 @@
 //! What can be asked of a connection: statements, cursors, streams, COPY, transactions, and their cancelling.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::future::Future;
 
@@ -87,6 +88,8 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     ///
+    /// A text that is given away (a `String`) makes a stream that may be returned from where it was built.
+    ///
     /// Nothing is sent before it is polled. Until its end it has the connection for itself: other calls are made and wait.
     /// So read it to its end or drop it before you await another call of the same connection, or run it in an
     /// interaction, where both go together. A call that the same task awaits meanwhile is refused with [`ErrorKind::Request`],
@@ -95,8 +98,12 @@ impl Connection {
     /// # Errors
     ///
     /// Those of [`run_query`](Self::run_query) come as items.
-    pub fn query_stream<'a, P: Params>(&self, sql: &'a str, params: P) -> QueryStream<'a, P> {
-        QueryStream::of_connection(self.caller(), sql, params)
+    pub fn query_stream<'a, P: Params>(
+        &self,
+        sql: impl Into<Cow<'a, str>>,
+        params: P,
+    ) -> QueryStream<'a, P> {
+        QueryStream::of_connection(self.caller(), sql.into(), params)
     }
 
     /// Runs several statements without parameters, separated by semicolons, in one round trip. The results come in

@@ -8,6 +8,7 @@ mod results;
 mod routine;
 mod watch;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
@@ -134,12 +135,16 @@ impl Cursor {
     ///
     /// In an interaction they come a portion at a time, and other statements may run meanwhile. See [`QueryStream`], and
     /// [`Connection::query_stream`](crate::Connection::query_stream) for a stream outside of one.
-    pub fn query_stream<'a, P: Params>(&self, sql: &'a str, params: P) -> QueryStream<'a, P> {
+    pub fn query_stream<'a, P: Params>(
+        &self,
+        sql: impl Into<Cow<'a, str>>,
+        params: P,
+    ) -> QueryStream<'a, P> {
         match (self.caller(), &self.on) {
             (Ok(_), On::Transaction(transaction)) => {
-                QueryStream::of_transaction(transaction, sql, params)
+                QueryStream::of_transaction(transaction, sql.into(), params)
             }
-            (caller, _) => QueryStream::of_connection(caller, sql, params),
+            (caller, _) => QueryStream::of_connection(caller, sql.into(), params),
         }
     }
 
