@@ -1,6 +1,7 @@
 //! One row, its columns, and a value read as the type that was asked for.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use postgres_types::{FromSql, Type};
@@ -10,6 +11,9 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::value::Malformed;
 use crate::wire::{Reader, violation};
+
+/// Names of columns in a message: 10, as many as one reads.
+const NAMES: usize = 10;
 
 /// How values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -351,12 +355,19 @@ pub(crate) enum Refusal {
 
 #[cold]
 pub(crate) fn no_such_column(columns: &[Column], column: &impl ColumnIndex) -> Error {
-    let names: Vec<&str> = columns.iter().map(Column::name).collect();
-    Error::new(
-        ErrorKind::Decode,
-        format!("the row has no column {column}; its columns are: {}", names.join(", ")),
-    )
-    .with_delivery(Delivery::Answered)
+    let names = if columns.is_empty() { "none".to_owned() } else { names_of(columns) };
+    let message = format!("the row has no column {column}; its columns are: {names}");
+    Error::new(ErrorKind::Decode, message).with_delivery(Delivery::Answered)
+}
+
+/// The names of columns for a message: the first of them, and how many more there are.
+pub(crate) fn names_of(columns: &[Column]) -> String {
+    let names: Vec<&str> = columns.iter().take(NAMES).map(Column::name).collect();
+    let mut names = names.join(", ");
+    if let Some(more @ 1..) = columns.len().checked_sub(NAMES) {
+        let _ = write!(names, " and {more} more");
+    }
+    names
 }
 
 /// `row` is `None` where every row is refused.
@@ -449,5 +460,21 @@ mod tests {
             text(row.get::<i32>("x").map(drop)),
             "the row has no column x; its columns are: n, t"
         );
+        assert_eq!(
+            text(Row::new(&[], &[], &[], 0).get::<i32>("x").map(drop)),
+            "the row has no column x; its columns are: none"
+        );
+    }
+
+    #[test]
+    fn says_which_columns_there_are_but_not_all_of_a_thousand() {
+        let column = |number| Column::for_test(&format!("c{number}"), Type::INT4);
+        let ten: Vec<Column> = (0..10).map(column).collect();
+        assert_eq!(names_of(&ten), "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9");
+        let many: Vec<Column> = (0..1_000).map(column).collect();
+        assert_eq!(names_of(&many), "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 990 more");
+        let error = Row::new(&many, &[], &[], 0).get::<i32>("C1").unwrap_err().to_string();
+        assert!(error.starts_with("the row has no column C1; its columns are: c0,"), "{error}");
+        assert!(error.len() < 200);
     }
 }

@@ -13,7 +13,7 @@ use postgres_types::FromSql;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::place::Place;
-use crate::row::{Column, Row};
+use crate::row::{Column, Row, names_of};
 use crate::rows::{Iter, Rows};
 
 /// A shape that rows can be read in.
@@ -112,11 +112,10 @@ fn expect_columns(columns: &[Column], takes: usize, shape: &str) -> Result<()> {
     if columns.len() == takes {
         return Ok(());
     }
-    let names: Vec<&str> = columns.iter().map(Column::name).collect();
     Err(decode_error(format!(
         "a row has {} columns ({}) and is to be read as {shape}, which takes {takes}",
         columns.len(),
-        names.join(", ")
+        names_of(columns)
     )))
 }
 
