@@ -1,5 +1,7 @@
 //! What is said in `#[row(…)]` and `#[postgres(…)]`, and what a struct's generics become.
 
+use std::fmt::Write as _;
+
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::meta::ParseNestedMeta;
@@ -29,18 +31,40 @@ fn text(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
     meta.value()?.parse()
 }
 
+/// Reads each thing that is said in attributes `of` this name. `known` are those that can be said, all of which `read` reads.
 fn each(
     attributes: &[Attribute],
     of: &str,
-    mut read: impl FnMut(&ParseNestedMeta<'_>, &str) -> Result<bool>,
+    known: &[&str],
+    mut read: impl FnMut(&ParseNestedMeta<'_>, &str) -> Result<()>,
 ) -> Result<()> {
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident(of)) {
         attribute.parse_nested_meta(|meta| {
             let name = meta.path.get_ident().map(Ident::to_string).unwrap_or_default();
-            if read(&meta, &name)? { Ok(()) } else { Err(meta.error("nothing is called so here")) }
+            if known.contains(&name.as_str()) {
+                read(&meta, &name)
+            } else {
+                Err(meta.error(unknown(&name, known)))
+            }
         })?;
     }
     Ok(())
+}
+
+/// What to say of a name that is not among those that are known. Rows and values, whose words are those of others, have two
+/// for the same: `rename` and `name`.
+fn unknown(name: &str, known: &[&str]) -> String {
+    let meant = match name {
+        "name" | "column" => Some("rename"),
+        "rename" | "label" => Some("name"),
+        "rename_all_fields" => Some("rename_all"),
+        _ => None,
+    };
+    let mut message = format!("nothing is called so here; there is: {}", known.join(", "));
+    if let Some(meant) = meant.filter(|meant| known.contains(meant)) {
+        let _ = write!(message, " (did you mean `{meant}`?)");
+    }
+    message
 }
 
 impl Container {
@@ -53,8 +77,12 @@ impl Container {
             transparent: false,
             allow_mismatch: false,
         };
-        let of_values = of == "postgres";
-        each(&input.attrs, of, |meta, name| {
+        let known: &[&str] = if of == "postgres" {
+            &["name", "rename_all", "transparent", "allow_mismatch", "crate"]
+        } else {
+            &["rename_all", "crate"]
+        };
+        each(&input.attrs, of, known, |meta, name| {
             match name {
                 "crate" => this.home = text(meta)?.parse()?,
                 "rename_all" => {
@@ -63,12 +91,12 @@ impl Container {
                     this.case =
                         Some(case.map_err(|message| syn::Error::new(literal.span(), message))?);
                 }
-                "name" if of_values => this.name = Some(text(meta)?.value()),
-                "transparent" if of_values => this.transparent = true,
-                "allow_mismatch" if of_values => this.allow_mismatch = true,
-                _ => return Ok(false),
+                "name" => this.name = Some(text(meta)?.value()),
+                "transparent" => this.transparent = true,
+                "allow_mismatch" => this.allow_mismatch = true,
+                _ => {}
             }
-            Ok(true)
+            Ok(())
         })?;
         Ok(this)
     }
@@ -90,28 +118,26 @@ impl Container {
 impl Part {
     pub(crate) fn of_row(attributes: &[Attribute]) -> Result<Self> {
         let mut this = Self::default();
-        each(attributes, "row", |meta, name| {
+        each(attributes, "row", &["rename", "default", "flatten"], |meta, name| {
             match name {
                 "rename" => this.name = Some(text(meta)?.value()),
                 "flatten" => this.flatten = true,
                 "default" => this.default = true,
-                _ => return Ok(false),
+                _ => {}
             }
             if this.flatten && (this.default || this.name.is_some()) {
                 return Err(meta.error("a shape of its own has neither a name nor a default"));
             }
-            Ok(true)
+            Ok(())
         })?;
         Ok(this)
     }
 
     pub(crate) fn of_value(attributes: &[Attribute]) -> Result<Self> {
         let mut this = Self::default();
-        each(attributes, "postgres", |meta, name| {
-            if name == "name" {
-                this.name = Some(text(meta)?.value());
-            }
-            Ok(name == "name")
+        each(attributes, "postgres", &["name"], |meta, _| {
+            this.name = Some(text(meta)?.value());
+            Ok(())
         })?;
         Ok(this)
     }
@@ -162,5 +188,65 @@ pub(crate) fn add_bounds(generics: &mut syn::Generics, bounds: &[TokenStream]) {
         clause
             .predicates
             .extend(bounds.iter().map(|bound| -> syn::WherePredicate { parse_quote!(#bound) }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said<T>(outcome: Result<T>) -> String {
+        outcome.err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_with_what_is() {
+        let row: DeriveInput = parse_quote! {
+            struct Person { #[row(name = "full name")] name: String }
+        };
+        assert_eq!(
+            said(crate::row::from_row(&row)),
+            "nothing is called so here; there is: rename, default, flatten (did you mean `rename`?)"
+        );
+        let row: DeriveInput = parse_quote!(
+            struct Person {
+                #[row(rune)]
+                name: String,
+            }
+        );
+        assert_eq!(
+            said(crate::row::from_row(&row)),
+            "nothing is called so here; there is: rename, default, flatten"
+        );
+        let row: DeriveInput = parse_quote!(
+            #[row(transparent)]
+            struct Person {
+                name: String,
+            }
+        );
+        assert_eq!(
+            said(crate::row::from_row(&row)),
+            "nothing is called so here; there is: rename_all, crate"
+        );
+        let value: DeriveInput = parse_quote!(
+            enum Mood {
+                #[postgres(rename = "sad")]
+                Sad,
+            }
+        );
+        let expected = "nothing is called so here; there is: name (did you mean `name`?)";
+        assert_eq!(said(crate::value::from_sql(&value)), expected);
+        assert_eq!(said(crate::value::to_sql(&value)), expected);
+        let value: DeriveInput = parse_quote!(
+            #[postgres(rename = "mood")]
+            enum Mood {
+                Sad,
+            }
+        );
+        assert_eq!(
+            said(crate::value::to_sql(&value)),
+            "nothing is called so here; there is: name, rename_all, transparent, allow_mismatch, crate \
+             (did you mean `name`?)"
+        );
     }
 }
