@@ -25,6 +25,7 @@ pub(crate) struct Part {
     pub(crate) name: Option<String>,
     pub(crate) flatten: bool,
     pub(crate) default: bool,
+    pub(crate) skip: bool,
 }
 
 fn text(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
@@ -118,15 +119,19 @@ impl Container {
 impl Part {
     pub(crate) fn of_row(attributes: &[Attribute]) -> Result<Self> {
         let mut this = Self::default();
-        each(attributes, "row", &["rename", "default", "flatten"], |meta, name| {
+        each(attributes, "row", &["rename", "default", "flatten", "skip"], |meta, name| {
             match name {
                 "rename" => this.name = Some(text(meta)?.value()),
                 "flatten" => this.flatten = true,
                 "default" => this.default = true,
+                "skip" => this.skip = true,
                 _ => {}
             }
             if this.flatten && (this.default || this.name.is_some()) {
                 return Err(meta.error("a shape of its own has neither a name nor a default"));
+            }
+            if this.skip && (this.flatten || this.default || this.name.is_some()) {
+                return Err(meta.error("nothing else can be said of a field that is skipped"));
             }
             Ok(())
         })?;
@@ -206,7 +211,7 @@ mod tests {
         };
         assert_eq!(
             said(crate::row::from_row(&row)),
-            "nothing is called so here; there is: rename, default, flatten (did you mean `rename`?)"
+            "nothing is called so here; there is: rename, default, flatten, skip (did you mean `rename`?)"
         );
         let row: DeriveInput = parse_quote!(
             struct Person {
@@ -216,7 +221,7 @@ mod tests {
         );
         assert_eq!(
             said(crate::row::from_row(&row)),
-            "nothing is called so here; there is: rename, default, flatten"
+            "nothing is called so here; there is: rename, default, flatten, skip"
         );
         let row: DeriveInput = parse_quote!(
             #[row(transparent)]
@@ -227,6 +232,16 @@ mod tests {
         assert_eq!(
             said(crate::row::from_row(&row)),
             "nothing is called so here; there is: rename_all, crate"
+        );
+        let row: DeriveInput = parse_quote!(
+            struct Person {
+                #[row(skip, default)]
+                name: String,
+            }
+        );
+        assert_eq!(
+            said(crate::row::from_row(&row)),
+            "nothing else can be said of a field that is skipped"
         );
         let value: DeriveInput = parse_quote!(
             enum Mood {

@@ -20,7 +20,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// |---|---|
 /// | `#[row(rename = "name")]` | the column is called so |
 /// | `#[row(default)]` | if there is no such column, the field is `Default::default()` |
-/// | `#[row(flatten)]` | the field is a shape of its own, read from the same row |
+/// | `#[row(flatten)]` | the field is a shape of its own, read from the same row; an `Option` of one is `None` if all its columns are NULL |
+/// | `#[row(skip)]` | the field has no column, and is `Default::default()` |
 ///
 /// | on the struct | means |
 /// |---|---|

@@ -24,6 +24,8 @@ struct Reading {
     layout: TokenStream,
     find: TokenStream,
     read: TokenStream,
+    /// Whether all of it is NULL.
+    is_null: TokenStream,
 }
 
 fn by_name(
@@ -41,13 +43,22 @@ fn by_name(
         let column = container.name_of(&part, ident);
         let place = quote!(#home::value::derive::Place);
         let path = format!("{}.{ident}", input.ident);
-        readings.push(if part.flatten {
+        readings.push(if part.skip {
+            Reading {
+                bound: quote!(#ty: ::core::default::Default),
+                layout: quote!(()),
+                find: quote!(()),
+                read: quote!(#ident: ::core::default::Default::default()),
+                is_null: quote!(true),
+            }
+        } else if part.flatten {
             let shape = quote!(<#ty as #home::FromRow<#lifetime>>);
             Reading {
                 bound: quote!(#ty: #home::FromRow<#lifetime>),
                 layout: quote!(#shape::Layout),
                 find: quote!(#shape::layout(columns)?),
                 read: quote!(#ident: #shape::from_row(&layout.#number, row)?),
+                is_null: quote!(#shape::is_null(&layout.#number, row)),
             }
         } else if part.default {
             Reading {
@@ -60,6 +71,7 @@ fn by_name(
                         ::core::option::Option::None => ::core::default::Default::default(),
                     }
                 },
+                is_null: quote!(layout.#number.iter().all(|place| row.is_null(place))),
             }
         } else {
             Reading {
@@ -67,12 +79,14 @@ fn by_name(
                 layout: place,
                 find: quote!(#home::value::derive::place::<#ty>(columns, #column, #path)?),
                 read: quote!(#ident: row.read(&layout.#number)?),
+                is_null: quote!(row.is_null(&layout.#number)),
             }
         });
     }
     let layouts = readings.iter().map(|reading| &reading.layout);
     let finds = readings.iter().map(|reading| &reading.find);
     let reads = readings.iter().map(|reading| &reading.read);
+    let nulls = readings.iter().map(|reading| &reading.is_null);
     let bounds: Vec<TokenStream> = readings.iter().map(|reading| reading.bound.clone()).collect();
     let head = borrowing.head(&quote!(#home::FromRow<#lifetime>), &bounds);
     // Both functions are compiled where they are used, or neither: a place knows again what it was made for in one crate only, and
@@ -93,6 +107,10 @@ fn by_name(
                 row: #home::Row<#lifetime>,
             ) -> #home::Result<Self> {
                 ::core::result::Result::Ok(Self { #(#reads,)* })
+            }
+
+            fn is_null(layout: &Self::Layout, row: #home::Row<#lifetime>) -> bool {
+                #(#nulls)&&*
             }
         }
     })
@@ -137,6 +155,10 @@ fn by_position(
             ) -> #home::Result<Self> {
                 let (#(#names,)*) = #tuple::from_row(layout, row)?;
                 ::core::result::Result::Ok(Self(#(#names,)*))
+            }
+
+            fn is_null(layout: &Self::Layout, row: #home::Row<#lifetime>) -> bool {
+                #tuple::is_null(layout, row)
             }
         }
     })

@@ -316,6 +316,12 @@ impl<'a> Row<'a> {
             .ok_or_else(|| no_such_column(self.columns, &column))
     }
 
+    /// Whether the value in this place is NULL.
+    #[inline]
+    pub fn is_null(&self, place: &Place) -> bool {
+        matches!(self.raw_at(place.index()), Some(None))
+    }
+
     /// Where in the bytes a column's value is, `None` for NULL.
     pub(crate) fn place_of(&self, column: &impl ColumnIndex) -> Result<Option<Range<usize>>> {
         let found = column.find(self.columns).and_then(|index| {

@@ -24,6 +24,7 @@ use crate::rows::{Iter, Rows};
 /// | [`Scalar<T>`] | the only column |
 /// | `HashMap<String, V>`, `BTreeMap<String, V>` | all columns by their names, as one type; [`Raw`](crate::value::Raw) reads any |
 /// | a struct with `#[derive(FromRow)]` | the columns named as its fields |
+/// | `Option` of one of these | the same; `None` where all of them are NULL, as outer joins have it |
 ///
 /// `'r` is how long the rows live: a shape may borrow from them.
 ///
@@ -77,6 +78,30 @@ pub trait FromRow<'r>: Sized {
     ///
     /// [`ErrorKind::Decode`]: a value is NULL where the shape has no room for it, or it is damaged.
     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self>;
+
+    /// Whether every column that the shape takes is NULL in this row, so that an `Option` of it is `None`. A shape that does not
+    /// say is never so.
+    fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
+        let _ = (layout, row);
+        false
+    }
+}
+
+impl<'r, T: FromRow<'r>> FromRow<'r> for Option<T> {
+    type Layout = T::Layout;
+
+    fn layout(columns: &[Column]) -> Result<Self::Layout> {
+        T::layout(columns)
+    }
+
+    #[inline]
+    fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
+        if T::is_null(layout, row) { Ok(None) } else { T::from_row(layout, row).map(Some) }
+    }
+
+    fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
+        T::is_null(layout, row)
+    }
 }
 
 /// The only column of a row, as a shape.
@@ -104,6 +129,10 @@ impl<'r, T: FromSql<'r>> FromRow<'r> for Scalar<T> {
     #[inline]
     fn from_row(layout: &Place, row: Row<'r>) -> Result<Self> {
         row.read(layout).map(Self)
+    }
+
+    fn is_null(layout: &Place, row: Row<'r>) -> bool {
+        row.is_null(layout)
     }
 }
 
@@ -139,6 +168,10 @@ macro_rules! tuples {
                 #[allow(non_snake_case)]
                 let [$($name),+] = layout;
                 Ok(($(row.read($name)?,)+))
+            }
+
+            fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
+                layout.iter().all(|place| row.is_null(place))
             }
         }
     )+};
@@ -192,6 +225,10 @@ impl<'r, V: FromSql<'r>, S: BuildHasher + Default> FromRow<'r> for HashMap<Strin
     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
         layout.iter().map(|(name, place)| Ok((name.clone(), row.read(place)?))).collect()
     }
+
+    fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
+        layout.iter().all(|(_, place)| row.is_null(place))
+    }
 }
 
 impl<'r, V: FromSql<'r>> FromRow<'r> for BTreeMap<String, V> {
@@ -203,6 +240,10 @@ impl<'r, V: FromSql<'r>> FromRow<'r> for BTreeMap<String, V> {
 
     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
         layout.iter().map(|(name, place)| Ok((name.clone(), row.read(place)?))).collect()
+    }
+
+    fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
+        layout.iter().all(|(_, place)| row.is_null(place))
     }
 }
 

@@ -68,6 +68,84 @@ async fn rows_are_read_as_structs() {
     assert_eq!(pairs, [Pair(1, Some("x1".into())), Pair(2, None), Pair(3, Some("x3".into()))]);
 }
 
+/// Has no `Default`.
+#[derive(Debug, PartialEq, FromRow)]
+struct Purchase {
+    order_id: i32,
+    total: Option<i64>,
+    #[row(default)]
+    note: Option<String>,
+    #[row(flatten)]
+    item: Option<Item>,
+    #[row(skip)]
+    seen: bool,
+}
+
+#[derive(Debug, PartialEq, FromRow)]
+struct Item {
+    item_id: i32,
+    label: Option<String>,
+}
+
+#[derive(Debug, PartialEq, FromRow)]
+struct Customer<'a> {
+    name: &'a str,
+    #[row(flatten)]
+    order: Option<Purchase>,
+    #[row(skip)]
+    tags: Vec<String>,
+}
+
+#[tokio::test]
+async fn an_outer_join_finds_nobody() {
+    let (_database, connection) = connected().await;
+    let sql = "select name, order_id, total, item_id, label
+               from (values (1, 'Ada'), (2, 'Grace'), (3, 'Mary')) customer (id, name)
+               left join (values (1, 10, 5::int8, 1), (2, 11, null, 2)) o (id, order_id, total, item) using (id)
+               left join (values (1, 7, null::text)) i (item, item_id, label) using (item)
+               order by id";
+    let rows = connection.run_query(sql, ()).await.unwrap();
+    let customers: Vec<Customer<'_>> = rows.decode().unwrap();
+    let item = Some(Item { item_id: 7, label: None });
+    let order =
+        |order_id, total, item| Some(Purchase { order_id, total, note: None, item, seen: false });
+    let of = |name, order| Customer { name, order, tags: Vec::new() };
+    let expected =
+        [of("Ada", order(10, Some(5), item)), of("Grace", order(11, None, None)), of("Mary", None)];
+    assert_eq!(customers, expected);
+
+    // Of any other shape as well, and of the whole row.
+    let sql = "select nullif(n, 2) as a, nullif(n, 2)::text as b from generate_series(1, 2) n";
+    let one = (1, "1".to_owned());
+    let pairs: Vec<Option<(i32, String)>> = connection.run_query_as(sql, ()).await.unwrap();
+    assert_eq!(pairs, [Some(one), None]);
+    let maps: Vec<Option<BTreeMap<String, Option<Raw>>>> =
+        connection.run_query_as(sql, ()).await.unwrap();
+    assert_eq!(maps.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+    let sql = "select nullif(n, 2) from generate_series(1, 2) n";
+    let scalars: Vec<Option<Scalar<i32>>> = connection.run_query_as(sql, ()).await.unwrap();
+    assert_eq!(scalars, [Some(Scalar(1)), None]);
+    let sql = "select nullif(n, 2), nullif('x' || n, 'x2') from generate_series(1, 2) n";
+    let tuples: Vec<Option<Pair>> = connection.run_query_as(sql, ()).await.unwrap();
+    assert_eq!(tuples, [Some(Pair(1, Some("x1".into()))), None]);
+}
+
+#[tokio::test]
+async fn a_half_of_a_row_is_not_nobody() {
+    let (_database, connection) = connected().await;
+    let sql =
+        "select 'Ada' as name, null::int as order_id, 5::int8 as total, 1 as item_id, '' as label";
+    assert_eq!(
+        refused::<Option<Purchase>>(&connection, sql).await,
+        "column 1 \"order_id\" (int4) of row 0 is NULL; read it as Option<i32>"
+    );
+    // The columns have to be there all the same.
+    assert_eq!(
+        refused::<Option<Purchase>>(&connection, "select 1 as order_id, 2::int8 as total").await,
+        "Item.item_id: the row has no column item_id; its columns are: order_id, total"
+    );
+}
+
 /// What is said when a row cannot be read as this.
 async fn refused<T: for<'r> FromRow<'r>>(connection: &Connection, sql: &str) -> String {
     let error = connection.run_query_as::<T, _>(sql, ()).await.err().unwrap();
