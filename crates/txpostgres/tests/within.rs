@@ -23,7 +23,7 @@ fn calls(connection: &Connection) -> Vec<(&'static str, Call<'_>)> {
         ("many", Box::pin(async { connection.execute_many(sql, [(), ()]).await.map(drop) })),
         (
             "batch",
-            Box::pin(async {
+            Box::pin(async move {
                 let mut batch = connection.batch();
                 batch.push(sql, ());
                 batch.send().await?.into_iter().try_for_each(|outcome| outcome.map(drop))
