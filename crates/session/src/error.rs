@@ -55,7 +55,8 @@ pub enum ErrorKind {
     UnexpectedPollResult,
 
     // --- The end of a transaction ---
-    /// COMMIT was answered with `ROLLBACK`: a statement of the transaction had failed, and nothing was committed.
+    /// COMMIT was answered with `ROLLBACK`: a statement of the transaction had failed, and nothing was committed. Or the same in a
+    /// nested interaction, of which nothing was kept.
     CommitRefused,
     /// The connection broke after COMMIT was sent: nobody here knows whether it took place.
     CommitUnknown,

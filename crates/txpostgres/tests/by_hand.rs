@@ -142,7 +142,7 @@ async fn a_commit_that_is_dropped_ends_the_interaction() {
     let outcome: Result<(), Error> = bounded(connection.run_interaction(async |cursor| {
         insert(&cursor, 1).await?;
         let mut commit = Box::pin(cursor.run_script("select pg_sleep(0.02); commit; begin"));
-        poll_fn(|cx| Poll::Ready(assert!(commit.as_mut().poll(cx).is_pending()))).await;
+        assert!(poll_fn(|cx| Poll::Ready(commit.as_mut().poll(cx).is_pending())).await);
         drop(commit);
         cursor.run_query("select 1", ()).await?;
         insert(&cursor, 2).await

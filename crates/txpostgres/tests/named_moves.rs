@@ -5,6 +5,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::unreachable,
     reason = "a failure here is a failed test, and not all dice are thrown"
 )]
 

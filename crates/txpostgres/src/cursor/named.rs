@@ -57,7 +57,7 @@ pub struct NamedCursor {
     asked: Option<Asked>,
     watch: Watch,
     /// No rows, with their columns once these are known.
-    none: Rows,
+    none: Option<Arc<Rows>>,
     is_open: bool,
 }
 
@@ -95,7 +95,7 @@ impl NamedCursor {
             place: Place::default(),
             asked: None,
             watch,
-            none: Rows::default(),
+            none: None,
             is_open: false,
         })
     }
@@ -123,8 +123,7 @@ impl NamedCursor {
 
     /// The columns of its rows; `None` before the first fetch.
     pub fn description(&self) -> Option<&[Column]> {
-        let columns = self.none.columns();
-        (!columns.is_empty()).then_some(columns)
+        self.none.as_deref().map(Rows::columns)
     }
 
     /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
@@ -167,7 +166,7 @@ impl NamedCursor {
             };
             self.ask("fetch", rest, Leads::On(missing)).await?;
         }
-        Ok(self.place.take(wanted).unwrap_or_else(|| self.none.clone()))
+        Ok(self.place.take(wanted).unwrap_or_else(|| self.none()))
     }
 
     /// Fetches rows that are not simply the next ones.
@@ -179,7 +178,7 @@ impl NamedCursor {
                 self.step_back().await?;
                 Some(self.ask("fetch", rows, Leads::Away { to: rows, ahead: 0 }).await?.rows)
             }
-            Step::Stay(is_row) => is_row.then(|| self.place.here()),
+            Step::Stay(is_row) => self.place.here().filter(|_| is_row),
             Step::On(count) => {
                 self.place.pass(count - 1);
                 self.place.take(1)
@@ -189,7 +188,7 @@ impl NamedCursor {
                 None
             }
         };
-        Ok(fetched.unwrap_or_else(|| self.none.clone()))
+        Ok(fetched.unwrap_or_else(|| self.none()))
     }
 
     /// Fetches rows, each as a `T`.
@@ -301,6 +300,11 @@ impl NamedCursor {
         self.settle().await
     }
 
+    /// No rows.
+    fn none(&self) -> Rows {
+        self.none.as_deref().cloned().unwrap_or_default()
+    }
+
     /// Waits for what is on its way.
     fn settle(&mut self) -> Settling<'_> {
         Settling(self)
@@ -319,8 +323,8 @@ impl NamedCursor {
         self.watch.put(asked.call.take_patience());
         self.asked = None;
         let mut answered = outcome?;
-        if self.none.columns().is_empty() {
-            self.none = answered.rows.part(0, 0);
+        if self.none.is_none() && !answered.rows.columns().is_empty() {
+            self.none = Some(Arc::new(answered.rows.part(0, 0)));
         }
         self.place.arrive(leads, answered.row_count, &mut answered.rows);
         Poll::Ready(Ok(answered))

@@ -3,6 +3,8 @@
 //! A server's cursor need not be able to go back (`NO SCROLL`, or a plan that cannot). So a reader who goes onwards gets what was fetched in
 //! advance, and the server goes on from where it is; it is taken back only when the reader goes back.
 
+use std::sync::Arc;
+
 use txpostgres_session::{OwnedRow, Rows};
 
 use super::fetch::Fetch;
@@ -17,7 +19,7 @@ pub(super) struct Place {
     /// The reader's row, if that is known: 0 before the first one; behind the last one, its number and one.
     at: At,
     /// What is on that row, if it was read and is not the one before those that were fetched.
-    here: Rows,
+    here: Option<Arc<Rows>>,
 }
 
 /// The number of a row, if it is known. A cursor begins before the first one.
@@ -96,6 +98,7 @@ impl Place {
             Fetch::Absolute(row @ 1..) => self.to_row(row.unsigned_abs(), to, reads),
             Fetch::Last => self.to_row_from_end(1, to, reads),
             Fetch::Absolute(row @ ..0) => self.to_row_from_end(row.unsigned_abs(), to, reads),
+            Fetch::Absolute(0) if self.at.0 == Some(0) => Step::Stay(false),
             Fetch::Absolute(0) => Step::Ask(to, Leads::Away { to, ahead: 0 }),
             Fetch::Prior | Fetch::Relative(_) | Fetch::Backward(_) | Fetch::BackwardAll => {
                 Step::Back
@@ -104,7 +107,7 @@ impl Place {
     }
 
     fn stay(&self, reads: bool) -> Step {
-        let is_read = self.fetched.has_last() || !self.here.is_empty();
+        let is_read = self.fetched.has_last() || self.here.is_some();
         match (self.end, self.at.0) {
             (End::Both, _) | (_, Some(0)) => Step::Stay(false),
             _ if is_read => Step::Stay(true),
@@ -180,7 +183,7 @@ impl Place {
             self.pass_all();
         } else if self.fetched.left() == 0 {
             // Many rows are not kept for the one that the reader is on.
-            self.here = self.here();
+            self.keep_here();
             self.fetched = Arrived::default();
         }
         (!rows.is_empty()).then_some(rows)
@@ -199,7 +202,7 @@ impl Place {
             self.count(passed.saturating_add(1));
         }
         self.end = End::Both;
-        (self.fetched, self.here) = (Arrived::default(), Rows::default());
+        (self.fetched, self.here) = (Arrived::default(), None);
         passed
     }
 
@@ -208,8 +211,15 @@ impl Place {
     }
 
     /// The row that the reader is on, if it was read.
-    pub(super) fn here(&self) -> Rows {
-        self.fetched.last().unwrap_or_else(|| self.here.clone())
+    pub(super) fn here(&self) -> Option<Rows> {
+        self.fetched.last().or_else(|| self.here.as_deref().cloned())
+    }
+
+    /// Keeps that row when those that were fetched go.
+    fn keep_here(&mut self) {
+        if let Some(last) = self.fetched.last() {
+            self.here = Some(Arc::new(last));
+        }
     }
 
     /// The server has answered: so many rows were fetched or passed.
@@ -219,12 +229,12 @@ impl Place {
                 if rows.len() < wanted as usize && self.end == End::Nobody {
                     self.end = End::Server;
                 }
-                self.here = self.here();
+                self.keep_here();
                 self.fetched.append(std::mem::take(rows));
             }
             Leads::Back => {
                 self.end = End::Nobody;
-                self.here = self.here();
+                self.keep_here();
                 self.fetched = Arrived::default();
             }
             Leads::Away { to, ahead } => {
@@ -234,8 +244,8 @@ impl Place {
                 let is_behind = to.is_behind(count, was_behind);
                 self.end = if is_behind { End::Both } else { End::Nobody };
                 let is_row = !is_behind && self.at.0 != Some(0);
-                let last = rows.len().saturating_sub(1);
-                self.here = if is_row { rows.part(last, 1) } else { Rows::default() };
+                let last = rows.len().checked_sub(1).filter(|_| is_row);
+                self.here = last.map(|last| Arc::new(rows.part(last, 1)));
                 self.fetched = Arrived::default();
             }
         }
