@@ -188,10 +188,12 @@ async fn every_call_of_a_cursor_goes_through_a_task() {
         }
         for person in &people() {
             c.run_interaction(async |cursor| {
-                every_call_of_a_cursor(&cursor, person).await?;
-                cursor
-                    .run_interaction(async |nested| every_call_of_a_cursor(&nested, person).await)
-                    .await
+                // Not in one place: they are many.
+                Box::pin(every_call_of_a_cursor(&cursor, person)).await?;
+                let nested = cursor.run_interaction(async |nested| {
+                    Box::pin(every_call_of_a_cursor(&nested, person)).await
+                });
+                nested.await
             })
             .await?;
         }
