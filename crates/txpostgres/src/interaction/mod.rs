@@ -94,9 +94,12 @@ where
     let transaction = Arc::new(Transaction::new(link, turn, options.begin()));
     let mut guard = Guard::new(&transaction);
     guard.cancels = options.cancels_on_drop;
-    let body = interaction(Cursor::new(Arc::clone(&transaction)));
-    let body = within::noted(&transaction.link, turn, body);
-    let outcome = watched(&mut patience, Some(&transaction), body).await;
+    let outcome = {
+        // Pinned here: passed on, it would be kept by each that it goes through.
+        let body = pin!(interaction(Cursor::new(Arc::clone(&transaction))));
+        let body = within::noted(&transaction.link, turn, body);
+        watched(&mut patience, Some(&transaction), body).await
+    };
     transaction.end();
     // COMMIT and ROLLBACK are not interrupted: they may be done already.
     guard.cancels = false;

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use txpostgres_session::{Error, ErrorKind};
@@ -34,8 +34,11 @@ impl Drop for Note {
 }
 
 /// The closure of an interaction, which notes when it is polled.
-pub(super) async fn noted<F: Future>(link: &Arc<Link>, turn: Turn, closure: F) -> F::Output {
-    let mut closure = pin!(closure);
+pub(super) async fn noted<F: Future>(
+    link: &Arc<Link>,
+    turn: Turn,
+    mut closure: Pin<&mut F>,
+) -> F::Output {
     let note = (address(link), turn);
     poll_fn(|cx| {
         POLLED.with_borrow_mut(|polled| polled.push(note));
