@@ -1,6 +1,6 @@
 //! A table or a routine by its name.
 
-use txpostgres_session::{Result, push_ident};
+use txpostgres_session::{Error, Result, SqlState, push_ident};
 
 /// The name of a table or routine, with or without its schema: `"people"`, `("public", "people")`.
 ///
@@ -37,6 +37,22 @@ impl Name<'_> {
             sql.push('.');
         }
         push_ident(sql, self.name)
+    }
+
+    /// The same error; if the server knows no such name and it has a dot, with what was probably meant.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let is_unknown = matches!(
+            error.sqlstate(),
+            Some(SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_FUNCTION)
+        );
+        match self.name.split_once('.') {
+            Some((schema, name)) if is_unknown && self.schema.is_none() => {
+                error.with_hint(format!(
+                    "the dot is part of this name; with a schema it is (\"{schema}\", \"{name}\")"
+                ))
+            }
+            _ => error,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use postgres_types::{Format, IsNull, ToSql, Type};
 
-use super::{Draft, request_error};
+use super::Draft;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::value::write_as_text;
@@ -35,8 +35,8 @@ impl Draft<'_> {
         ty: &Type,
         write: impl FnOnce(&mut BytesMut) -> Written,
     ) -> Result<()> {
-        if matches!(format, Format::Text) {
-            return Err(text_field(index));
+        if matches!(format, Format::Text) && !crate::value::is_text(ty) {
+            return Err(text_field(index, ty));
         }
         self.sized(index, ty, write).map(drop)
     }
@@ -117,10 +117,7 @@ fn too_long(index: usize, ty: &Type, length: usize) -> Error {
 }
 
 #[cold]
-fn text_field(index: usize) -> Error {
-    request_error(format!(
-        "value {} of the row is in text form, which has no place in a binary COPY",
-        index + 1
-    ))
-    .with_hint("send text by copy_in")
+fn text_field(index: usize, ty: &Type) -> Error {
+    parameter_error(index, ty, "is in text form, which has no place in a binary COPY")
+        .with_hint("send text by copy_in")
 }

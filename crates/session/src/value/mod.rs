@@ -66,7 +66,7 @@ pub use numeric::{Numeric, ParseNumericError};
 pub use range::{Multirange, Range};
 pub use raw::Raw;
 pub use text::Text;
-pub(crate) use text::write_as_text;
+pub(crate) use text::{is_text, write_as_text};
 use unread::Unread;
 
 use crate::limits;

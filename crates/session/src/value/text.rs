@@ -53,7 +53,8 @@ pub(crate) fn write_as_text<T>(write: impl FnOnce() -> T) -> T {
 }
 
 /// Whether the binary form of the type is its text form.
-fn is_text(ty: &Type) -> bool {
+pub(crate) fn is_text(ty: &Type) -> bool {
+    let ty = super::base(ty);
     let is_built_in = matches!(
         *ty,
         Type::TEXT
@@ -79,13 +80,13 @@ impl<'a, S: From<&'a str>> FromSql<'a> for Text<S> {
     }
 
     fn accepts(ty: &Type) -> bool {
-        is_text(super::base(ty))
+        is_text(ty)
     }
 }
 
 impl<S: AsRef<str> + fmt::Debug> ToSql for Text<S> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Cause> {
-        if !WRITES_TEXT.get() && !is_text(super::base(ty)) {
+        if !WRITES_TEXT.get() && !is_text(ty) {
             let message = "a Text inside of an array, a range or a composite cannot be sent: \
                            write the whole as one Text";
             return Err(message.into());

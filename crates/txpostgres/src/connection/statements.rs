@@ -265,8 +265,8 @@ impl Connection {
         CopyOut::about_to(self.caller(), sql)
     }
 
-    /// Begins a COPY of rows into these columns of a table, or into all of them if none is named. Names are quoted as they
-    /// are. Values are those that a statement's parameters could be.
+    /// Begins a COPY of rows into these columns of a table; if none is named, into all of them but generated ones. Names are
+    /// quoted as they are. Values are those that a statement's parameters could be.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -278,7 +278,7 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     ///
-    /// The types of the columns are asked for first, which takes a round trip.
+    /// The types of the columns are asked for first, which takes a round trip; if no column is named, their names before that.
     ///
     /// # Errors
     ///

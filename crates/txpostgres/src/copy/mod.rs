@@ -14,7 +14,7 @@ use crate::call::{Call, Fetched};
 use crate::caller::Caller;
 use crate::inbox::Piece;
 use crate::patience::Patience;
-use crate::question::Plain;
+use crate::question::{Plain, Task};
 
 pub use begin::BeginCopy;
 pub use input::CopyIn;
@@ -86,12 +86,20 @@ async fn begin(
 async fn describe(
     caller: Caller,
     sql: &str,
+    patience: Option<Box<Patience>>,
+) -> Result<(Rows, Option<Box<Patience>>)> {
+    ask_first(Call::new(Ok(caller), sql, ()).describing(), patience).await
+}
+
+/// Asks for what has to be known before a COPY; gives back who may end the COPY.
+async fn ask_first<W: Task>(
+    call: Call<'_, W>,
     mut patience: Option<Box<Patience>>,
 ) -> Result<(Rows, Option<Box<Patience>>)> {
     if let Some(patience) = &mut patience {
         patience.set_lasting(true);
     }
-    let mut call = Call::new(Ok(caller), sql, ()).describing().with_patience(patience);
+    let mut call = call.with_patience(patience);
     let described = poll_fn(|cx| call.poll(cx, Answer::take_rows)).await?;
     let mut patience = call.take_patience();
     if let Some(patience) = &mut patience {

@@ -8,10 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use txpostgres_session::{Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Result, Rows};
+use txpostgres_session::{
+    Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Result, Rows, SqlState,
+};
 
-use super::{BeginCopy, CopyIn, CopyOut, CopyProgress, describe};
+use super::{BeginCopy, CopyIn, CopyOut, CopyProgress, ask_first, describe};
 use crate::arrived::{Arrived, Arriving};
+use crate::call::Call;
 use crate::caller::Caller;
 use crate::name::{Name, push_columns};
 use crate::params::Params;
@@ -19,6 +22,15 @@ use crate::patience::Patience;
 
 /// Bytes of rows that are gathered before they are sent: 64 KiB.
 const GATHERED_BYTES: usize = 64 * 1024;
+
+/// The columns that a COPY takes when none is named: all but generated ones (manual, section "COPY", "Parameters"). The cast finds
+/// the table as COPY finds it, temporary ones and `search_path` included.
+const EVERY_COLUMN: &str = "\
+select attname from pg_catalog.pg_attribute \
+where attrelid operator(pg_catalog.=) $1::pg_catalog.text::pg_catalog.regclass \
+  and attnum operator(pg_catalog.>) 0 and not attisdropped \
+  and attgenerated operator(pg_catalog.=) ''::pg_catalog.\"char\" \
+order by attnum";
 
 /// Rows on their way into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
 ///
@@ -49,14 +61,25 @@ impl CopyInRows {
     ) -> Result<Self> {
         let caller = caller?;
         let mut names = String::new();
-        push_columns(&mut names, columns)?;
         let mut quoted = String::new();
+        push_columns(&mut names, columns)?;
         table.push_to(&mut quoted)?;
-        let all = if columns.is_empty() { "*" } else { &names };
-        let sql = format!("select {all} from {quoted}");
-        let (described, patience) = describe(caller.clone(), &sql, patience).await?;
+        let patience = if columns.is_empty() {
+            let every = Call::new(Ok(caller.clone()), EVERY_COLUMN, (&quoted,));
+            let (every, patience) =
+                ask_first(every, patience).await.map_err(|error| table.explain(error))?;
+            let every = every.iter().map(|row| row.get(0)).collect::<Result<Vec<&str>>>()?;
+            push_columns(&mut names, &every)?;
+            patience
+        } else {
+            patience
+        };
+        let sql = format!("select {names} from {quoted}");
+        let (described, patience) =
+            describe(caller.clone(), &sql, patience).await.map_err(|error| table.explain(error))?;
         let types = described.columns().iter().map(|column| column.type_().clone()).collect();
-        let list = if columns.is_empty() { String::new() } else { format!(" ({names})") };
+        // A list without a name is no SQL. A table may have no column to send, and then this is the same.
+        let list = if names.is_empty() { names } else { format!(" ({names})") };
         let sql = format!("copy {quoted}{list} from stdin (format binary)");
         Ok(Self {
             copy: CopyIn::begin(Ok(caller), &sql, patience).await?,
@@ -239,11 +262,15 @@ impl CopyOutRows {
         patience: Option<Box<Patience>>,
     ) -> Result<Self> {
         let caller = caller?;
+        // One statement may end with them, a query between parentheses may not. They end no string and no quoted name, and in a
+        // comment at the end they mean nothing.
+        let query = query.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
         let (described, patience) = describe(caller.clone(), query, patience).await?;
         let columns = described.shared_columns().unwrap_or_default();
         // On a line of its own: the query may end in a comment.
         let sql = format!("copy ({query}\n) to stdout (format binary)");
-        let copy = CopyOut::begin(Ok(caller), &sql, patience).await?;
+        let copy = CopyOut::begin(Ok(caller), &sql, patience).await;
+        let copy = copy.map_err(|error| not_between_parentheses(error, query))?;
         let decoder = CopyDecoder::new(Arc::clone(&columns));
         Ok(Self { copy, decoder, columns, arrived: Arrived::default() })
     }
@@ -287,6 +314,19 @@ impl CopyOutRows {
     pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
         poll_fn(|cx| self.poll_rows(cx)).await
     }
+}
+
+/// The server has understood the query by itself, and within COPY perhaps not.
+#[cold]
+fn not_between_parentheses(error: Error, query: &str) -> Error {
+    if error.sqlstate() != Some(SqlState::SYNTAX_ERROR) {
+        return error;
+    }
+    error.with_hint(if query.contains(';') {
+        "COPY has the query between parentheses: leave its semicolon out"
+    } else {
+        "COPY takes SELECT, VALUES and TABLE, and what has a RETURNING"
+    })
 }
 
 impl Arriving for CopyOutRows {
