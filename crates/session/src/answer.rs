@@ -76,6 +76,8 @@ impl fmt::Debug for CommandTag {
 pub struct ResultSet {
     pub(crate) rows: Rows,
     pub(crate) tag: CommandTag,
+    /// How many rows were taken out before.
+    taken: u64,
 }
 
 impl ResultSet {
@@ -94,9 +96,22 @@ impl ResultSet {
         &self.tag
     }
 
-    /// How many rows it returned or changed; 0 when its tag does not say.
+    /// How many rows it returned or changed: what its tag says; of a statement whose tag has no number, such as SHOW, EXPLAIN or CALL,
+    /// how many came.
     pub fn row_count(&self) -> u64 {
-        self.tag.rows().unwrap_or(0)
+        self.tag.rows().unwrap_or_else(|| self.came())
+    }
+
+    /// How many rows came.
+    fn came(&self) -> u64 {
+        self.taken + self.rows.len() as u64
+    }
+
+    /// Takes out rows, which count all the same.
+    fn take(&mut self, take: impl FnOnce(&mut Rows) -> Option<Rows>) -> Option<Rows> {
+        let taken = take(&mut self.rows)?;
+        self.taken += taken.len() as u64;
+        Some(taken)
     }
 }
 
@@ -109,9 +124,10 @@ pub struct Answer {
     earlier: Vec<ResultSet>,
     /// How many results are complete.
     results: usize,
-    /// Of a request of many items: how many are done, and the rows that they returned or changed.
+    /// Of a request of many items: how many are done, the rows that they returned or changed, and those of them that came.
     items: usize,
     item_rows: u64,
+    items_came: u64,
     /// There are more rows to be had from the portal.
     pub(crate) suspended: bool,
     /// The types of the parameters of a statement that was prepared.
@@ -126,6 +142,7 @@ impl Answer {
         let is_plain = self.earlier.is_empty() && self.parameters.is_none() && self.items == 0;
         if is_plain && self.result.rows.is_empty() {
             self.result.tag.set(b"");
+            self.result.taken = 0;
             self.results = 0;
             self.suspended = false;
         } else {
@@ -141,11 +158,10 @@ impl Answer {
 
     /// What has come of the rows of the only statement, if there are so many bytes.
     pub(crate) fn take_piece(&mut self, least: u32) -> Option<Rows> {
-        let rows = &mut self.result.rows;
-        if least > 0 && rows.size() < least as usize {
+        if least > 0 && self.result.rows.size() < least as usize {
             return None;
         }
-        rows.take_piece()
+        self.result.take(Rows::take_piece)
     }
 
     /// The statement that is being answered is complete.
@@ -160,7 +176,9 @@ impl Answer {
         self.result.tag.set(tag);
         self.results = 1;
         self.items += 1;
-        self.item_rows += self.result.tag.rows().unwrap_or(0);
+        let came = self.result.came();
+        let of_item = came - std::mem::replace(&mut self.items_came, came);
+        self.item_rows += self.result.tag.rows().unwrap_or(of_item);
     }
 
     /// How many items are done, of a request of many.
@@ -198,10 +216,10 @@ impl Answer {
 
     /// Takes out the rows of the only statement, or of the last one.
     pub fn take_rows(&mut self) -> Rows {
-        std::mem::take(&mut self.result.rows)
+        self.result.take(|rows| Some(std::mem::take(rows))).unwrap_or_default()
     }
 
-    /// How many rows the only statement, or the last one, returned or changed; 0 if its tag does not say.
+    /// How many rows the only statement, or the last one, returned or changed; of one whose tag has no number, how many came.
     pub fn row_count(&self) -> u64 {
         if self.items > 0 { self.item_rows } else { self.result.row_count() }
     }

@@ -1,6 +1,6 @@
 //! One statement with many sets of parameters, in few flights.
 
-use txpostgres_session::{ParameterSets, Parameters, Result, Rows, Ticket, Work};
+use txpostgres_session::{CommandTag, ParameterSets, Parameters, Result, Rows, Ticket, Work};
 
 use crate::call::Call;
 use crate::caller::Caller;
@@ -34,10 +34,13 @@ impl<P: Params> Task for &Flight<P> {
 }
 
 /// What came of all sets together.
+#[derive(Default)]
 pub(crate) struct Executed {
     pub(crate) rows: Rows,
     /// Rows returned or changed.
     pub(crate) row_count: u64,
+    /// How the last set ended.
+    pub(crate) tag: CommandTag,
 }
 
 /// Runs the statement with each set, until one fails.
@@ -48,7 +51,7 @@ where
 {
     let caller = caller?;
     let mut sets = sets.fuse();
-    let mut executed = Executed { rows: Rows::default(), row_count: 0 };
+    let mut executed = Executed::default();
     let mut before = 0;
     let mut flight = Flight(Vec::new());
     loop {
@@ -57,14 +60,18 @@ where
             return Ok(executed);
         }
         let call = Call::new(Ok(caller.clone()), sql, &flight);
-        let flown =
-            call.answer(|answer| (answer.items(), answer.row_count(), answer.take_rows())).await;
-        let (items, row_count, rows) = flown.map_err(|error| match error.item() {
+        let flown = call
+            .answer(|answer| {
+                (answer.items(), answer.row_count(), *answer.tag(), answer.take_rows())
+            })
+            .await;
+        let (items, row_count, tag, rows) = flown.map_err(|error| match error.item() {
             Some(item) => error.with_item(before + item),
             None => error,
         })?;
         before += items;
         executed.row_count += row_count;
+        executed.tag = tag;
         executed.rows.append(rows);
         flight.0.drain(..items.clamp(1, flight.0.len()));
     }

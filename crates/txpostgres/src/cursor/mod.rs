@@ -27,7 +27,7 @@ use crate::caller::Caller;
 use crate::connection::Connection;
 use crate::copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::interaction::{Transaction, run_nested};
-use crate::many::{Executed, execute_many};
+use crate::many::execute_many;
 use crate::name::Name;
 use crate::params::Params;
 use crate::pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
@@ -299,8 +299,8 @@ impl Cursor {
         let sets = sets.into_iter();
         async move {
             let execution = Execution::begin(&self.results)?;
-            let Executed { rows, row_count } = execute_many(self.caller(), sql, sets).await?;
-            Ok(execution.end([Fetched::of_many(rows, row_count)]))
+            let executed = execute_many(self.caller(), sql, sets).await?;
+            Ok(execution.end([Fetched::of_many(executed)]))
         }
     }
 
@@ -410,7 +410,10 @@ impl Cursor {
         self.results.lock().description()
     }
 
-    /// How many rows the statement returned or changed; `None` if nothing was executed or the statement does not say.
+    /// How many rows the statement returned or changed; `None` if nothing was executed, or the statement returns no rows and does
+    /// not say.
+    ///
+    /// It is the number of the server's command tag. Where that has none, as of SHOW, EXPLAIN or CALL, it is how many rows came.
     pub fn row_count(&self) -> Option<u64> {
         self.results.lock().row_count()
     }
@@ -420,7 +423,8 @@ impl Cursor {
         self.results.lock().row_number()
     }
 
-    /// How the statement ended, in the server's words, such as `SELECT 3`.
+    /// How the statement ended, in the server's words, such as `SELECT 3`; of [`execute_many`](Self::execute_many), how the last
+    /// set did.
     pub fn status_message(&self) -> Option<String> {
         self.results.lock().status_message()
     }

@@ -7,6 +7,8 @@ use txpostgres_session::{
     Column, CommandTag, Error, ErrorKind, FromRow, OwnedRow, Result, ResultSet, Rows,
 };
 
+use crate::many::Executed;
+
 /// From where a cursor is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scroll {
@@ -47,17 +49,14 @@ pub(crate) struct Fetched {
 
 impl Fetched {
     pub(crate) fn new(result: ResultSet) -> Self {
-        let (tag, row_count) = (*result.tag(), result.tag().rows());
+        let tag = *result.tag();
+        let returns_rows = result.rows().shared_columns().is_some();
+        let row_count = tag.rows().or(returns_rows.then(|| result.row_count()));
         Self { rows: Arc::new(result.into_rows()), tag, row_count, next: 0 }
     }
 
-    pub(crate) fn of_many(rows: Rows, row_count: u64) -> Self {
-        Self {
-            rows: Arc::new(rows),
-            tag: CommandTag::default(),
-            row_count: Some(row_count),
-            next: 0,
-        }
+    pub(crate) fn of_many(Executed { rows, row_count, tag }: Executed) -> Self {
+        Self { rows: Arc::new(rows), tag, row_count: Some(row_count), next: 0 }
     }
 }
 
