@@ -249,6 +249,19 @@ impl Error {
         this
     }
 
+    /// What a call is told that is made after the connection broke for this reason: what the server said last is said again.
+    pub fn connection_dead(reason: &Self) -> Self {
+        let why = match (reason.server(), reason.kind()) {
+            (None, _) => reason.to_string(),
+            (Some(_), ErrorKind::Server) => "the server ended the session".to_owned(),
+            (Some(_), _) => reason.0.message.to_string(),
+        };
+        let mut this =
+            Self::new(ErrorKind::ConnectionDead, format!("the connection is dead: {why}"));
+        this.0.server.clone_from(&reason.0.server);
+        this.with_hint("connect again")
+    }
+
     /// A cancel, if it is one that we had asked for.
     #[must_use]
     pub(crate) fn cancelled_by_us(mut self) -> Self {

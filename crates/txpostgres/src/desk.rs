@@ -454,10 +454,7 @@ impl Desk {
     /// What to tell those who call now that the session is over.
     pub(crate) fn why_closed(&self) -> Error {
         match &self.end {
-            End::Because(reason) => {
-                Error::new(ErrorKind::ConnectionDead, format!("the connection is dead: {reason}"))
-                    .with_hint("connect again")
-            }
+            End::Because(reason) => Error::connection_dead(reason),
             End::NotYet | End::Asked => Error::new(ErrorKind::Closed, "the connection is closed"),
         }
     }

@@ -18,7 +18,7 @@ use support::{
     sessions, through, tight, until_session, welcomed,
 };
 use txpostgres::types::ToSql;
-use txpostgres::{Connection, Delivery, Error, ErrorKind, SqlState};
+use txpostgres::{Connection, Delivery, Error, ErrorKind, Interruption, SqlState};
 use txpostgres_testkit::{Cluster, Direction, Script, backend, shared};
 
 /// Rows of several megabytes, and then the server sleeps in the middle of the answer.
@@ -54,6 +54,7 @@ async fn assert_dead_and_opens_anew(connection: &Connection, why: &str, dsn: &st
         assert!(error.to_string().contains(why), "{error}");
         assert_eq!(error.delivery(), Delivery::NotSent);
         assert_eq!(error.hint(), Some("connect again"));
+        assert!(!error.is_retryable());
     }
     bounded(connection.connect(dsn)).await.unwrap();
     assert_works(connection).await;
@@ -133,6 +134,33 @@ async fn a_session_terminated_while_idle_is_noticed_by_itself() {
     database.sql(&format!("select pg_terminate_backend({pid})")).unwrap();
     eventually("the connection is closed", || connection.is_closed()).await;
     let why = "FATAL 57P01: terminating connection due to administrator command";
+    let error = bounded(connection.run_query("select 1", ())).await.unwrap_err();
+    assert_eq!(error.sqlstate(), Some(SqlState::ADMIN_SHUTDOWN));
+    assert_eq!(error.server().unwrap().severity(), "FATAL");
+    assert_eq!(error.interruption(), Some(Interruption::Terminated));
+    assert_eq!(
+        error.to_string(),
+        format!("the connection is dead: the server ended the session (the server said: {why})")
+    );
+    assert_dead_and_opens_anew(&connection, why, &database.dsn()).await;
+}
+
+/// What the server said to nobody is said to whoever comes next.
+#[tokio::test]
+async fn a_transaction_that_was_idle_for_too_long_is_told_why_it_is_gone() {
+    let (database, connection) = connected().await;
+    let outcome = bounded(connection.run_interaction(async |cursor| {
+        let sql = "set local idle_in_transaction_session_timeout to '10ms'";
+        cursor.run_operation(sql, ()).await?;
+        eventually("the connection is closed", || connection.is_closed()).await;
+        cursor.run_operation("select 1", ()).await
+    }))
+    .await;
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionDead);
+    assert_eq!(error.sqlstate(), Some(SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT));
+    assert_eq!(error.interruption(), None);
+    let why = "FATAL 25P03: terminating connection due to idle-in-transaction timeout";
     assert_dead_and_opens_anew(&connection, why, &database.dsn()).await;
 }
 
