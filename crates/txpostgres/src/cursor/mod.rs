@@ -314,18 +314,23 @@ impl Cursor {
     /// # Ok(()) }
     /// ```
     ///
-    /// The name is quoted as it is, so case counts. The server is asked first what it stands for. Which of several routines of a name is meant, it decides by the number
-    /// of the values; when it cannot (`42725`), write the call with casts and [`execute`](Self::execute) it.
+    /// The name is quoted as it is, so case counts. The server is asked first what it stands for. Of several routines of the name, the
+    /// one is called that takes so many values and to whose types they can be sent, which may need another round trip for the types;
+    /// if several are left, the server prefers one or cannot (`42725`).
+    ///
+    /// A routine whose arguments stand for many types (`anyelement`, `"any"`), such as `concat`, mostly cannot tell by the values
+    /// which are meant: write the call with casts and [`execute`](Self::execute) it.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// As [`execute`](Self::execute), and [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) if none of several takes the values;
+    /// the hint lists the routines of the name.
     pub async fn callproc<P: Params>(&self, name: impl Into<Name<'_>>, params: P) -> Result<u64> {
         let execution = Execution::begin(&self.results)?;
-        let sql = routine::call_of(self.caller()?, name.into(), params.with(|values| values.len()))
-            .await?;
-        let call = Call::new(self.caller(), sql, params);
-        let results = call.answer(Answer::take_results).await?;
+        let calling = routine::calling(self.caller()?, name.into(), &params).await?;
+        let call = Call::new(self.caller(), calling.sql.as_str(), params);
+        let results = call.answer(Answer::take_results).await;
+        let results = results.map_err(|error| calling.explain(error))?;
         Ok(execution.end(results.into_iter().map(Fetched::new)))
     }
 

@@ -1,45 +1,112 @@
-//! A function or a procedure by its name: what SQL calls it.
+//! A function or a procedure by its name: what SQL calls it, and which of several is meant.
 
 use std::fmt::Write as _;
 
-use txpostgres_session::{Answer, Result, Row};
+use bytes::BytesMut;
+use txpostgres_session::types::{Format, ToSql, Type};
+use txpostgres_session::{Answer, Error, ErrorKind, Result, Row, SqlState};
 
 use crate::call::Call;
 use crate::caller::Caller;
 use crate::name::Name;
+use crate::params::Params;
 
 /// The routines of a name, and the modes of their arguments in order: `i`n, `o`ut, `b`oth, `v`ariadic, `t`able
-/// (manual, section 53.39, `pg_proc`). Without modes all of them are `i`n.
+/// (manual, section 53.39, `pg_proc`). Without modes all of them are `i`n. Then the types of those that go in and of each value of
+/// the variadic one, as a cast has them: with a modifier of -1, since a `character` would be a single one; and the kinds of these types:
+/// `p` stands for many types, `d` is a domain.
 const LOOKUP: &str = "\
 select p.prokind = 'p', \
        coalesce(pg_catalog.array_to_string(p.proargmodes, ''), \
                 pg_catalog.repeat('i', p.pronargs::pg_catalog.int4)), \
-       p.pronargdefaults::pg_catalog.int4 \
+       p.pronargdefaults::pg_catalog.int4, \
+       array(select pg_catalog.format_type(a.oid, -1) from pg_catalog.unnest(p.proargtypes::pg_catalog.oid[] || p.provariadic) \
+               with ordinality a(oid, n) order by a.n), \
+       array(select coalesce((select t.typtype::pg_catalog.text from pg_catalog.pg_type t where t.oid = a.oid), '') \
+               from pg_catalog.unnest(p.proargtypes::pg_catalog.oid[] || p.provariadic) \
+               with ordinality a(oid, n) order by a.n) \
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
 where p.proname = $1::pg_catalog.text \
   and case when $2::pg_catalog.text is null then pg_catalog.pg_function_is_visible(p.oid) \
            else n.nspname = $2::pg_catalog.text end \
 order by p.oid";
 
+/// Candidates that an error lists at most.
+const LISTED: usize = 20;
+
 /// One routine of the name asked for.
 struct Routine {
     is_procedure: bool,
     modes: String,
     defaults: i32,
+    /// The arguments that go in. The last is each value of a variadic one; if there is none it means nothing.
+    arguments: Vec<Argument>,
+}
+
+/// An argument's type.
+struct Argument {
+    name: String,
+    /// It stands for many types: the value has to tell which, and one that we send does not.
+    is_open: bool,
+    is_domain: bool,
 }
 
 impl Routine {
     fn read(row: Row<'_>) -> Result<Self> {
-        let (is_procedure, modes, defaults) = row.decode()?;
-        Ok(Self { is_procedure, modes, defaults })
+        type Columns = (bool, String, i32, Vec<String>, Vec<String>);
+        let (is_procedure, modes, defaults, names, kinds): Columns = row.decode()?;
+        let arguments = names.into_iter().zip(kinds).map(|(name, kind)| {
+            let (is_open, is_domain) = (kind == "p", kind == "d");
+            Argument { name, is_open, is_domain }
+        });
+        let arguments = arguments.collect();
+        Ok(Self { is_procedure, modes, defaults, arguments })
+    }
+
+    fn given(&self) -> usize {
+        self.modes.chars().filter(|&mode| is_given(mode)).count()
+    }
+
+    fn is_variadic(&self) -> bool {
+        self.modes.contains('v')
     }
 
     /// Whether it can be called with so many values.
     fn takes(&self, values: usize) -> bool {
-        let given = self.modes.chars().filter(|&mode| is_given(mode)).count();
+        let given = self.given();
         let defaults = usize::try_from(self.defaults).unwrap_or(0);
-        self.modes.contains('v') && values + 1 >= given
+        self.is_variadic() && values + 1 >= given
             || (given.saturating_sub(defaults)..=given).contains(&values)
+    }
+
+    /// The argument that this value is for.
+    fn argument(&self, value: usize) -> Option<&Argument> {
+        if self.is_variadic() && value + 1 >= self.given() {
+            self.arguments.last()
+        } else {
+            self.arguments.get(value)
+        }
+    }
+
+    /// Whether an argument of the first so many values stands for many types.
+    fn is_open(&self, values: usize) -> bool {
+        (0..values).any(|value| self.argument(value).is_none_or(|argument| argument.is_open))
+    }
+
+    fn signature(&self, name: &str) -> String {
+        let given = self.given();
+        let types: Vec<String> = self
+            .arguments
+            .iter()
+            .take(given)
+            .enumerate()
+            .map(|(index, argument)| {
+                let variadic =
+                    if self.is_variadic() && index + 1 == given { "variadic " } else { "" };
+                format!("{variadic}{}", argument.name)
+            })
+            .collect();
+        format!("{name}({})", types.join(", "))
     }
 }
 
@@ -47,24 +114,162 @@ fn is_given(mode: char) -> bool {
     matches!(mode, 'i' | 'b' | 'v')
 }
 
-/// The statement that calls the routine with so many values.
-pub(crate) async fn call_of(caller: Caller, name: Name<'_>, values: usize) -> Result<String> {
-    let call = Call::new(Ok(caller), LOOKUP, (name.name, name.schema));
+/// The statement that calls a routine.
+pub(crate) struct Calling<'a> {
+    pub(crate) sql: String,
+    name: Name<'a>,
+    /// The routines of the name, as text.
+    signatures: String,
+}
+
+/// The statement that calls the routine of this name with these values.
+pub(crate) async fn calling<'a>(
+    caller: Caller,
+    name: Name<'a>,
+    params: &impl Params,
+) -> Result<Calling<'a>> {
+    let values = params.with(|values| values.len());
+    let call = Call::new(Ok(caller.clone()), LOOKUP, (name.name, name.schema));
     let rows = call.answer(Answer::take_rows).await?;
     let routines = rows.iter().map(Routine::read).collect::<Result<Vec<_>>>()?;
-    let procedure = routines.iter().find(|routine| routine.is_procedure && routine.takes(values));
-    let function = routines.iter().any(|routine| !routine.is_procedure && routine.takes(values));
-    let mut sql = String::new();
+    let signatures = listed(&routines, name.name);
+    let mut left: Vec<&Routine> = routines.iter().filter(|routine| routine.takes(values)).collect();
+    let mut casts = Vec::new();
+    if left.len() > 1 && values > 0 {
+        let known = known_types(caller, &left, values).await?;
+        let fit = |routine: &&Routine| params.with(|values| fits(routine, values, &known));
+        let chosen: Vec<&Routine> = left.iter().copied().filter(fit).collect();
+        if !chosen.is_empty() {
+            casts = common_casts(&chosen, values, &known)?;
+            left = chosen;
+        } else if !left.iter().any(|routine| routine.is_open(values)) {
+            let what = format!("no routine \"{}\" takes these values", name.name);
+            return Err(Error::new(ErrorKind::Parameter, what).with_hint(advice(&signatures)));
+        }
+    }
+    let function = left.iter().any(|routine| !routine.is_procedure);
     // If there is no such routine the server finds the words for it.
-    let procedure = procedure.filter(|_| !function);
+    let procedure = left.first().filter(|_| !function);
+    let mut sql = String::new();
     sql.push_str(if procedure.is_some() { "call " } else { "select * from " });
     name.push_to(&mut sql)?;
-    push_arguments(&mut sql, procedure.map_or("", |procedure| &procedure.modes), values);
-    Ok(sql)
+    push_arguments(&mut sql, procedure.map_or("", |procedure| &procedure.modes), values, &casts);
+    Ok(Calling { sql, name, signatures })
+}
+
+impl Calling<'_> {
+    /// The same error; if the routine could not be told, with those that there are.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let is_undecided = match error.server() {
+            // What happens within a routine has a context.
+            Some(server) => {
+                server.context().is_none()
+                    && matches!(
+                        server.code(),
+                        SqlState::UNDEFINED_FUNCTION
+                            | SqlState::AMBIGUOUS_FUNCTION
+                            | SqlState::INDETERMINATE_DATATYPE
+                            | SqlState::DATATYPE_MISMATCH
+                    )
+            }
+            None => error.kind() == ErrorKind::Parameter,
+        };
+        if !is_undecided {
+            error
+        } else if self.signatures.is_empty() {
+            self.name.explain(error)
+        } else {
+            error.with_hint(advice(&self.signatures))
+        }
+    }
+}
+
+fn listed(routines: &[Routine], name: &str) -> String {
+    let listed = routines.iter().take(LISTED).map(|routine| routine.signature(name));
+    let mut listed = listed.collect::<Vec<_>>().join(", ");
+    if routines.len() > LISTED {
+        listed.push_str(", …");
+    }
+    listed
+}
+
+fn advice(signatures: &str) -> String {
+    format!(
+        "there is {signatures}; to say which types are meant, write the call with casts, such as \
+         `select * from f($1::int4)`, for `execute` or `run_query`"
+    )
+}
+
+/// The types of the candidates' arguments, by the names that they have in SQL. Those that stand for many types are left out.
+async fn known_types(
+    caller: Caller,
+    candidates: &[&Routine],
+    values: usize,
+) -> Result<Vec<(String, Type)>> {
+    let mut names: Vec<&str> = Vec::new();
+    for candidate in candidates.iter().filter(|candidate| !candidate.is_open(values)) {
+        for argument in (0..values).filter_map(|value| candidate.argument(value)) {
+            if !names.contains(&argument.name.as_str()) {
+                names.push(&argument.name);
+            }
+        }
+    }
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Columns that are described have their types looked up.
+    let columns: Vec<String> = names.iter().map(|name| format!("null::{name}")).collect();
+    let sql = format!("select {}", columns.join(", "));
+    let described = Call::new(Ok(caller), sql, ()).describing().answer(Answer::take_rows).await?;
+    let types = described.columns().iter().map(|column| column.type_().clone());
+    Ok(names.into_iter().map(str::to_owned).zip(types).collect())
+}
+
+/// Whether each of the values can be sent as the routine's argument.
+fn fits(routine: &Routine, values: &[&(dyn ToSql + Sync)], known: &[(String, Type)]) -> bool {
+    let mut scratch = BytesMut::new();
+    values.iter().enumerate().all(|(index, value)| {
+        let Some(argument) = routine.argument(index) else {
+            return false;
+        };
+        let Some((_, ty)) = known.iter().find(|(name, _)| *name == argument.name) else {
+            return false;
+        };
+        scratch.clear();
+        // What is text goes to any type, and the server reads it.
+        matches!(value.encode_format(ty), Format::Text)
+            || value.to_sql_checked(ty, &mut scratch).is_ok()
+    })
+}
+
+/// The types to which the values are cast: those that all of these routines have.
+fn common_casts(
+    routines: &[&Routine],
+    values: usize,
+    known: &[(String, Type)],
+) -> Result<Vec<Option<String>>> {
+    let common = |value: usize| {
+        let mut arguments = routines.iter().map(|routine| routine.argument(value));
+        let first = arguments.next()??;
+        arguments.all(|other| other.is_some_and(|other| other.name == first.name)).then_some(first)
+    };
+    (0..values).map(|value| common(value).map(|common| cast(common, known)).transpose()).collect()
+}
+
+/// A cast to this type. A value for a domain is sent as what the domain is made of, and as that it was looked at.
+fn cast(argument: &Argument, known: &[(String, Type)]) -> Result<String> {
+    let base = known.iter().find(|(name, _)| *name == argument.name && argument.is_domain);
+    let mut cast = String::new();
+    if let Some((_, base)) = base {
+        Name { schema: Some(base.schema()), name: base.name() }.push_to(&mut cast)?;
+        cast.push_str("::");
+    }
+    cast.push_str(&argument.name);
+    Ok(cast)
 }
 
 /// `($1, $2, …)`. A procedure's `out` arguments have to be there too, with NULL for a value.
-fn push_arguments(sql: &mut String, modes: &str, values: usize) {
+fn push_arguments(sql: &mut String, modes: &str, values: usize, casts: &[Option<String>]) {
     let mut number = 0;
     let mut arguments = Vec::new();
     let mut modes = modes.chars();
@@ -73,8 +278,12 @@ fn push_arguments(sql: &mut String, modes: &str, values: usize) {
             Some('o') => arguments.push("null".to_owned()),
             Some(_) if number == values => {}
             _ if number < values => {
+                let cast = casts.get(number).and_then(Option::as_deref);
                 number += 1;
-                arguments.push(format!("${number}"));
+                arguments.push(match cast {
+                    Some(cast) => format!("${number}::{cast}"),
+                    None => format!("${number}"),
+                });
             }
             _ => break,
         }
@@ -88,18 +297,18 @@ mod tests {
 
     fn arguments(modes: &str, values: usize) -> String {
         let mut sql = String::new();
-        push_arguments(&mut sql, modes, values);
+        push_arguments(&mut sql, modes, values, &[Some("int4".to_owned()), None]);
         sql
     }
 
     #[test]
     fn what_goes_out_has_its_place() {
         assert_eq!(arguments("", 0), "()");
-        assert_eq!(arguments("", 2), "($1, $2)");
-        assert_eq!(arguments("iob", 2), "($1, null, $2)");
+        assert_eq!(arguments("", 2), "($1::int4, $2)");
+        assert_eq!(arguments("iob", 2), "($1::int4, null, $2)");
         assert_eq!(arguments("oo", 0), "(null, null)");
-        assert_eq!(arguments("iv", 4), "($1, $2, $3, $4)");
+        assert_eq!(arguments("iv", 4), "($1::int4, $2, $3, $4)");
         // The last one has a default.
-        assert_eq!(arguments("ii", 1), "($1)");
+        assert_eq!(arguments("ii", 1), "($1::int4)");
     }
 }
