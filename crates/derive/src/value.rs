@@ -122,20 +122,24 @@ impl<'a> Described<'a> {
                 }
             }
             Kind::Composite(fields) => {
-                let count = fields.len();
-                let arms = fields
-                    .iter()
-                    .map(|(_, ty, name)| quote!(#name => <#ty as #of>::accepts(field.type_())));
+                let names = fields.iter().map(|(_, _, name)| name);
+                let arms = fields.iter().map(|(_, ty, name)| {
+                    quote! {
+                        #name => ::core::option::Option::Some((
+                            <#ty as #of>::accepts(field.type_()),
+                            ::core::any::type_name::<#ty>(),
+                        ))
+                    }
+                });
                 quote! {
                     ty.name() == #name
-                        && ::core::matches!(
-                            ty.kind(),
-                            #home::types::Kind::Composite(fields)
-                                if fields.len() == #count
-                                    && fields.iter().all(|field| match field.name() {
-                                        #(#arms,)*
-                                        _ => false,
-                                    })
+                        && #home::value::derive::fits(
+                            ty,
+                            &[#(#names),*],
+                            |field: &#home::types::Field| match field.name() {
+                                #(#arms,)*
+                                _ => ::core::option::Option::None,
+                            },
                         )
                 }
             }
@@ -186,7 +190,7 @@ pub(crate) fn from_sql(input: &DeriveInput) -> Result<TokenStream> {
             let arms = fields.iter().zip(&slots).map(|((_, ty, name), slot)| {
                 quote! {
                     #name => #slot = ::core::option::Option::Some(
-                        <#ty as #of>::from_sql_nullable(field.type_(), value)?,
+                        #home::value::derive::read_field::<#ty>(field, value)?,
                     )
                 }
             });

@@ -7,7 +7,7 @@ use postgres_types::{FromSql, Kind, Type};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::row::{Column, ColumnIndex, Refusal, no_such_column, refuse};
+use crate::row::{Column, ColumnIndex, no_such_column, wrong_type};
 
 /// Where in a row a value of some type is: found and compared once, used for every row.
 ///
@@ -40,7 +40,7 @@ impl Place {
         };
         let ty = described.read_type();
         if !T::accepts(ty) {
-            return Err(refuse::<T>(columns, index.into(), None, Refusal::WrongType));
+            return Err(wrong_type::<T>(columns, index.into(), None, ty));
         }
         let verifies = !crate::value::announces_nothing(ty);
         let oid = if verifies && is_known_by_number(ty) { ty.oid() } else { 0 };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use postgres_types::{FromSql, Type};
+use postgres_types::{FromSql, Kind, Type};
 
 use crate::catalog::Doubt;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -122,9 +122,8 @@ impl Column {
 
 /// The type of this OID; one that does not come with PostgreSQL is named by its number.
 pub(crate) fn type_of(oid: u32) -> Type {
-    Type::from_oid(oid).unwrap_or_else(|| {
-        Type::new(format!("oid {oid}"), oid, postgres_types::Kind::Simple, String::new())
-    })
+    Type::from_oid(oid)
+        .unwrap_or_else(|| Type::new(format!("oid {oid}"), oid, Kind::Simple, String::new()))
 }
 
 /// The format of this code.
@@ -243,7 +242,7 @@ impl<'a> Row<'a> {
         };
         let ty = described.read_type();
         if !T::accepts(ty) {
-            return Err(self.refuse::<T>(index, Refusal::WrongType));
+            return Err(wrong_type::<T>(self.columns, index, Some(self.number), ty));
         }
         self.read_as(index, ty, value)
     }
@@ -278,7 +277,7 @@ impl<'a> Row<'a> {
         };
         let ty = described.read_type();
         if value.is_some() && !place.fits::<T>(ty) {
-            return Err(self.refuse::<T>(index, Refusal::WrongType));
+            return Err(wrong_type::<T>(self.columns, index, Some(self.number), ty));
         }
         self.read_as(index, ty, value)
     }
@@ -305,7 +304,9 @@ impl<'a> Row<'a> {
         index: usize,
         source: Box<dyn std::error::Error + Sync + Send>,
     ) -> Error {
-        self.refuse::<T>(index, Refusal::Unreadable).with_source(source)
+        let within = crate::value::misfit::is_null(&*source);
+        let why = if within { Refusal::NullWithin } else { Refusal::Unreadable };
+        self.refuse::<T>(index, why).with_source(source)
     }
 
     /// The bytes of a column's value as the server sent them, `None` for NULL.
@@ -355,6 +356,8 @@ impl<'a> Row<'a> {
 pub(crate) enum Refusal {
     WrongType,
     Null,
+    /// A part of it is NULL.
+    NullWithin,
     Damaged(Malformed),
     Unreadable,
 }
@@ -376,6 +379,21 @@ pub(crate) fn names_of(columns: &[Column]) -> String {
     names
 }
 
+/// The column's type does not read as `T`; if it is known which part of it does not, the error says so.
+#[cold]
+pub(crate) fn wrong_type<'a, T: FromSql<'a>>(
+    columns: &[Column],
+    index: usize,
+    row: Option<usize>,
+    ty: &Type,
+) -> Error {
+    let error = refuse::<T>(columns, index, row, Refusal::WrongType);
+    match crate::value::misfit::of::<T>(ty) {
+        Some(why) => error.with_source(why),
+        None => error,
+    }
+}
+
 /// `row` is `None` where every row is refused.
 #[cold]
 pub(crate) fn refuse<T>(
@@ -387,10 +405,14 @@ pub(crate) fn refuse<T>(
     let rust = std::any::type_name::<T>();
     let column = columns.get(index);
     let (name, ty) = column.map_or(("?", "?"), |column| (&*column.name, column.ty.name()));
+    let ty_kind = column.map(|column| column.ty.kind());
     let row = row.map_or_else(|| "every row".to_owned(), |number| format!("row {number}"));
-    let is_null = matches!(why, Refusal::Null);
+    let is_null = matches!(why, Refusal::Null | Refusal::NullWithin);
+    let is_wrong_type = matches!(why, Refusal::WrongType);
     let why = match why {
-        Refusal::WrongType | Refusal::Unreadable => format!("does not read as {rust}"),
+        Refusal::WrongType | Refusal::Unreadable | Refusal::NullWithin => {
+            format!("does not read as {rust}")
+        }
         Refusal::Null => format!("is NULL; read it as Option<{rust}>"),
         Refusal::Damaged(malformed) => format!("is damaged: {malformed}"),
     };
@@ -401,7 +423,12 @@ pub(crate) fn refuse<T>(
         _ if is_null => error,
         Some(Column { doubt: Some(doubt), .. }) => {
             doubt.raise();
-            error.with_hint("if the type was altered, ask again: it is looked up anew")
+            // What is made of nothing else cannot have been altered.
+            error.with_hint(if is_wrong_type && matches!(ty_kind, Some(Kind::Simple)) {
+                "`in_text()` asks for it as PostgreSQL prints it, and that reads as &str, String or Text"
+            } else {
+                "if the type was altered, ask again: it is looked up anew"
+            })
         }
         Some(Column { format: Format::Text, .. }) => {
             error.with_hint("the values came as text; they read as &str or String")

@@ -1,12 +1,12 @@
 //! One value as it is sent: its length, and its bytes in the form of its type.
 
 use bytes::{BufMut, BytesMut};
-use postgres_types::{Format, IsNull, ToSql, Type};
+use postgres_types::{Format, IsNull, ToSql, Type, WrongType};
 
 use super::Draft;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::value::write_as_text;
+use crate::value::{misfit, write_as_text};
 
 /// What writing a value comes to.
 pub(crate) type Written = std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
@@ -74,7 +74,7 @@ impl Draft<'_> {
         self.out.put_i32(-1);
         let is_null = match write(self.out) {
             Ok(is_null) => matches!(is_null, IsNull::Yes),
-            Err(source) => return Err(unsendable(index, ty).with_source(source)),
+            Err(source) => return Err(unsendable(index, ty, source)),
         };
         let Some(length) = self.out.len().checked_sub(at + 4) else {
             // Other requests may have lain there: the session sees that its outbox has shrunk.
@@ -101,8 +101,12 @@ fn parameter_error(index: usize, ty: &Type, what: &str) -> Error {
 }
 
 #[cold]
-fn unsendable(index: usize, ty: &Type) -> Error {
-    parameter_error(index, ty, "cannot be sent")
+fn unsendable(index: usize, ty: &Type, source: Box<dyn std::error::Error + Sync + Send>) -> Error {
+    let error = parameter_error(index, ty, "cannot be sent");
+    match misfit::take(ty).filter(|_| source.is::<WrongType>()) {
+        Some(why) => error.with_source(why),
+        None => error.with_source(source),
+    }
 }
 
 #[cold]

@@ -6,6 +6,7 @@ use bytes::BufMut;
 use postgres_types::{Field, FromSql, IsNull, Kind, ToSql, Type};
 
 use super::Malformed;
+use super::misfit::{self, FieldError};
 use super::unread::Unread;
 use crate::error::{Error, Result};
 use crate::row::Column;
@@ -97,6 +98,59 @@ impl<'t, 'a> Fields<'t, 'a> {
     }
 }
 
+/// Reads a field's value; the error names the field.
+///
+/// # Errors
+///
+/// It is NULL and `T` has no room for that, or it does not read as a `T`.
+#[inline]
+pub fn read_field<'a, T: FromSql<'a>>(field: &Field, value: Option<&'a [u8]>) -> Result<T, Cause> {
+    match value {
+        Some(value) => T::from_sql(field.type_(), value)
+            .map_err(|cause| FieldError::other(field, cause).into()),
+        None => T::from_sql_null(field.type_()).map_err(|_| FieldError::null::<T>(field).into()),
+    }
+}
+
+/// What a struct has for a field: whether the field's type goes with it, and its name. `None` if it has nothing.
+pub type Part = Option<(bool, &'static str)>;
+
+/// Whether a composite's fields are those of a struct, by their names. If not, the error will say why.
+pub fn fits(ty: &Type, names: &[&str], part: impl Fn(&Field) -> Part) -> bool {
+    let Kind::Composite(fields) = ty.kind() else {
+        return false;
+    };
+    let fit = fields.len() == names.len()
+        && fields.iter().all(|field| matches!(part(field), Some((true, _))));
+    if !fit {
+        misfit::leave(ty, why_not(ty, fields, names, &part));
+    }
+    fit
+}
+
+#[cold]
+fn why_not(ty: &Type, fields: &[Field], names: &[&str], part: &dyn Fn(&Field) -> Part) -> String {
+    let is_there = |name: &&&str| fields.iter().any(|field| field.name() == **name);
+    if let Some(name) = names.iter().find(|name| !is_there(name)) {
+        return format!("the type {} has no field \"{name}\"", ty.name());
+    }
+    for field in fields {
+        let (name, of) = (field.name(), field.type_());
+        match part(field) {
+            Some((true, _)) => {}
+            // It has left a note itself if it is a composite.
+            Some((false, rust)) => {
+                return match misfit::take(of) {
+                    Some(why) => format!("field \"{name}\" ({}): {why}", of.name()),
+                    None => format!("field \"{name}\" ({}) does not go with {rust}", of.name()),
+                };
+            }
+            None => return format!("the struct has no field \"{name}\""),
+        }
+    }
+    format!("the type {} has other fields than the struct", ty.name())
+}
+
 /// Writes the number of a composite's fields, and gives them back.
 ///
 /// # Errors
@@ -118,7 +172,9 @@ pub fn write_field(value: &impl ToSql, field: &Field, out: &mut BytesMut) -> Res
     let at = out.len();
     let mut is_null = IsNull::No;
     super::write_sized(out, |out| {
-        is_null = value.to_sql(field.type_(), out)?;
+        is_null = value
+            .to_sql(field.type_(), out)
+            .map_err(|cause| Cause::from(FieldError::other(field, cause)))?;
         Ok(())
     })?;
     if matches!(is_null, IsNull::Yes) {

@@ -46,6 +46,7 @@
 pub mod derive;
 mod interval;
 mod malformed;
+pub(crate) mod misfit;
 mod numeric;
 mod range;
 mod raw;

@@ -1,0 +1,101 @@
+//! Which part of a composite does not fit, or is NULL, for the error that says so.
+//!
+//! `accepts` of `ToSql` and `FromSql` can say no and not why. So a composite that says no leaves a note, and whoever makes the error
+//! picks it up, in the same thread and before anything else is asked.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
+
+use postgres_types::{Field, FromSql, Kind, Type, WasNull};
+
+type Cause = Box<dyn Error + Sync + Send>;
+
+thread_local! {
+    /// The number of the type that did not fit last, and why.
+    static NOTE: RefCell<Option<(u32, String)>> = const { RefCell::new(None) };
+}
+
+/// Leaves a note.
+#[cold]
+pub(super) fn leave(ty: &Type, why: String) {
+    NOTE.set(Some((ty.oid(), why)));
+}
+
+/// The note, if it is about this type or one that it is made of.
+#[cold]
+pub(crate) fn take(ty: &Type) -> Option<String> {
+    let (oid, why) = NOTE.take()?;
+    is_made_of(ty, oid).then_some(why)
+}
+
+/// Why values of the type do not read as a `T`, if that is known.
+#[cold]
+pub(crate) fn of<'a, T: FromSql<'a>>(ty: &Type) -> Option<String> {
+    NOTE.set(None);
+    let accepted = T::accepts(ty);
+    take(ty).filter(|_| !accepted)
+}
+
+fn is_made_of(ty: &Type, oid: u32) -> bool {
+    ty.oid() == oid
+        || match ty.kind() {
+            Kind::Array(of) | Kind::Domain(of) | Kind::Range(of) | Kind::Multirange(of) => {
+                is_made_of(of, oid)
+            }
+            Kind::Composite(fields) => fields.iter().any(|field| is_made_of(field.type_(), oid)),
+            _ => false,
+        }
+}
+
+/// What is wrong with a field's value.
+#[derive(Debug)]
+pub(super) struct FieldError {
+    field: String,
+    ty: String,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// It is NULL, and the type of Rust has no room for that.
+    Null(&'static str),
+    Other(Cause),
+}
+
+impl FieldError {
+    pub(super) fn null<T>(field: &Field) -> Self {
+        Self::of(field, What::Null(std::any::type_name::<T>()))
+    }
+
+    pub(super) fn other(field: &Field, cause: Cause) -> Self {
+        Self::of(field, What::Other(cause))
+    }
+
+    fn of(field: &Field, what: What) -> Self {
+        Self { field: field.name().to_owned(), ty: field.type_().name().to_owned(), what }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "field \"{}\" ({})", self.field, self.ty)?;
+        match &self.what {
+            What::Null(rust) => write!(f, " is NULL; read it as Option<{rust}>"),
+            What::Other(cause) => write!(f, ": {cause}"),
+        }
+    }
+}
+
+// The cause is in the text already.
+impl Error for FieldError {}
+
+/// Whether a value could not be read for a NULL within it: then its type is what it was.
+#[cold]
+pub(crate) fn is_null(cause: &(dyn Error + Sync + Send + 'static)) -> bool {
+    match cause.downcast_ref::<FieldError>() {
+        Some(FieldError { what: What::Null(_), .. }) => true,
+        Some(FieldError { what: What::Other(cause), .. }) => is_null(&**cause),
+        None => cause.is::<WasNull>(),
+    }
+}
