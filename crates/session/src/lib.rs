@@ -50,7 +50,7 @@ pub use event::Event;
 pub use notification::Notification;
 pub use place::Place;
 pub use query::{Query, Turn, Work};
-pub use quoting::{push_ident, quote_ident};
+pub use quoting::{push_ident, quote_ident, quote_literal};
 pub use request::{ParameterSets, Parameters, Request, ResultFormats, Results, Ticket};
 pub use row::{Column, ColumnIndex, Format, Row};
 pub use rows::{Iter, OwnedRow, Rows};

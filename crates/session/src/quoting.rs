@@ -1,4 +1,4 @@
-//! Names as SQL text: the one place where they are quoted.
+//! Names and texts within SQL: the one place where they are quoted.
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -43,6 +43,37 @@ pub fn push_ident(sql: &mut String, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A text as a literal of SQL, for statements that take no parameters, such as `COPY … TO`.
+///
+/// As libpq's `PQescapeLiteral` has it: quotes are doubled; if there is a backslash it becomes ` E'…'`, with a space before it, and
+/// backslashes are doubled as well. So it means the same whatever `standard_conforming_strings` is.
+///
+/// ```
+/// # fn main() -> txpostgres_session::Result<()> {
+/// assert_eq!(txpostgres_session::quote_literal("it's")?, "'it''s'");
+/// assert_eq!(txpostgres_session::quote_literal(r"C:\temp")?, r" E'C:\\temp'");
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// [`ErrorKind::Request`] for a text with a NUL, which no text of PostgreSQL can hold.
+pub fn quote_literal(text: &str) -> Result<String> {
+    if text.contains('\0') {
+        return Err(Error::new(ErrorKind::Request, "a text holds a NUL character"));
+    }
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push_str(if text.contains('\\') { " E'" } else { "'" });
+    for c in text.chars() {
+        if matches!(c, '\'' | '\\') {
+            quoted.push(c);
+        }
+        quoted.push(c);
+    }
+    quoted.push('\'');
+    Ok(quoted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +88,20 @@ mod tests {
         ] {
             assert_eq!(quote_ident(name).unwrap(), quoted);
         }
+    }
+
+    #[test]
+    fn literals_are_those_of_libpq() {
+        for (text, quoted) in [
+            ("", "''"),
+            ("it's", "'it''s'"),
+            ("\\", " E'\\\\'"),
+            ("\\'; drop table y --", " E'\\\\''; drop table y --'"),
+            ("grün\n", "'grün\n'"),
+        ] {
+            assert_eq!(quote_literal(text).unwrap(), quoted);
+        }
+        assert_eq!(quote_literal("a\0b").unwrap_err().kind(), ErrorKind::Request);
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub use txpostgres_derive::FromRow;
 pub use txpostgres_session::{
     Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, FromRow, Interruption,
     IterAs, Notification, OwnedRow, Place, Result, ResultSet, Row, Rows, Scalar, ServerError,
-    SqlState, TransactionStatus, config, quote_ident, value,
+    SqlState, TransactionStatus, config, quote_ident, quote_literal, value,
 };
 
 pub use batch::Batch;

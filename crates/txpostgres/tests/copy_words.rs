@@ -6,7 +6,7 @@ mod support;
 
 use support::{assert_works, bounded, connected, count};
 use txpostgres::value::Text;
-use txpostgres::{Connection, ErrorKind, SqlState};
+use txpostgres::{Connection, ErrorKind, SqlState, quote_literal};
 
 async fn with_script(sql: &str) -> (txpostgres_testkit::Database, Connection) {
     let (database, connection) = connected().await;
@@ -123,4 +123,32 @@ async fn text_goes_where_its_binary_form_is_text() {
     bounded(copy.send((1_i32,))).await.unwrap();
     assert_eq!(bounded(copy.finish()).await.unwrap(), 1);
     assert_works(&connection).await;
+}
+
+/// Every text of up to four of the characters that matter, and the server reads what was quoted.
+#[tokio::test]
+async fn a_literal_means_its_text_and_nothing_else() {
+    let (_database, connection) = connected().await;
+    let mut texts = vec![String::new()];
+    let mut longest = 0;
+    for _ in 0..4 {
+        let from = std::mem::replace(&mut longest, texts.len());
+        for shorter in from..longest {
+            for c in ['\'', '\\', 'n', 'é', '\n', '"', '$', ' '] {
+                texts.push(format!("{}{c}", texts[shorter]));
+            }
+        }
+    }
+    let literals: Vec<String> = texts.iter().map(|text| quote_literal(text).unwrap()).collect();
+    // Each stands right behind a word, as the space before an `E` allows.
+    let sql = format!("select array[text{}]", literals.join(",text"));
+    for setting in ["on", "off"] {
+        let set = format!("set standard_conforming_strings to {setting}");
+        bounded(connection.run_operation(&set, ())).await.unwrap();
+        let rows = bounded(connection.run_query(&sql, ())).await.unwrap();
+        assert_eq!(rows.first().unwrap().get::<Vec<String>>(0).unwrap(), texts, "{setting}");
+    }
+    let query = format!("select 1 where 'it''s' = {}", quote_literal("it's").unwrap());
+    let mut copy = bounded(connection.copy_out_rows(&query)).await.unwrap();
+    bounded(copy.next()).await.unwrap().unwrap();
 }
