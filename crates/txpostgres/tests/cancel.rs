@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use support::{assert_works, bounded, connected, count, eventually, until_session};
+use support::{assert_works, bounded, connected, count, eventually, occupied, until_session};
 use txpostgres::{
     Connection, Cursor, Delivery, Error, ErrorKind, Interruption, SqlState, TransactionStatus,
 };
@@ -178,15 +178,11 @@ async fn a_time_limit_that_passes_in_the_queue_sends_nothing() {
     assert!(error.is_retryable());
     bounded(before).await.unwrap();
     // Behind an interaction.
-    bounded(connection.run_interaction(async |cursor| {
-        cursor.run_query("select 1", ()).await?;
-        let late = connection.run_query("select 1 / 0", ()).timeout(SOON);
-        let error = late.await.unwrap_err();
-        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
-        Ok::<_, Error>(())
-    }))
-    .await
-    .unwrap();
+    let occupied = occupied(&connection).await;
+    let late = connection.run_query("select 1 / 0", ()).timeout(SOON);
+    let error = bounded(late).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
+    occupied.leave().await;
     assert_works(&connection).await;
 }
 
@@ -325,14 +321,11 @@ async fn calls_of_other_tasks_end_with_the_interaction_that_is_cancelled() {
 #[tokio::test]
 async fn an_interaction_that_waits_for_its_turn_is_cancelled() {
     let (_database, connection) = connected().await;
-    let outer = connection.run_interaction(async |cursor| {
-        cursor.run_query("select 1", ()).await?;
-        let waiting = connection.interaction().timeout(SOON);
-        let error = waiting.run(async |_| Ok::<_, Error>(())).await.unwrap_err();
-        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
-        Ok::<_, Error>(())
-    });
-    bounded(outer).await.unwrap();
+    let occupied = occupied(&connection).await;
+    let waiting = connection.interaction().timeout(SOON);
+    let error = bounded(waiting.run(async |_| Ok::<_, Error>(()))).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
+    occupied.leave().await;
     assert_works(&connection).await;
 }
 

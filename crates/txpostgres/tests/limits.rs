@@ -14,7 +14,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use polls::GiveUp;
-use support::{assert_works, bounded, connected, count, until_session};
+use support::{assert_works, bounded, connected, count, occupied, until_session};
 use txpostgres::{
     Batch, Connection, Delivery, Error, ErrorKind, Fetch, NamedCursor, ResultSet, TransactionStatus,
 };
@@ -147,15 +147,11 @@ async fn a_batch_is_cancelled_between_its_statements() {
     let mut sending = Box::pin(batch.send());
     let once = GiveUp { after: 1, woken: false };
     assert!(once.poll(&mut sending).await.is_none());
-    let results = bounded(connection.run_interaction(async |cursor| {
-        cursor.run_query("select 1", ()).await?;
-        assert!(once.poll(&mut sending).await.is_none());
-        connection.cancel(&handle).await?;
-        Ok::<_, Error>(sending.await)
-    }))
-    .await
-    .unwrap()
-    .unwrap();
+    let occupied = occupied(&connection).await;
+    assert!(once.poll(&mut sending).await.is_none());
+    bounded(connection.cancel(&handle)).await.unwrap();
+    let results = bounded(sending).await.unwrap();
+    occupied.leave().await;
     assert!(results[0].is_ok());
     assert_eq!(became(&results[1]), (ErrorKind::Cancelled, Delivery::NotSent));
     assert_eq!(count(&connection, "select count(*) from t").await, 0);
@@ -272,16 +268,12 @@ async fn the_time_limit_of_a_cursor_is_for_each_call() {
         assert_eq!(number(&mut cursor).await, Some(n + 1));
     }
     // What waits for its turn for too long is not sent, and the cursor goes on.
-    bounded(connection.run_interaction(async |inside| {
-        inside.run_query("select 1", ()).await?;
-        for _ in 0..2 {
-            let error = cursor.fetch(Fetch::Last).await.unwrap_err();
-            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
-        }
-        Ok::<_, Error>(())
-    }))
-    .await
-    .unwrap();
+    let occupied = occupied(&connection).await;
+    for _ in 0..2 {
+        let error = bounded(cursor.fetch(Fetch::Last)).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
+    }
+    occupied.leave().await;
     assert_eq!(number(&mut cursor).await, Some(7));
     assert_eq!(bounded(cursor.move_to(Fetch::Last)).await.unwrap(), 1);
     assert_works(&connection).await;

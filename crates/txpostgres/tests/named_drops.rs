@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use dice::{Dice, Seed};
 use polls::GiveUp;
-use support::{assert_works, bounded, connected, count, welcomed};
+use support::{assert_works, bounded, connected, count, occupied, welcomed};
 use txpostgres::{Connection, Error, ErrorKind, Fetch, NamedCursor, NotifyEvent, Rows, SqlState};
 use txpostgres_testkit::{Script, backend};
 
@@ -259,20 +259,14 @@ async fn what_is_dropped_before_it_is_sent_has_not_happened() {
     let (_database, connection) = connected().await;
     let mut cursor = held(&connection, 2, 5).await;
     assert_eq!(next(&mut cursor).await, Some(1));
-    bounded(connection.run_interaction(async |inside| {
-        assert!(touch(cursor.fetch(Fetch::Last)).await.is_none());
-        assert!(touch(cursor.move_to(Fetch::Last)).await.is_none());
-        inside.run_query("select 1", ()).await
-    }))
-    .await
-    .unwrap();
+    let other = occupied(&connection).await;
+    assert!(touch(cursor.fetch(Fetch::Last)).await.is_none());
+    assert!(touch(cursor.move_to(Fetch::Last)).await.is_none());
+    other.leave().await;
     assert_eq!(next(&mut cursor).await, Some(2));
     let open = "select count(*) from pg_cursors where name <> ''";
-    bounded(connection.run_interaction(async |inside| {
-        assert!(touch(cursor.close()).await.is_none());
-        inside.run_query("select 1", ()).await
-    }))
-    .await
-    .unwrap();
+    let other = occupied(&connection).await;
+    assert!(touch(cursor.close()).await.is_none());
+    other.leave().await;
     assert_eq!(count(&connection, open).await, 0);
 }

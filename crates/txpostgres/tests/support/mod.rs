@@ -12,6 +12,8 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use txpostgres::config::{Config, Endpoint, Host, IntoConfig};
 use txpostgres::types::{FromSql, ToSql};
 use txpostgres::{ByteStream, Connection, Dial, Dialing, Error, TransactionStatus};
@@ -97,6 +99,37 @@ pub(crate) async fn assert_works(connection: &Connection) {
     let rows = bounded(connection.run_query("select 'works'", ())).await.unwrap();
     assert_eq!(rows.first().unwrap().get::<&str>(0).unwrap(), "works");
     assert_eq!(connection.transaction_status(), Some(TransactionStatus::Idle));
+}
+
+/// An interaction of another task that keeps the connection for itself until it is told to leave.
+pub(crate) struct Occupied {
+    leave: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+pub(crate) async fn occupied(connection: &Connection) -> Occupied {
+    let connection = connection.clone();
+    let (leave, told) = oneshot::channel();
+    let (enter, entered) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        connection
+            .run_interaction(async |cursor| {
+                cursor.run_query("select 1", ()).await?;
+                enter.send(()).unwrap();
+                told.await.unwrap();
+                Ok(())
+            })
+            .await
+    });
+    bounded(entered).await.unwrap();
+    Occupied { leave, task }
+}
+
+impl Occupied {
+    pub(crate) async fn leave(self) {
+        self.leave.send(()).unwrap();
+        bounded(self.task).await.unwrap().unwrap();
+    }
 }
 
 /// One value of one row.
