@@ -96,7 +96,7 @@ async fn drop_connect(venue: &Venue, progress: &Progress) {
 async fn drop_close(venue: &Venue, progress: &Progress) {
     let observer = Connection::open(&venue.direct).await.unwrap();
     let connection = Connection::builder().connection_factory(venue.trickle).build();
-    for_every_k("close", 2, progress, async |give_up| {
+    for_every_k("close", 1, progress, async |give_up| {
         connection.connect(&venue.dsn).await.unwrap();
         let waiting: Vec<_> = (0..3)
             .map(|number| {
@@ -105,20 +105,27 @@ async fn drop_close(venue: &Venue, progress: &Progress) {
             })
             .collect();
         tokio::task::yield_now().await;
+        let step = |step: &str| progress.now(format_args!("close, {give_up:?}: {step}"));
+        step("closing");
         let finished = give_up.poll(connection.close()).await.is_some();
         assert_eq!(connection.is_closed(), give_up.after > 0);
         if !connection.is_closed() {
             assert_eq!(ask(&connection, 7).await.unwrap(), 7);
         }
         for task in waiting {
+            step("others that ask");
             match task.await.unwrap() {
                 (number, Ok(answer)) => assert_eq!(answer, number),
                 (_, Err(error)) => assert_eq!(error.kind(), ErrorKind::Closed, "{error}"),
             }
         }
+        step("closing once more");
         connection.close().await;
+        step("connecting again");
         connection.connect(&venue.dsn).await.unwrap();
+        step("asking again");
         assert_eq!(ask(&connection, 8).await.unwrap(), 8);
+        step("closing at last");
         connection.close().await;
         finished
     })
