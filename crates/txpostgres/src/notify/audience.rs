@@ -209,21 +209,21 @@ impl Audience {
     pub(crate) fn next_round(&self, replies: &mut Replies) -> Option<(Round, Arc<Link>, u64)> {
         let mut calls = Calls::new();
         let mut seats = self.seats.lock();
-        let found = seats.link.upgrade().and_then(|link| {
-            let round = seats.channels.round(replies)?;
-            Some((round, link, seats.generation))
-        });
-        if found.is_none() {
+        let generation = seats.generation;
+        let link = seats.link.upgrade();
+        let round = link.as_ref().and_then(|_| seats.channels.round(replies));
+        if round.is_none() {
             seats.registrar_is_at_work = false;
             if seats.gap_is_due {
                 seats.tell_gap(&mut calls);
             }
         }
+        // Before the link, which may be the last: its end is told here.
         drop(seats);
         for waker in calls {
             waker.wake();
         }
-        found
+        Some((round?, link?, generation))
     }
 
     /// A round has its answer.
