@@ -1,11 +1,12 @@
 //! One error type: whose fault it was, what the server said, whether the server got the request.
 
+mod printed;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt;
 use std::sync::Arc;
 
-use crate::server_error::{ServerError, one_line};
+use crate::server_error::ServerError;
 use crate::sqlstate::SqlState;
 
 type Cause = Box<dyn StdError + Send + Sync>;
@@ -367,106 +368,6 @@ impl Error {
             _ => false,
         }
     }
-
-    fn write_statement(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(statement) = self.statement() else {
-            return Ok(());
-        };
-        // A position counts characters of the whole statement; show the line it falls in.
-        let position = self.server().and_then(ServerError::position).map(|p| p.max(1) as usize - 1);
-        let mut start = 0;
-        for (number, line) in statement.split('\n').enumerate() {
-            let length = line.chars().count();
-            let inside = position.map(|p| p.wrapping_sub(start)).filter(|&p| p <= length);
-            if inside.is_some() || (position.is_none() && number == 0) {
-                return write_excerpt(f, number + 1, line, inside);
-            }
-            start += length + 1;
-        }
-        Ok(())
-    }
-}
-
-/// Characters of a statement's line that are shown around the position.
-const EXCERPT: usize = 60;
-
-/// One line of the statement as psql shows it, shortened, with a caret below the character at `at`.
-fn write_excerpt(
-    f: &mut fmt::Formatter<'_>,
-    number: usize,
-    line: &str,
-    at: Option<usize>,
-) -> fmt::Result {
-    let label = format!("LINE {number}: ");
-    let skip = at.unwrap_or(0).saturating_sub(EXCERPT);
-    let shown: String = line
-        .chars()
-        .skip(skip)
-        .take(2 * EXCERPT)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let before = if skip > 0 { "..." } else { "" };
-    let after = if line.chars().count() > skip + 2 * EXCERPT { "..." } else { "" };
-    write!(f, "\n{label}{before}{shown}{after}")?;
-    if let Some(at) = at {
-        let pad = label.chars().count() + before.len() + at - skip;
-        write!(f, "\n{:pad$}^", "")?;
-    }
-    Ok(())
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0.server, self.kind()) {
-            (Some(server), ErrorKind::Server) => write!(f, "{server}")?,
-            (server, _) => {
-                one_line(f, &self.0.message)?;
-                if let Some(server) = server {
-                    write!(f, " (the server said: {server})")?;
-                }
-            }
-        }
-        if let Some(item) = self.0.item {
-            write!(f, " (item {item})")?;
-        }
-        if let Some(original) = &self.0.original {
-            f.write_str(": ")?;
-            one_line(f, &original.to_string())?;
-        }
-        if let Some(source) = &self.0.source {
-            f.write_str(": ")?;
-            one_line(f, &source.to_string())?;
-        }
-        if f.alternate() {
-            self.write_statement(f)?;
-            if let Some(server) = &self.0.server {
-                let more = [
-                    ("DETAIL", server.detail()),
-                    ("HINT", server.hint()),
-                    ("QUERY", server.internal_query()),
-                    ("CONTEXT", server.context()),
-                ];
-                for (name, text) in more {
-                    for line in text.iter().flat_map(|text| text.lines()) {
-                        write!(f, "\n{name}: ")?;
-                        one_line(f, line)?;
-                    }
-                }
-            }
-            if let Some(hint) = self.hint() {
-                write!(f, "\nHINT: ")?;
-                one_line(f, hint)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What `unwrap()` prints: the kind and delivery for us, the alternate text for the reader.
-        write!(f, "{:?}, {:?}: {self:#}", self.kind(), self.delivery())
-    }
 }
 
 impl StdError for Error {
@@ -479,44 +380,8 @@ impl StdError for Error {
 mod tests {
     use super::*;
 
-    fn syntax_error(position: u32) -> Error {
-        let body = format!("VERROR\0C42601\0Msyntax error\0Hread the manual\0P{position}\0\0");
-        Error::from_server(ServerError::parse(body.as_bytes()))
-    }
-
-    #[test]
-    fn one_line_and_many() {
-        let error = syntax_error(8).with_statement("select ö !");
-        assert_eq!(error.to_string(), "ERROR 42601: syntax error");
-        assert_eq!(
-            format!("{error:#}"),
-            "ERROR 42601: syntax error\nLINE 1: select ö !\n               ^\nHINT: read the manual"
-        );
-    }
-
-    #[test]
-    fn the_caret_finds_its_line() {
-        let error = syntax_error(10).with_statement("select\n  !\n  from t");
-        let text = format!("{error:#}");
-        assert!(text.contains("LINE 2:   !\n          ^\n"), "{text}");
-    }
-
-    #[test]
-    fn long_lines_are_cut_around_the_caret() {
-        let error =
-            syntax_error(501).with_statement(format!("{}!{}", "x".repeat(500), "y".repeat(500)));
-        let text = format!("{error:#}");
-        let mut lines = text.lines().skip(1);
-        let (line, caret) = (lines.next().unwrap(), lines.next().unwrap());
-        assert!(line.len() < 200);
-        assert_eq!(line.find('!'), caret.find('^'));
-    }
-
-    #[test]
-    fn a_position_outside_the_statement_is_harmless() {
-        for position in [0, 7, 8, 1000, u32::MAX] {
-            let _ = format!("{:#}", syntax_error(position).with_statement("select\n"));
-        }
+    fn syntax_error() -> Error {
+        Error::from_server(ServerError::parse(b"VERROR\0C42601\0Msyntax error\0\0"))
     }
 
     #[test]
@@ -524,7 +389,7 @@ mod tests {
         let lost = |delivery| Error::new(ErrorKind::Lost, "gone").with_delivery(delivery);
         assert!(lost(Delivery::NotSent).is_retryable());
         assert!(!lost(Delivery::Unknown).is_retryable());
-        assert!(!syntax_error(1).is_retryable());
+        assert!(!syntax_error().is_retryable());
     }
 
     #[test]
@@ -534,6 +399,6 @@ mod tests {
         assert_eq!(error.to_string(), "the other was not run: ERROR 40P01: deadlock detected");
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::NotSent));
         assert!(error.is_retryable() && error.sqlstate().is_none());
-        assert!(!syntax_error(1).not_run("the other was not run").is_retryable());
+        assert!(!syntax_error().not_run("the other was not run").is_retryable());
     }
 }

@@ -21,6 +21,8 @@
 //!
 //! A lookup never fails the statement it is made for. If it cannot be made, the types stay unresolved.
 
+mod refusal;
+
 use std::sync::Arc;
 
 use postgres_types::Type;
@@ -32,9 +34,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::request::{ParameterSets, Parameters, Request, ResultFormats, Results, Ticket};
 use crate::row::Column;
 use crate::session::Session;
-use crate::sqlstate::SqlState;
 use crate::statement::{Statement, is_worth_keeping};
 use crate::transaction_status::TransactionStatus;
+use refusal::{has_no_binary, has_other_columns, is_stale, may_be_outdated};
 
 /// One statement on its way to its answer.
 #[derive(Debug, Default)]
@@ -499,48 +501,4 @@ impl Query {
             _ => error,
         }))
     }
-}
-
-/// Whether the server and we no longer mean the same by a prepared statement: its result has other columns now, it is
-/// gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is taken.
-fn is_stale(error: &Error) -> bool {
-    let Some(server) = error.server().filter(|_| error.is_before_running()) else {
-        return false;
-    };
-    match server.code() {
-        // "cached plan must not change result type" shares its code with everything that is not supported.
-        SqlState::FEATURE_NOT_SUPPORTED => {
-            server.routine().is_some_and(|routine| routine == "RevalidateCachedQuery")
-        }
-        SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => true,
-        _ => false,
-    }
-}
-
-/// Whether a statement that was described before may mean something else by now, so that the server refuses it before it runs: its
-/// tables, types or functions were altered or made anew, or `search_path` leads to others.
-fn may_be_outdated(error: &Error) -> bool {
-    error.is_before_running()
-        && error.sqlstate().is_some_and(|code| {
-            // Of a type that is gone: "cache lookup failed for type 16431". And syntax error or access rule violation: there is no
-            // such thing, or it does not take these types.
-            code == SqlState::INTERNAL_ERROR || code.class() == "42"
-        })
-}
-
-/// Whether a statement that the server does not keep has another number of columns than when it was described: "bind message
-/// has 2 result formats but query has 3 columns".
-fn has_other_columns(error: &Error) -> bool {
-    error.is_before_running() && error.sqlstate() == Some(SqlState::PROTOCOL_VIOLATION)
-}
-
-/// Whether it failed because a type has no binary output: a column's own, or that of what an array or a range is made of.
-fn has_no_binary(error: &Error) -> bool {
-    /// Who says so, in the server's `lsyscache.c`, `arrayfuncs.c`, `rangetypes.c` and `multirangetypes.c`.
-    const ROUTINES: [&str; 4] =
-        ["getTypeBinaryOutputInfo", "array_send", "get_range_io_data", "get_multirange_io_data"];
-    error.server().is_some_and(|server| {
-        server.code() == SqlState::UNDEFINED_FUNCTION
-            && server.routine().is_some_and(|routine| ROUTINES.contains(&&*routine))
-    })
 }
