@@ -301,10 +301,10 @@ impl Desk {
         }
     }
 
-    /// Nobody waits for this ticket any more. What has not left is taken back; says whether it was.
-    pub(crate) fn leave(&mut self, ticket: Ticket, calls: &mut Calls) -> bool {
+    /// Nobody waits for this ticket any more. What has not left is taken back if it `may_be` and can be; says whether it was.
+    pub(crate) fn leave(&mut self, ticket: Ticket, may_be: bool, calls: &mut Calls) -> bool {
         self.clear(ticket);
-        let is_taken_back = self.session.take_back(ticket);
+        let is_taken_back = may_be && self.session.take_back(ticket);
         if is_taken_back {
             self.turnstile.withdrawn(ticket, calls);
             self.distribute(None, calls);

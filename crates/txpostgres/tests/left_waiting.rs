@@ -1,12 +1,13 @@
 //! A call that is dropped while it waits for others to end is never carried out, and those behind it go on.
 
 // clippy.toml allows it in tests, but not in what tests share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -222,5 +223,37 @@ async fn others_that_wait_do_not_read_for_a_stream() {
     let sent = count(&witness, "select last_value from sent").await;
     assert!(sent < 20_000, "{sent} rows were sent");
     drop(stream);
+    assert_works(&connection).await;
+}
+
+/// What undoes a savepoint is carried out all the same: else what it undoes would be committed.
+#[tokio::test]
+async fn the_end_of_a_nested_interaction_is_not_taken_back() {
+    let (_database, connection) = table().await;
+    bounded(connection.run_interaction(async |cursor| {
+        let (mut slow, has_failed) = (None, AtomicBool::new(false));
+        {
+            let mut nested = Box::pin(cursor.run_interaction(async |inner| {
+                inner.run_operation(INSERT, (1,)).await?;
+                let mut before = Box::pin(inner.run_query("select pg_sleep(0.05)", ()));
+                assert!(poll_once(before.as_mut()).await.is_none());
+                slow = Some(before);
+                has_failed.store(true, Ordering::Relaxed);
+                Err::<(), _>(Error::new(ErrorKind::Request, "undo this"))
+            }));
+            // Its ROLLBACK waits for a turn of the executor, to go together with others.
+            std::future::poll_fn(|cx| match nested.as_mut().poll(cx) {
+                Poll::Pending if has_failed.load(Ordering::Relaxed) => Poll::Ready(()),
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(_) => panic!("it has ended"),
+            })
+            .await;
+        }
+        slow.unwrap().await?;
+        cursor.run_operation(INSERT, (10,)).await
+    }))
+    .await
+    .unwrap();
+    assert_eq!(count(&connection, "select sum(n) from t").await, 10);
     assert_works(&connection).await;
 }

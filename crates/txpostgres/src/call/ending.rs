@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use txpostgres_session::{Error, Result};
 
 use super::{Call, Handing, Place};
+use crate::caller::Caller;
 use crate::cancel::Otherwise;
 use crate::desk::Calls;
 use crate::patience::Patience;
@@ -126,7 +127,9 @@ impl<W> Call<'_, W> {
                 }
                 let mut calls = Calls::new();
                 let mut desk = link.board.desk();
-                let is_taken_back = desk.leave(ticket, &mut calls);
+                // What ends a transaction or a savepoint has to be carried out: what it undoes would be committed else.
+                let is_end = matches!(caller, Caller::End(_));
+                let is_taken_back = desk.leave(ticket, !is_end, &mut calls);
                 if let Question::Statement(query) = &mut self.question {
                     query.abandon(&mut desk.session);
                 }
