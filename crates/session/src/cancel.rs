@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::Result;
 use crate::limits;
-use crate::wire::{Reader, violation};
+use crate::protocol::wire::{Reader, violation};
 
 /// What a CancelRequest must show (manual, section 54.7, `BackendKeyData`). Whoever has it can interrupt the session.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! Anything that comes out of a session.
 
-use crate::answer::Answer;
 use crate::auth::KeyDerivation;
 use crate::copy::{CopyData, CopyLayout, Direction};
+use crate::error::server_error::ServerError;
 use crate::error::{Error, Result};
 use crate::notification::Notification;
 use crate::request::Ticket;
-use crate::rows::Rows;
-use crate::server_error::ServerError;
+use crate::result::answer::Answer;
+use crate::result::rows::Rows;
 use crate::transaction_status::TransactionStatus;
 
 /// What happened, in the order in which the server said it.

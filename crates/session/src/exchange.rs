@@ -2,17 +2,17 @@
 //!
 //! Which message may come next, and where it leads, is in [`Owed`]; what a message brings is read here.
 
-use crate::answer::Answer;
 use crate::copy::{CopyData, CopyLayout, Direction};
+use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::owed::{Next, Owed, Steps};
+use crate::protocol::expect::{Next, Owed, Steps};
+use crate::protocol::wire::{Message, Reader, Trust, split_message, violation};
 use crate::request::Ticket;
-use crate::row::{Column, Format, read_columns, type_of};
-use crate::rows::{Rows, skip_rows};
-use crate::server_error::ServerError;
+use crate::result::answer::Answer;
+use crate::result::row::{Column, Format, read_columns, type_of};
+use crate::result::rows::{Rows, skip_rows};
 use crate::transaction_status::TransactionStatus;
-use crate::wire::{Message, Reader, Trust, split_message, violation};
 
 /// What became of the exchange with a message.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The end of a session, as each request that is outstanding is told of it.
 
+use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind};
-use crate::server_error::ServerError;
 
 /// Why everything outstanding ends, to be said to each.
 pub(crate) struct Loss {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::wire::Reader;
+use crate::protocol::wire::Reader;
 
 /// What a NOTIFY brought (manual, section 54.7, `NotificationResponse`).
 ///

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::answer::Answer;
 use crate::exchange::Exchange;
-use crate::owed::Steps;
+use crate::protocol::expect::Steps;
 use crate::request::Ticket;
+use crate::result::answer::Answer;
 
 /// The front is the one that the server is answering.
 #[derive(Debug, Default)]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use postgres_types::{ToSql, Type};
 
-use crate::encode::{ALL_BINARY, ALL_TEXT, Binding, Draft, bind_head, bind_head_of_portal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::owed::{Step, Steps};
-use crate::row::Column;
+use crate::protocol::encode::{
+    ALL_BINARY, ALL_TEXT, Binding, Draft, bind_head, bind_head_of_portal,
+};
+use crate::protocol::expect::{Step, Steps};
+use crate::result::row::Column;
 use crate::statement::{Statement, is_copy};
 
 /// Parameter values: what `postgres-types` can write.

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::{Error, ErrorKind};
-use crate::server_error::{ServerError, one_line};
+use crate::error::server_error::{ServerError, one_line};
 
 impl Error {
     fn write_statement(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

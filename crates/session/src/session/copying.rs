@@ -1,11 +1,11 @@
 //! The data of a COPY FROM STDIN, on its way to the server.
 
 use super::Session;
-use crate::copy_rows::CopyEncoder;
-use crate::encode::Draft;
+use crate::copy::rows::CopyEncoder;
 use crate::error::Result;
 use crate::exchange::Exchange;
 use crate::limits;
+use crate::protocol::encode::Draft;
 use crate::request::Ticket;
 
 impl Session {

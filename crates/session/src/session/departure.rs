@@ -2,13 +2,13 @@
 
 use super::Session;
 use crate::cancel::{Cancel, CancelKey};
-use crate::encode::closed_names;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::gate::Parcel;
-use crate::phase::Phase;
+use crate::protocol::encode::closed_names;
+use crate::protocol::phase::Phase;
+use crate::protocol::startup::{Encryption, Startup};
 use crate::request::Ticket;
-use crate::startup::{Encryption, Startup};
 use crate::statement::StatementCache;
 
 /// The position of what has no place in the outbox.

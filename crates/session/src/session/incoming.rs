@@ -2,19 +2,19 @@
 
 use super::Session;
 use crate::auth::Channel;
-use crate::encode::Draft;
+use crate::error::server_error::ServerError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::exchange::{Exchange, Progress, is_between, nobodys_row, read_ready};
 use crate::limits;
 use crate::notification::Notification;
-use crate::phase::Phase;
+use crate::protocol::encode::Draft;
+use crate::protocol::phase::Phase;
+use crate::protocol::startup::Stage;
+use crate::protocol::wire::{Message, Reader, Trust, split_message, violation};
 use crate::request::Ticket;
-use crate::rows::OWN_BUFFER_BYTES;
-use crate::server_error::ServerError;
-use crate::startup::Stage;
+use crate::result::rows::OWN_BUFFER_BYTES;
 use crate::transaction_status::TransactionStatus;
-use crate::wire::{Message, Reader, Trust, split_message, violation};
 
 impl Session {
     #[inline]

@@ -2,11 +2,11 @@
 
 use super::Session;
 use crate::auth::DerivedKey;
-use crate::encode::Draft;
 use crate::error::Result;
 use crate::event::Event;
-use crate::phase::Phase;
-use crate::startup::{Encryption, Reply, Stage};
+use crate::protocol::encode::Draft;
+use crate::protocol::phase::Phase;
+use crate::protocol::startup::{Encryption, Reply, Stage};
 use crate::tls::Tls;
 
 impl Session {

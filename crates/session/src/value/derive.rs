@@ -9,9 +9,9 @@ use super::Malformed;
 use super::misfit::{self, FieldError};
 use super::unread::Unread;
 use crate::error::{Error, Result};
-use crate::row::Column;
+use crate::result::row::Column;
 
-pub use crate::place::Place;
+pub use crate::result::column_reader::Place;
 pub use bytes::BytesMut;
 
 /// Why a value cannot be read or written.

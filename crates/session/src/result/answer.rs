@@ -6,8 +6,8 @@ use std::sync::Arc;
 use postgres_types::Type;
 
 use crate::limits;
-use crate::row::Column;
-use crate::rows::Rows;
+use crate::result::row::Column;
+use crate::result::rows::Rows;
 use crate::transaction_status::TransactionStatus;
 
 /// The end of one statement in the server's words, such as `INSERT 0 3`.

@@ -14,8 +14,8 @@ pub use iter::Iter;
 pub use owned::OwnedRow;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::row::{Column, ColumnIndex, Row};
-use crate::wire::{HEADER, Message, Trust, split_message, violation};
+use crate::protocol::wire::{HEADER, Message, Trust, split_message, violation};
+use crate::result::row::{Column, ColumnIndex, Row};
 use batch::Batch;
 
 /// A batch is added to while it is below this: 32 KiB. Then many small reads do not make many small batches.

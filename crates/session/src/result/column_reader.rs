@@ -7,7 +7,7 @@ use postgres_types::{FromSql, Kind, Type};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::row::{Column, ColumnIndex, no_such_column, wrong_type};
+use crate::result::row::{Column, ColumnIndex, no_such_column, wrong_type};
 
 /// Where in a row a value of some type is: found and compared once, used for every row.
 ///
@@ -104,7 +104,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::row::Row;
+    use crate::result::row::Row;
 
     /// An `int4` that is 7, an array of it, and a NULL.
     const BYTES: &[u8] = b"\0\0\0\x04\0\0\0\x07\

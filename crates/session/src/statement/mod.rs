@@ -1,15 +1,18 @@
 //! Prepared statements, and which of them the server still knows.
 
+pub(crate) mod catalog;
+pub(crate) mod query;
+
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock, Weak};
 
 use lru::LruCache;
 use postgres_types::Type;
 
-use crate::catalog::{Doubt, is_unresolved};
-use crate::encode::{ALL_BINARY, Binding, bind_head, result_formats};
 use crate::limits;
-use crate::row::{Column, Format};
+use crate::protocol::encode::{ALL_BINARY, Binding, bind_head, result_formats};
+use crate::result::row::{Column, Format};
+use crate::statement::catalog::{Doubt, is_unresolved};
 
 /// A statement as the server described it.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Rows;
 use super::batch::Batch;
-use crate::row::{Column, Row};
+use crate::result::row::{Column, Row};
 
 /// Iterates over [`Rows`].
 #[derive(Clone)]

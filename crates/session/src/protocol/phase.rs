@@ -1,6 +1,6 @@
 //! The four phases of a session's life.
 
-use crate::startup::Startup;
+use crate::protocol::startup::Startup;
 
 /// ```text
 ///   Starting ──first ReadyForQuery──▶ Open ──close()──▶ Closing ──the link ends──▶ Closed

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
-use crate::wire::{HEADER, Trust, body_length, violation};
+use crate::protocol::wire::{HEADER, Trust, body_length, violation};
 
 /// Values that are found without memory of their own: those of most answers of one row.
 const INLINE: usize = 4;

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use crate::auth::{Authentication, Channel, DerivedKey, KeyDerivation, Login, NONCE_BYTES, Step};
 use crate::cancel::CancelKey;
 use crate::config::{ProtocolVersion, SslNegotiation};
+use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::server_error::ServerError;
+use crate::protocol::wire::{Message, Reader, violation};
 use crate::tls::TlsSettings;
-use crate::wire::{Message, Reader, violation};
 
 /// Everything that a session needs to begin.
 #[derive(Debug)]

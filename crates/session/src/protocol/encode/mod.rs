@@ -9,7 +9,7 @@ use postgres_types::{ToSql, Type};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::row::{Column, Format};
+use crate::result::row::{Column, Format};
 
 pub(crate) use value::Written;
 use value::is_text;

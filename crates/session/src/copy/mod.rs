@@ -1,10 +1,12 @@
 //! What is said of a COPY before its data comes: which way it goes, and in which form.
 
+pub(crate) mod rows;
+
 use std::fmt;
 
 use crate::error::Result;
-use crate::row::{Format, format_of};
-use crate::wire::Reader;
+use crate::protocol::wire::Reader;
+use crate::result::row::{Format, format_of};
 
 /// Which way the data of a COPY goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use postgres_types::{FromSql, Kind, Type};
 
-use crate::catalog::Doubt;
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::place::Place;
+use crate::protocol::wire::{Reader, violation};
+use crate::result::column_reader::Place;
+use crate::statement::catalog::Doubt;
 use crate::value::Malformed;
-use crate::wire::{Reader, violation};
 
 /// Names of columns in a message: 10, as many as one reads.
 const NAMES: usize = 10;

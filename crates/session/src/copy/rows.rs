@@ -12,13 +12,13 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use postgres_types::{Format, ToSql, Type};
 
-use crate::encode::{Draft, Written};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::limits;
+use crate::protocol::encode::{Draft, Written};
+use crate::protocol::wire::{HEADER, violation};
 use crate::request::Parameters;
-use crate::row::Column;
-use crate::rows::Rows;
-use crate::wire::{HEADER, violation};
+use crate::result::row::Column;
+use crate::result::rows::Rows;
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 

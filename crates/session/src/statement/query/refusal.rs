@@ -1,7 +1,7 @@
 //! Why the server refuses a statement that would go well if it were asked otherwise: by what its error says.
 
 use crate::error::Error;
-use crate::sqlstate::SqlState;
+use crate::error::sqlstate::SqlState;
 
 /// Whether the server and we no longer mean the same by a prepared statement: its result has other columns now, it is
 /// gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is taken.

@@ -7,8 +7,8 @@ use postgres_types::FromSql;
 
 use super::Rows;
 use crate::error::Result;
-use crate::row::{Column, ColumnIndex, Row};
-use crate::shape::FromRow;
+use crate::result::row::{Column, ColumnIndex, Row};
+use crate::result::shape::FromRow;
 
 /// A row that is kept by itself: it shares the memory of those that came with it.
 #[derive(Clone)]

@@ -12,9 +12,9 @@ use std::marker::PhantomData;
 use postgres_types::FromSql;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::place::Place;
-use crate::row::{Column, Row, names_of};
-use crate::rows::{Iter, Rows};
+use crate::result::column_reader::Place;
+use crate::result::row::{Column, Row, names_of};
+use crate::result::rows::{Iter, Rows};
 
 /// A shape that rows can be read in.
 ///

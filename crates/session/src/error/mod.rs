@@ -1,13 +1,15 @@
 //! One error type: whose fault it was, what the server said, whether the server got the request.
 
 mod printed;
+pub(crate) mod server_error;
+pub(crate) mod sqlstate;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use crate::server_error::ServerError;
-use crate::sqlstate::SqlState;
+use crate::error::server_error::ServerError;
+use crate::error::sqlstate::SqlState;
 
 type Cause = Box<dyn StdError + Send + Sync>;
 

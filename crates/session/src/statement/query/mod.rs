@@ -27,13 +27,13 @@ use std::sync::Arc;
 
 use postgres_types::Type;
 
-use crate::answer::Answer;
-use crate::catalog::LOOKUP;
-use crate::encode::parameter_count;
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::encode::parameter_count;
 use crate::request::{ParameterSets, Parameters, Request, ResultFormats, Results, Ticket};
-use crate::row::Column;
+use crate::result::answer::Answer;
+use crate::result::row::Column;
 use crate::session::Session;
+use crate::statement::catalog::LOOKUP;
 use crate::statement::{Statement, is_worth_keeping};
 use crate::transaction_status::TransactionStatus;
 use refusal::{has_no_binary, has_other_columns, is_stale, may_be_outdated};

@@ -15,8 +15,8 @@ use postgres_types::{Field, Kind, Type};
 
 use crate::error::Result;
 use crate::limits;
-use crate::row::{Column, Format, Row, type_of};
-use crate::rows::Rows;
+use crate::result::row::{Column, Format, Row, type_of};
+use crate::result::rows::Rows;
 
 /// Asks what is behind the numbers in `$1`, and behind whatever they are made of.
 ///

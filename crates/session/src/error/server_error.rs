@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::sqlstate::SqlState;
+use crate::error::sqlstate::SqlState;
 
 /// An error or a notice in the server's own words (manual, section 54.8, "Error and Notice Message Fields").
 ///

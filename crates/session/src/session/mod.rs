@@ -9,26 +9,26 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut, BytesMut};
 
-use crate::answer::Answer;
 use crate::cancel::CancelKey;
-use crate::catalog::Catalog;
-use crate::encode::{Binding, Draft, bind_head};
+use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::gate::{Gate, Parcel};
 use crate::limits;
 use crate::loss::Loss;
-use crate::outbox::Outbox;
-use crate::owed::{CLOSES, Steps};
-use crate::phase::Phase;
 use crate::pipeline::Pipeline;
+use crate::protocol::encode::{Binding, Draft, bind_head};
+use crate::protocol::expect::{CLOSES, Steps};
+use crate::protocol::phase::Phase;
+use crate::protocol::startup::{Opening, Stage, Startup};
+use crate::protocol::wire::{Partial, Trust};
 use crate::request::{Request, Ticket};
-use crate::server_error::ServerError;
-use crate::startup::{Opening, Stage, Startup};
+use crate::result::answer::Answer;
+use crate::send_buffer::Outbox;
 use crate::statement::StatementCache;
+use crate::statement::catalog::Catalog;
 use crate::tls::Tls;
 use crate::transaction_status::TransactionStatus;
-use crate::wire::{Partial, Trust};
 
 /// One PostgreSQL session without I/O.
 ///

@@ -1,0 +1,7 @@
+//! What a request is answered with: an answer's results, their rows, and the values in them.
+
+pub(crate) mod answer;
+pub(crate) mod column_reader;
+pub(crate) mod row;
+pub(crate) mod rows;
+pub(crate) mod shape;
