@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use txpostgres::{Column, FromRow, Place, Row};
+use txpostgres::{Column, ColumnReader, FromRow, Row};
 
 use crate::Failure;
 use crate::contenders::{Contender, Ours, Raw, Sqlx, TokioPostgres};
@@ -96,14 +96,14 @@ pub(crate) async fn prepare(target: Target, sizes: &[u32]) -> Result<(), Failure
 // --- ours ---
 
 impl<'r> FromRow<'r> for Item {
-    type Layout = [Place; 4];
+    type Layout = [ColumnReader; 4];
 
     fn layout(columns: &[Column]) -> txpostgres::Result<Self::Layout> {
         Ok([
-            Place::of::<i64>(columns, "id")?,
-            Place::of::<String>(columns, "name")?,
-            Place::of::<f64>(columns, "value")?,
-            Place::of::<DateTime<Utc>>(columns, "at")?,
+            ColumnReader::new::<i64>(columns, "id")?,
+            ColumnReader::new::<String>(columns, "name")?,
+            ColumnReader::new::<f64>(columns, "value")?,
+            ColumnReader::new::<DateTime<Utc>>(columns, "at")?,
         ])
     }
 

@@ -41,7 +41,7 @@ fn by_name(
         let part = Part::of_row(&field.attrs)?;
         let (ty, number) = (&field.ty, syn::Index::from(number));
         let column = container.name_of(&part, ident);
-        let place = quote!(#home::value::derive::Place);
+        let reader = quote!(#home::value::derive::ColumnReader);
         let path = format!("{}.{ident}", input.ident);
         readings.push(if part.skip {
             Reading {
@@ -63,21 +63,21 @@ fn by_name(
         } else if part.default {
             Reading {
                 bound: quote!(#ty: #home::types::FromSql<#lifetime> + ::core::default::Default),
-                layout: quote!(::core::option::Option<#place>),
-                find: quote!(#home::value::derive::place_if_any::<#ty>(columns, #column, #path)?),
+                layout: quote!(::core::option::Option<#reader>),
+                find: quote!(#home::value::derive::column_reader_if_any::<#ty>(columns, #column, #path)?),
                 read: quote! {
                     #ident: match &layout.#number {
-                        ::core::option::Option::Some(place) => row.read(place)?,
+                        ::core::option::Option::Some(reader) => row.read(reader)?,
                         ::core::option::Option::None => ::core::default::Default::default(),
                     }
                 },
-                is_null: quote!(layout.#number.iter().all(|place| row.is_null(place))),
+                is_null: quote!(layout.#number.iter().all(|reader| row.is_null(reader))),
             }
         } else {
             Reading {
                 bound: quote!(#ty: #home::types::FromSql<#lifetime>),
-                layout: place,
-                find: quote!(#home::value::derive::place::<#ty>(columns, #column, #path)?),
+                layout: reader,
+                find: quote!(#home::value::derive::column_reader::<#ty>(columns, #column, #path)?),
                 read: quote!(#ident: row.read(&layout.#number)?),
                 is_null: quote!(row.is_null(&layout.#number)),
             }
@@ -89,7 +89,7 @@ fn by_name(
     let nulls = readings.iter().map(|reading| &reading.is_null);
     let bounds: Vec<TokenStream> = readings.iter().map(|reading| reading.bound.clone()).collect();
     let head = borrowing.head(&quote!(#home::FromRow<#lifetime>), &bounds);
-    // Both functions are compiled where they are used, or neither: a place knows again what it was made for in one crate only, and
+    // Both functions are compiled where they are used, or neither: a column reader knows again what it was made for in one crate only, and
     // asks anew for each value elsewhere.
     Ok(quote! {
         #[automatically_derived]

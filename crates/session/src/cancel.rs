@@ -59,7 +59,7 @@ pub enum Cancel {
     /// server has hung up on it, and call [`Session::open_gate`](crate::Session::open_gate).
     Running,
     /// Others travel with it, and a cancel could hit those: nothing is done.
-    Entangled,
+    Pipelined,
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! One request, and the answer it is still owed.
 //!
-//! Which message may come next, and where it leads, is in [`Owed`]; what a message brings is read here.
+//! Which message may come next, and where it leads, is in [`Expect`]; what a message brings is read here.
 
 use crate::copy::{CopyData, CopyLayout, Direction};
 use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::protocol::expect::{Next, Owed, Steps};
-use crate::protocol::wire::{Message, Reader, Trust, split_message, violation};
+use crate::protocol::expect::{Expect, Next, Steps};
+use crate::protocol::wire::{AuthState, Message, Reader, split_message, violation};
 use crate::request::Ticket;
 use crate::result::answer::Answer;
 use crate::result::row::{Column, Format, read_columns, type_of};
@@ -17,8 +17,8 @@ use crate::transaction_status::TransactionStatus;
 /// What became of the exchange with a message.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// More is owed.
-    Owed,
+    /// The answer is not complete yet.
+    Pending,
     /// The server waits for data that nobody has: it must be told so.
     RefuseCopy {
         /// Whether the script's `Sync` was swallowed by COPY and must be sent again.
@@ -35,15 +35,15 @@ pub(crate) enum Progress {
 pub(crate) struct Exchange {
     pub(crate) ticket: Ticket,
     steps: Steps,
-    owed: Owed,
+    expect: Expect,
     /// The position in the outbox behind the byte that makes the server act.
-    decisive: u64,
+    acts_at: u64,
     /// Nobody waits for the answer any more: it is read and thrown away.
     abandoned: bool,
     /// Rows are told of as they come, when there are so many bytes of them, instead of with the answer.
     streamed: Option<u32>,
     /// The end of the data of a COPY was appended.
-    fed: bool,
+    data_ended: bool,
     /// Data of a COPY that has not been told of. In a box, since most requests have none.
     copied: Option<Box<CopyData>>,
     /// Whether we asked the server to cancel it, or did not send it at all.
@@ -56,21 +56,16 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// `answer` has the columns of its rows, when they are known beforehand.
     #[inline]
-    pub(crate) fn new(
-        ticket: Ticket,
-        mut steps: Steps,
-        decisive: u64,
-        answer: Box<Answer>,
-    ) -> Self {
-        let owed = steps.next();
+    pub(crate) fn new(ticket: Ticket, mut steps: Steps, acts_at: u64, answer: Box<Answer>) -> Self {
+        let expect = steps.next();
         Self {
             ticket,
             steps,
-            owed,
-            decisive,
+            expect,
+            acts_at,
             abandoned: false,
             streamed: None,
-            fed: false,
+            data_ended: false,
             copied: None,
             intervention: Intervention::None,
             answer,
@@ -78,13 +73,13 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn decisive(&self) -> u64 {
-        self.decisive
+    pub(crate) fn acts_at(&self) -> u64 {
+        self.acts_at
     }
 
     /// It has its place in the outbox now, or lost it.
-    pub(crate) fn set_decisive(&mut self, position: u64) {
-        self.decisive = position;
+    pub(crate) fn set_acts_at(&mut self, position: u64) {
+        self.acts_at = position;
     }
 
     /// The server is asked to cancel it.
@@ -107,8 +102,8 @@ impl Exchange {
         self.copied = None;
         *self.answer = Answer::default();
         // A COPY that nobody will feed is refused when the server asks for its data.
-        if self.owed == Owed::Feed {
-            self.owed = Owed::Script;
+        if self.expect == Expect::CopyIn {
+            self.expect = Expect::SimpleQuery;
         }
     }
 
@@ -119,19 +114,19 @@ impl Exchange {
 
     /// Whether the server takes the data of a COPY: it can have kept nothing of it yet. Before the server has asked for data,
     /// the statement may be anything.
-    pub(crate) fn is_feeding(&self) -> bool {
-        self.owed == Owed::Feeding && !self.fed
+    pub(crate) fn awaits_copy_data(&self) -> bool {
+        self.expect == Expect::CopyInData && !self.data_ended
     }
 
     /// Whether the end of the data of a COPY is on its way: the server waits for it, whatever else is taken back.
-    pub(crate) fn is_fed(&self) -> bool {
-        self.fed
+    pub(crate) fn has_data_ended(&self) -> bool {
+        self.data_ended
     }
 
     /// The end of the data lies before this position.
     pub(crate) fn end_of_data(&mut self, end: u64) {
-        self.fed = true;
-        self.decisive = end;
+        self.data_ended = true;
+        self.acts_at = end;
     }
 
     /// What has come since the last time and is to be told of before the answer is complete.
@@ -147,26 +142,26 @@ impl Exchange {
     /// Takes the messages at the beginning of `input` that are of this answer, as many as are complete, and no more than until
     /// something becomes of it; gives back what follows them.
     pub(crate) fn take_run<'a>(&mut self, mut input: &'a [u8]) -> Result<(Progress, &'a [u8])> {
-        while let Some((message, rest)) = split_message(input, Trust::Server)? {
+        while let Some((message, rest)) = split_message(input, AuthState::Authenticated)? {
             match message.tag {
                 b'D' => input = self.take_rows(input, message, rest)?,
                 _ if is_between(input) => break,
                 _ => {
                     input = rest;
                     let progress = self.receive(message)?;
-                    if !matches!(progress, Progress::Owed) {
+                    if !matches!(progress, Progress::Pending) {
                         return Ok((progress, input));
                     }
                 }
             }
         }
-        Ok((Progress::Owed, input))
+        Ok((Progress::Pending, input))
     }
 
     /// Whether rows are owed now.
     #[inline]
     fn takes_rows(&self) -> bool {
-        self.owed.after(b'D').is_some()
+        self.expect.after(b'D').is_some()
     }
 
     /// Takes the rows at the beginning of `input`, of which the first is `message`, and gives back what follows them.
@@ -203,14 +198,14 @@ impl Exchange {
     #[inline(always)]
     pub(crate) fn receive(&mut self, message: Message<'_>) -> Result<Progress> {
         let Message { tag, body } = message;
-        let Some(next) = self.owed.after(tag) else {
+        let Some(next) = self.expect.after(tag) else {
             return Err(self.unexpected(tag));
         };
         match tag {
             // ParseComplete, BindComplete, CloseComplete, NoData.
             b'1' | b'2' | b'3' | b'n' if body.is_empty() => {}
             b'1' | b'2' | b'3' | b'n' => return Err(not_empty(tag)),
-            b'C' if self.is_feeding() => {
+            b'C' if self.awaits_copy_data() => {
                 return Err(violation("the server ended a COPY before its data"));
             }
             b'C' => self.complete(body)?,
@@ -223,39 +218,42 @@ impl Exchange {
             }
             _ => self.read(tag, body)?,
         }
-        if matches!(self.owed, Owed::Feed | Owed::Tap) && self.owed.is_other_than_copy(tag) {
+        if matches!(self.expect, Expect::CopyIn | Expect::CopyOut)
+            && self.expect.is_other_than_copy(tag)
+        {
             self.refuse_other_than_copy();
         }
-        let before = self.owed;
-        self.owed = match next {
-            Next::To(owed) => owed,
+        let before = self.expect;
+        self.expect = match next {
+            Next::To(expect) => expect,
             // Only ReadyForQuery settles.
             Next::Step | Next::Settled => self.steps.next(),
         };
         if !matches!(tag, b'G' | b'H') {
-            return Ok(Progress::Owed);
+            return Ok(Progress::Pending);
         }
-        match (self.owed, tag) {
-            (Owed::Feeding, b'G') => {
+        match (self.expect, tag) {
+            (Expect::CopyInData, b'G') => {
                 let layout = CopyLayout::read(body, "CopyInResponse")?;
                 Ok(Progress::CopyStarted(Box::new((Direction::In, layout))))
             }
-            (Owed::Tapping, b'H') => {
+            (Expect::CopyOutData, b'H') => {
                 let layout = CopyLayout::read(body, "CopyOutResponse")?;
                 Ok(Progress::CopyStarted(Box::new((Direction::Out, layout))))
             }
             (_, b'G') => {
-                let sync_again = !matches!(before, Owed::Script | Owed::Further | Owed::Tap);
+                let sync_again =
+                    !matches!(before, Expect::SimpleQuery | Expect::NextResult | Expect::CopyOut);
                 Ok(Progress::RefuseCopy { sync_again })
             }
-            _ => Ok(Progress::Owed),
+            _ => Ok(Progress::Pending),
         }
     }
 
     /// Data of a COPY: kept if somebody asked for it.
     #[inline]
     fn copy(&mut self, data: &[u8]) {
-        if self.owed == Owed::Tapping && !self.abandoned {
+        if self.expect == Expect::CopyOutData && !self.abandoned {
             let copied = self.copied.get_or_insert_default();
             copied.bytes.extend_from_slice(data);
             copied.messages += 1;
@@ -264,8 +262,8 @@ impl Exchange {
 
     #[cold]
     fn refuse_other_than_copy(&mut self) {
-        let wanted = match self.owed {
-            Owed::Feed => "COPY … FROM STDIN",
+        let wanted = match self.expect {
+            Expect::CopyIn => "COPY … FROM STDIN",
             _ => "COPY … TO STDOUT",
         };
         self.abandon();
@@ -281,9 +279,9 @@ impl Exchange {
         let Some((0, tag)) = body.split_last() else {
             return Err(violation("the server sent a CommandComplete that breaks off"));
         };
-        if self.steps.are_repeated() && self.owed == Owed::Rows {
+        if self.steps.are_repeated() && self.expect == Expect::Rows {
             self.answer.finish_item(tag);
-        } else if self.owed != Owed::Begin {
+        } else if self.expect != Expect::Begin {
             self.finish_result(tag);
         }
         Ok(())
@@ -291,7 +289,7 @@ impl Exchange {
 
     #[cold]
     fn unexpected(&self, tag: u8) -> Error {
-        violation(format!("the server sent {:?} where {:?} is owed", char::from(tag), self.owed))
+        violation(format!("the server sent {:?} where {:?} is owed", char::from(tag), self.expect))
     }
 
     /// Reads what a message brings; where it leads is not decided here.
@@ -325,7 +323,7 @@ impl Exchange {
                     *self.answer.rows() = Rows::new(known.or_else(|| Some(columns.into())));
                 }
             }
-            b'G' | b'H' if matches!(self.owed, Owed::Feed | Owed::Tap) => {}
+            b'G' | b'H' if matches!(self.expect, Expect::CopyIn | Expect::CopyOut) => {}
             b'G' | b'H' => self.fail(
                 Error::new(
                     ErrorKind::Request,
@@ -337,10 +335,10 @@ impl Exchange {
             b'E' => {
                 let mut error = Error::from_server(ServerError::parse(body));
                 let items = self.answer.items();
-                if self.steps.are_repeated() && matches!(self.owed, Owed::Bind | Owed::Rows) {
+                if self.steps.are_repeated() && matches!(self.expect, Expect::Bind | Expect::Rows) {
                     error = error.with_item(items);
                 }
-                self.fail(if self.owed.is_before_running() && items == 0 {
+                self.fail(if self.expect.is_before_running() && items == 0 {
                     error.before_running()
                 } else {
                     error

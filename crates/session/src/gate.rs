@@ -1,17 +1,17 @@
 //! What may leave, and what waits until it may.
 //!
 //! A request that is to be cancelled must be the only one that a cancel can hit: the server is told to interrupt whatever
-//! it is doing, and nobody can say what that will be (manual, section 54.2.8). So such a request *travels alone*: it leaves
+//! it is doing, and nobody can say what that will be (manual, section 54.2.8). So such a request is *exclusive*: it leaves
 //! when nothing else is outstanding, and nothing leaves behind it before it is settled. And while a CancelRequest is on
 //! its way the gate is shut, for it may arrive after the request has ended.
 //!
 //! ```text
-//!   append ──▶ outbox                    nothing waits, nobody travels alone, the gate is open
-//!          └─▶ waiting ──▶ outbox        when that is so again; one that travels alone: when all before it are settled
+//!   append ──▶ send buffer                    nothing waits, no request is exclusive, the gate is open
+//!          └─▶ waiting ──▶ send buffer        when that is so again; an exclusive one: when all before it are settled
 //!                     └──▶ withdrawn
 //! ```
 //!
-//! What waits is kept apart from the outbox, so positions there need not change when something is withdrawn.
+//! What waits is kept apart from the send buffer, so positions there need not change when something is withdrawn.
 
 use std::collections::VecDeque;
 
@@ -19,27 +19,27 @@ use bytes::BytesMut;
 
 use crate::request::Ticket;
 
-/// A request that has not gone to the outbox.
-pub(crate) struct Parcel {
+/// A request that has not gone to the send buffer.
+pub(crate) struct QueuedRequest {
     pub(crate) ticket: Ticket,
     pub(crate) bytes: BytesMut,
     /// How many of the bytes make the server act.
-    pub(crate) decisive: u64,
-    alone: bool,
+    pub(crate) acts_at: u64,
+    exclusive: bool,
 }
 
-impl Parcel {
-    pub(crate) fn new(ticket: Ticket, bytes: BytesMut, decisive: u64) -> Self {
-        Self { ticket, bytes, decisive, alone: false }
+impl QueuedRequest {
+    pub(crate) fn new(ticket: Ticket, bytes: BytesMut, acts_at: u64) -> Self {
+        Self { ticket, bytes, acts_at, exclusive: false }
     }
 }
 
 /// See the module's text.
 #[derive(Default)]
 pub(crate) struct Gate {
-    waiting: VecDeque<Parcel>,
+    waiting: VecDeque<QueuedRequest>,
     /// Who has the line for itself.
-    alone: Option<Ticket>,
+    exclusive: Option<Ticket>,
     /// A CancelRequest is on its way.
     shut: bool,
 }
@@ -49,17 +49,17 @@ impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gate")
             .field("waiting", &self.waiting.len())
-            .field("alone", &self.alone)
+            .field("exclusive", &self.exclusive)
             .field("shut", &self.shut)
             .finish()
     }
 }
 
 impl Gate {
-    /// Whether what is asked now may go to the outbox at once.
+    /// Whether what is asked now may go to the send buffer at once.
     #[inline]
     pub(crate) fn is_clear(&self) -> bool {
-        self.alone.is_none() && !self.shut && self.waiting.is_empty()
+        self.exclusive.is_none() && !self.shut && self.waiting.is_empty()
     }
 
     /// How many wait.
@@ -70,27 +70,27 @@ impl Gate {
     /// Whether this one, the oldest that is outstanding, waits.
     #[inline]
     pub(crate) fn holds(&self, ticket: Ticket) -> bool {
-        self.waiting.front().is_some_and(|parcel| parcel.ticket == ticket)
+        self.waiting.front().is_some_and(|queued| queued.ticket == ticket)
     }
 
-    pub(crate) fn push(&mut self, parcel: Parcel) {
-        self.waiting.push_back(parcel);
+    pub(crate) fn push(&mut self, queued: QueuedRequest) {
+        self.waiting.push_back(queued);
     }
 
     /// The line is this one's, until it is settled.
-    pub(crate) fn set_alone(&mut self, ticket: Ticket) {
-        self.alone = Some(ticket);
+    pub(crate) fn set_exclusive(&mut self, ticket: Ticket) {
+        self.exclusive = Some(ticket);
     }
 
     /// The one that came last is to travel alone, if it waits.
-    pub(crate) fn isolate(&mut self, ticket: Ticket) -> bool {
-        let last = self.waiting.back_mut().filter(|parcel| parcel.ticket == ticket);
-        last.map(|parcel| parcel.alone = true).is_some()
+    pub(crate) fn make_exclusive(&mut self, ticket: Ticket) -> bool {
+        let last = self.waiting.back_mut().filter(|queued| queued.ticket == ticket);
+        last.map(|queued| queued.exclusive = true).is_some()
     }
 
     /// Takes out one that waits.
-    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> Option<Parcel> {
-        let at = self.waiting.iter().position(|parcel| parcel.ticket == ticket)?;
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> Option<QueuedRequest> {
+        let at = self.waiting.iter().position(|queued| queued.ticket == ticket)?;
         self.waiting.remove(at)
     }
 
@@ -111,22 +111,22 @@ impl Gate {
     /// This one is settled.
     #[inline]
     pub(crate) fn settled(&mut self, ticket: Ticket) {
-        if self.alone == Some(ticket) {
-            self.alone = None;
+        if self.exclusive == Some(ticket) {
+            self.exclusive = None;
         }
     }
 
-    /// The next one that may go to the outbox. `front` is the oldest that is outstanding.
-    pub(crate) fn release(&mut self, front: Option<Ticket>) -> Option<Parcel> {
-        if self.shut || self.alone.is_some() {
+    /// The next one that may go to the send buffer. `front` is the oldest that is outstanding.
+    pub(crate) fn release(&mut self, front: Option<Ticket>) -> Option<QueuedRequest> {
+        if self.shut || self.exclusive.is_some() {
             return None;
         }
-        self.waiting.front().filter(|parcel| !parcel.alone || front == Some(parcel.ticket))?;
-        let parcel = self.waiting.pop_front()?;
-        if parcel.alone {
-            self.alone = Some(parcel.ticket);
+        self.waiting.front().filter(|queued| !queued.exclusive || front == Some(queued.ticket))?;
+        let queued = self.waiting.pop_front()?;
+        if queued.exclusive {
+            self.exclusive = Some(queued.ticket);
         }
-        Some(parcel)
+        Some(queued)
     }
 
     /// Nothing is to leave any more.
@@ -139,20 +139,20 @@ impl Gate {
 mod tests {
     use super::*;
 
-    fn parcel(number: u64, alone: bool) -> Parcel {
-        Parcel { alone, ..Parcel::new(Ticket(number), BytesMut::new(), 0) }
+    fn queued(number: u64, exclusive: bool) -> QueuedRequest {
+        QueuedRequest { exclusive, ..QueuedRequest::new(Ticket(number), BytesMut::new(), 0) }
     }
 
     fn released(gate: &mut Gate, front: u64) -> Vec<u64> {
-        let parcels = std::iter::from_fn(|| gate.release(Some(Ticket(front))));
-        parcels.map(|parcel| parcel.ticket.0).collect()
+        let queued_requests = std::iter::from_fn(|| gate.release(Some(Ticket(front))));
+        queued_requests.map(|queued| queued.ticket.0).collect()
     }
 
     #[test]
     fn who_travels_alone_has_nobody_before_or_behind() {
         let mut gate = Gate::default();
-        for (number, alone) in [(1, false), (2, false), (3, true), (4, false)] {
-            gate.push(parcel(number, alone));
+        for (number, exclusive) in [(1, false), (2, false), (3, true), (4, false)] {
+            gate.push(queued(number, exclusive));
         }
         assert_eq!(released(&mut gate, 0), [1, 2]);
         assert!(released(&mut gate, 2).is_empty());
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn nothing_passes_a_shut_gate() {
         let mut gate = Gate::default();
-        gate.set_alone(Ticket(0));
+        gate.set_exclusive(Ticket(0));
         gate.shut();
-        gate.push(parcel(1, false));
+        gate.push(queued(1, false));
         gate.settled(Ticket(0));
         assert!(released(&mut gate, 1).is_empty());
         gate.open();

@@ -11,7 +11,7 @@ pub(crate) struct Loss {
 }
 
 impl Loss {
-    pub(crate) fn of(error: &Error) -> Self {
+    pub(crate) fn from_error(error: &Error) -> Self {
         let message = match error.server() {
             Some(_) => "the server ended the session".to_owned(),
             None => error.to_string(),

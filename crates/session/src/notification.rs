@@ -21,10 +21,10 @@ pub struct Notification {
 impl Notification {
     /// A notification as the server would have told it, for tests of what listens.
     pub fn new(process_id: i32, channel: &str, payload: &str) -> Self {
-        Self::of(process_id, &[channel, "\0", payload].concat(), channel.len())
+        Self::from_texts(process_id, &[channel, "\0", payload].concat(), channel.len())
     }
 
-    fn of(process_id: i32, texts: &str, channel_length: usize) -> Self {
+    fn from_texts(process_id: i32, texts: &str, channel_length: usize) -> Self {
         // Bounded by limits::NOTIFICATION_BYTES where it comes from a server.
         let channel_length = u32::try_from(channel_length).unwrap_or(0);
         Self { texts: texts.into(), channel_length, process_id }
@@ -61,7 +61,7 @@ impl Notification {
             && let Some((_, texts)) = rest.split_last()
             && let Ok(texts) = str::from_utf8(texts)
         {
-            return Ok(Self::of(process_id, texts, channel.count_bytes()));
+            return Ok(Self::from_texts(process_id, texts, channel.count_bytes()));
         }
         let (channel, payload) = (reader.text()?, reader.text()?);
         reader.end()?;

@@ -23,17 +23,17 @@ impl Pipeline {
     }
 
     /// How many are to be answered.
-    pub(crate) fn owed(&self) -> usize {
+    pub(crate) fn unanswered(&self) -> usize {
         self.exchanges.len() - self.withdrawn
     }
 
     // As a call it would move the exchange twice.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    pub(crate) fn push(&mut self, steps: Steps, decisive: u64, answer: Box<Answer>) -> Ticket {
+    pub(crate) fn push(&mut self, steps: Steps, acts_at: u64, answer: Box<Answer>) -> Ticket {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
-        self.exchanges.push_back(Exchange::new(ticket, steps, decisive, answer));
+        self.exchanges.push_back(Exchange::new(ticket, steps, acts_at, answer));
         ticket
     }
 

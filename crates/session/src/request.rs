@@ -119,7 +119,7 @@ pub enum ResultFormats<'a> {
     /// All of them in text.
     Text,
     /// Those of a statement with the same text, described before.
-    Of(&'a Statement),
+    Statement(&'a Statement),
 }
 
 impl ResultFormats<'_> {
@@ -127,7 +127,7 @@ impl ResultFormats<'_> {
         match self {
             Self::Binary => ALL_BINARY,
             Self::Text => ALL_TEXT,
-            Self::Of(statement) => statement.result_formats(),
+            Self::Statement(statement) => statement.result_formats(),
         }
     }
 }
@@ -164,7 +164,7 @@ impl Request<'_> {
         Ok(Steps::new(match *self {
             Request::Script { sql } => {
                 draft.query(sql)?;
-                &[Step::Script]
+                &[Step::SimpleQuery]
             }
             Request::Prepare { name, sql } => {
                 draft.parse(name, sql, &[])?;
@@ -184,7 +184,7 @@ impl Request<'_> {
                 draft.parse(name, sql, types)?;
                 let head = bind_head(name, types.len())?;
                 let text_only = match results {
-                    ResultFormats::Of(statement) => statement.binding().text_only,
+                    ResultFormats::Statement(statement) => statement.binding().text_only,
                     _ => &[],
                 };
                 let results = results.as_bytes();
@@ -200,14 +200,14 @@ impl Request<'_> {
                 draft.bind(&Binding { head: &head, ..statement.binding() }, parameters)?;
                 draft.execute_portal(portal, rows)?;
                 if parses {
-                    &[Step::Parse, Step::Bind, Step::Portion]
+                    &[Step::Parse, Step::Bind, Step::ExecuteLimited]
                 } else {
-                    &[Step::Bind, Step::Portion]
+                    &[Step::Bind, Step::ExecuteLimited]
                 }
             }
             Request::Fetch { portal, rows, .. } => {
                 draft.execute_portal(portal, rows)?;
-                &[Step::Portion]
+                &[Step::ExecuteLimited]
             }
             Request::ClosePortal { portal } => {
                 draft.close(b'P', portal)?;
@@ -216,11 +216,11 @@ impl Request<'_> {
             Request::Many { statement, sets } => return write_many(draft, statement, sets),
             Request::CopyIn { sql } => {
                 draft.query(sql)?;
-                &[Step::Feed]
+                &[Step::CopyIn]
             }
             Request::CopyOut { sql } => {
                 draft.query(sql)?;
-                &[Step::Tap]
+                &[Step::CopyOut]
             }
         }))
     }
@@ -249,7 +249,7 @@ impl Request<'_> {
         match self {
             Self::Run { statement, results: Results::Text, .. } => statement.text_columns(),
             // Where the server describes them all the same, what we know of their types is more.
-            Self::PrepareAndRun { results: ResultFormats::Of(statement), .. }
+            Self::PrepareAndRun { results: ResultFormats::Statement(statement), .. }
             | Self::Run { statement, .. }
             | Self::Open { statement, .. }
             | Self::Many { statement, .. } => statement.shared_columns(),

@@ -9,7 +9,7 @@ use std::fmt;
 use bytes::BytesMut;
 
 #[derive(Default)]
-pub(crate) struct Outbox {
+pub(crate) struct SendBuffer {
     /// Encoded and not yet handed to the driver.
     pending: BytesMut,
     /// Position behind the last byte handed out.
@@ -32,10 +32,10 @@ struct Chunk {
     plain_end: u64,
 }
 
-impl fmt::Debug for Outbox {
+impl fmt::Debug for SendBuffer {
     /// Lengths only: a password may be in it, and values are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox")
+        f.debug_struct("SendBuffer")
             .field("pending", &self.pending.len())
             .field("handed", &self.handed)
             .field("left", &self.left)
@@ -43,7 +43,7 @@ impl fmt::Debug for Outbox {
     }
 }
 
-impl Outbox {
+impl SendBuffer {
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -142,44 +142,44 @@ mod tests {
 
     #[test]
     fn knows_what_has_left_in_plain() {
-        let mut outbox = Outbox::default();
-        outbox.pending().extend_from_slice(b"0123456789");
+        let mut send_buffer = SendBuffer::default();
+        send_buffer.pending().extend_from_slice(b"0123456789");
         let mut out = BytesMut::new();
-        outbox.take_plain(&mut out);
-        outbox.pending().extend_from_slice(b"abc");
-        assert_eq!(outbox.end(), 13);
-        outbox.sent_plain(4);
-        assert!(outbox.has_left(4) && !outbox.has_left(5));
-        outbox.sent_plain(6);
-        assert!(outbox.has_left(10) && !outbox.has_left(11));
+        send_buffer.take_plain(&mut out);
+        send_buffer.pending().extend_from_slice(b"abc");
+        assert_eq!(send_buffer.end(), 13);
+        send_buffer.sent_plain(4);
+        assert!(send_buffer.has_left(4) && !send_buffer.has_left(5));
+        send_buffer.sent_plain(6);
+        assert!(send_buffer.has_left(10) && !send_buffer.has_left(11));
     }
 
     #[test]
     fn more_than_was_handed_out_cannot_leave() {
-        let mut outbox = Outbox::default();
-        outbox.pending().extend_from_slice(b"0123456789");
-        outbox.take_plain(&mut BytesMut::new());
+        let mut send_buffer = SendBuffer::default();
+        send_buffer.pending().extend_from_slice(b"0123456789");
+        send_buffer.take_plain(&mut BytesMut::new());
         for _ in 0..2 {
-            outbox.sent_plain(usize::MAX);
-            outbox.sent_encrypted(usize::MAX);
+            send_buffer.sent_plain(usize::MAX);
+            send_buffer.sent_encrypted(usize::MAX);
         }
-        assert!(outbox.has_left(10) && !outbox.has_left(11));
+        assert!(send_buffer.has_left(10) && !send_buffer.has_left(11));
     }
 
     #[test]
     fn counts_an_encrypted_chunk_from_its_first_byte() {
-        let mut outbox = Outbox::default();
-        outbox.pending().extend_from_slice(b"0123456789");
-        assert_eq!(outbox.take_chunk(4).len(), 4);
-        outbox.encrypted(30);
-        assert_eq!(outbox.take_chunk(100).len(), 6);
-        outbox.encrypted(40);
-        assert!(!outbox.has_left(1));
-        outbox.sent_encrypted(1);
-        assert!(outbox.has_left(4) && !outbox.has_left(5));
-        outbox.sent_encrypted(29);
-        assert!(!outbox.has_left(5));
-        outbox.sent_encrypted(1);
-        assert!(outbox.has_left(10));
+        let mut send_buffer = SendBuffer::default();
+        send_buffer.pending().extend_from_slice(b"0123456789");
+        assert_eq!(send_buffer.take_chunk(4).len(), 4);
+        send_buffer.encrypted(30);
+        assert_eq!(send_buffer.take_chunk(100).len(), 6);
+        send_buffer.encrypted(40);
+        assert!(!send_buffer.has_left(1));
+        send_buffer.sent_encrypted(1);
+        assert!(send_buffer.has_left(4) && !send_buffer.has_left(5));
+        send_buffer.sent_encrypted(29);
+        assert!(!send_buffer.has_left(5));
+        send_buffer.sent_encrypted(1);
+        assert!(send_buffer.has_left(10));
     }
 }

@@ -306,12 +306,12 @@ fn piecemeal() -> impl Strategy<Value = Act> {
             .prop_map(move |(rows, portal)| submit(Ask::Fetch { portal, rows })),
         portal.prop_map(move |portal| submit(Ask::ClosePortal { portal })),
         (prop::sample::select(vec!["copyin", "copyin error", "rows 1", "bad"]), any::<bool>())
-            .prop_map(|(sql, _)| Act::Alone(Ask::CopyIn(sql.to_owned()))),
+            .prop_map(|(sql, _)| Act::Exclusive(Ask::CopyIn(sql.to_owned()))),
         (prop::sample::select(vec!["copyout", "copyout error", "copyin", "rows 1"]), any::<bool>())
             .prop_map(move |(sql, alone)| {
                 // What may turn out to be a COPY FROM STDIN has nothing behind it.
                 let what = Ask::CopyOut(sql.to_owned());
-                if alone || sql == "copyin" { Act::Alone(what) } else { submit(what) }
+                if alone || sql == "copyin" { Act::Exclusive(what) } else { submit(what) }
             }),
     ];
     let acts = prop_oneof![

@@ -389,7 +389,7 @@ fn an_answer_to_what_was_not_sent() {
         let dialog = dialog("");
         let mut session = open(&dialog);
         let running = session.submit(Request::Script { sql: "select 1" }).unwrap();
-        assert!(session.isolate(running));
+        assert!(session.make_exclusive(running));
         let mut out = BytesMut::new();
         session.take_output(&mut out);
         session.sent(out.len());

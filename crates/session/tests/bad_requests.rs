@@ -10,11 +10,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::{BufMut, BytesMut};
 use support::dialog::{Dialog, message};
-use support::player::{Player, opening};
+use support::player::{Player, session_config};
 use support::spoken;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
-    Error, ErrorKind, Parameters, Query, Request, ResultFormats, Session, Ticket, Work, limits,
+    Error, ErrorKind, Execute, Parameters, Query, Request, ResultFormats, Session, Ticket, limits,
 };
 
 fn dialog() -> Dialog {
@@ -81,9 +81,9 @@ fn fails(kind: ErrorKind, submit: impl Fn(&mut Session) -> Result<Ticket, Error>
 fn nul() {
     let dialog = dialog();
     for (name, value) in [("user", "x\0user\0admin"), ("application\0name", "x")] {
-        let mut opening = opening(&dialog);
-        opening.parameters.push((name.to_owned(), value.to_owned()));
-        assert_eq!(Session::new(opening).unwrap_err().kind(), ErrorKind::Request);
+        let mut config = session_config(&dialog);
+        config.parameters.push((name.to_owned(), value.to_owned()));
+        assert_eq!(Session::new(config).unwrap_err().kind(), ErrorKind::Request);
     }
     let sql = "select 'a\0b'";
     fails(ErrorKind::Request, |session| session.submit(Request::Script { sql }));
@@ -105,7 +105,7 @@ fn nul() {
     fails(ErrorKind::Request, |session| {
         session.submit_after(Some("begin\0"), Request::Prepare { name: "", sql: "select 1" })
     });
-    fails(ErrorKind::Request, |session| Query::new().submit(session, sql, Work::Run(&[]), None));
+    fails(ErrorKind::Request, |session| Query::new().submit(session, sql, Execute::Run(&[]), None));
 }
 
 fn two(parameters: Parameters<'_>) -> Request<'_> {

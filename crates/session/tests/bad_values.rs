@@ -15,7 +15,7 @@ use support::player::Player;
 use txpostgres_session::types::{Field, Kind, Type};
 use txpostgres_session::value::{Interval, Multirange, Numeric, Range, Raw, Text};
 use txpostgres_session::{
-    ErrorKind, Event, FromRow, Query, Result, Rows, Scalar, Session, Turn, Work,
+    ErrorKind, Event, Execute, FromRow, NextStep, Query, Result, Rows, Scalar, Session,
 };
 
 #[global_allocator]
@@ -94,7 +94,7 @@ fn answer(columns: &[u32], rows: &[Vec<u8>]) -> Vec<u8> {
     .concat()
 }
 
-fn settled(session: &mut Session, query: &mut Query) -> Turn {
+fn settled(session: &mut Session, query: &mut Query) -> NextStep {
     while let Some(event) = session.next_event() {
         if let Event::Settled { outcome, status, .. } = event {
             return query.settled(session, "select *", outcome, status);
@@ -112,14 +112,14 @@ fn rows(columns: &[u32], rows: &[Vec<u8>], lookup: &[Vec<u8>]) -> Rows {
     let session = &mut player.session;
     while session.next_event().is_some() {}
     let mut query = Query::new();
-    query.submit(session, "select *", Work::Run(&[]), None).unwrap();
+    query.submit(session, "select *", Execute::Run(&[]), None).unwrap();
     session.receive(&answer(columns, rows));
     match settled(session, &mut query) {
-        Turn::Done(answer) => answer.unwrap().take_rows(),
-        Turn::Again => {
-            query.submit(session, "select *", Work::Run(&[]), None).unwrap();
+        NextStep::Done(answer) => answer.unwrap().take_rows(),
+        NextStep::Again => {
+            query.submit(session, "select *", Execute::Run(&[]), None).unwrap();
             session.receive(&answer(LOOKUP, lookup));
-            let Turn::Done(answer) = settled(session, &mut query) else { panic!() };
+            let NextStep::Done(answer) = settled(session, &mut query) else { panic!() };
             answer.unwrap().take_rows()
         }
     }

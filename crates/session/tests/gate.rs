@@ -37,7 +37,7 @@ fn play(text: &str) {
 fn who_travels_alone_waits_for_others_and_lets_others_wait() {
     play(
         r#"! script "select 1"
-        ! alone script "select 2"
+        ! exclusive script "select 2"
         ! script "select 3"
         ! script "select 4"
         > Query "select 1"
@@ -72,7 +72,7 @@ fn what_nobody_waits_for_is_taken_back() {
         = #1 I Cancelled NotSent: the statement was cancelled before it was sent
         ! takeback 1
         = take back #1: false
-        ! alone script "select 3"
+        ! exclusive script "select 3"
         ! script "select 4"
         ! takeback 2
         = take back #2: true
@@ -101,7 +101,7 @@ fn a_copy_whose_end_has_not_left_is_not_taken_back() {
             _ => " \"no\"",
         };
         play(&format!(
-            r#"! alone copyin "copy t from stdin"
+            r#"! exclusive copyin "copy t from stdin"
             > Query "copy t from stdin"
             < G 1:0 2:0
             = copy In of 0 in Text, 0 columns
@@ -128,7 +128,7 @@ fn a_copy_whose_end_has_not_left_is_not_taken_back() {
 fn what_waits_is_taken_back() {
     play(
         r#"! script "select 1"
-        ! alone script "select 2"
+        ! exclusive script "select 2"
         ! script "select 3"
         > Query "select 1"
         ! cancel 1
@@ -149,7 +149,7 @@ fn what_waits_is_taken_back() {
 fn a_copy_that_is_cancelled_ends_its_data() {
     for said in ["COPY from stdin failed: the client cancelled it", "storniert"] {
         play(&format!(
-            r#"! alone copyin "copy t from stdin"
+            r#"! exclusive copyin "copy t from stdin"
             > Query "copy t from stdin"
             < G 1:0 2:0
             = copy In of 0 in Text, 0 columns
@@ -171,7 +171,7 @@ fn a_copy_that_is_cancelled_ends_its_data() {
 #[test]
 fn what_was_not_taken_is_taken_back() {
     play(
-        r#"! alone script "select 1"
+        r#"! exclusive script "select 1"
         ! script "select 2"
         ! cancel 0
         = cancel #0: Withdrawn
@@ -186,7 +186,7 @@ fn what_was_not_taken_is_taken_back() {
 #[test]
 fn while_the_gate_is_shut_nothing_leaves() {
     play(
-        r#"! alone script "select 1"
+        r#"! exclusive script "select 1"
         > Query "select 1"
         ! script "select 2"
         ! cancel 0
@@ -205,7 +205,7 @@ fn while_the_gate_is_shut_nothing_leaves() {
 #[test]
 fn an_answer_that_was_faster_counts() {
     play(
-        r#"! alone script "select 1"
+        r#"! exclusive script "select 1"
         > Query "select 1"
         ! cancel 0
         = cancel #0: Running
@@ -227,12 +227,12 @@ fn an_answer_that_was_faster_counts() {
 #[test]
 fn a_cancel_that_is_not_ours_is_not_called_so() {
     play(
-        r#"! alone script "select 1"
+        r#"! exclusive script "select 1"
         > Query "select 1"
         < E "SERROR\0" "VERROR\0" "C57014\0" "Mcanceling statement due to user request\0" "\0"
         < Z "I"
         = #0 I Server Answered: ERROR 57014: canceling statement due to user request
-        ! alone script "select 2"
+        ! exclusive script "select 2"
         > Query "select 2"
         ! cancel 1
         = cancel #1: Running
@@ -250,9 +250,9 @@ fn what_travels_with_others_is_not_cancelled() {
         > Query "select 1"
         > Query "select 2"
         ! cancel 1
-        = cancel #1: Entangled
+        = cancel #1: Pipelined
         ! cancel 0
-        = cancel #0: Entangled
+        = cancel #0: Pipelined
         < C "SELECT 0\0"
         < Z "I"
         = #0 I ok [SELECT 0]
@@ -294,7 +294,7 @@ fn a_name_to_close_is_told_with_the_next_request() {
         = #1 I ok [SELECT 0]
         ! script "select 3"
         > Query "select 3"
-        ! alone query "select 2"
+        ! exclusive query "select 2"
         ! cancel 3
         = cancel #3: Withdrawn
         ! query "select 2"
@@ -310,7 +310,7 @@ fn a_name_to_close_is_told_with_the_next_request() {
 #[test]
 fn what_waits_at_the_end_was_not_sent() {
     play(
-        r#"! alone script "select 1"
+        r#"! exclusive script "select 1"
         > Query "select 1"
         ! script "select 2"
         ! cancel 0
@@ -325,7 +325,7 @@ fn what_waits_at_the_end_was_not_sent() {
 #[test]
 fn a_close_is_not_kept_by_the_gate() {
     play(
-        r#"! alone script "select 1"
+        r#"! exclusive script "select 1"
         > Query "select 1"
         ! script "select 2"
         ! cancel 0
@@ -345,7 +345,7 @@ fn it_may_be_too_late_to_travel_alone() {
     player.play_straight();
     let ticket = player.session.submit(Request::Script { sql: "select 1" }).unwrap();
     player.take();
-    assert!(!player.session.isolate(ticket));
+    assert!(!player.session.make_exclusive(ticket));
 }
 
 // --- The session that cancels ---
@@ -465,7 +465,7 @@ impl Line<'_> {
         let what = if by_query { Ask::Query { sql, values: vec![] } } else { Ask::Script(sql) };
         if alone {
             self.alone.insert(number);
-            self.player.act(&Act::Alone(what));
+            self.player.act(&Act::Exclusive(what));
         } else {
             self.player.act(&Act::Submit { begin: None, what });
         }

@@ -27,7 +27,7 @@ impl Arrived {
 
     /// The next row.
     pub(crate) fn row(&mut self) -> Option<OwnedRow> {
-        let row = OwnedRow::of(self.rows.as_ref()?, self.next);
+        let row = OwnedRow::new(self.rows.as_ref()?, self.next);
         match row {
             Some(_) => self.next += 1,
             None => self.rows = None,

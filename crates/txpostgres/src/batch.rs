@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use txpostgres_session::{
-    Answer, Error, ErrorKind, Result, ResultSet, SqlState, Ticket, TransactionStatus, Work,
+    Answer, Error, ErrorKind, Execute, Result, ResultSet, SqlState, Ticket, TransactionStatus,
 };
 
 use crate::call::Call;
@@ -37,17 +37,17 @@ struct Parameters<'a> {
 
 /// [`Task`] for a trait object.
 trait Asks: Send + Sync {
-    fn ask(&self, ask: &mut dyn FnMut(Work<'_>) -> Result<Ticket>) -> Result<Ticket>;
+    fn ask(&self, ask: &mut dyn FnMut(Execute<'_>) -> Result<Ticket>) -> Result<Ticket>;
 }
 
 impl<P: Params> Asks for P {
-    fn ask(&self, ask: &mut dyn FnMut(Work<'_>) -> Result<Ticket>) -> Result<Ticket> {
-        Params::with(self, |parameters| ask(Work::Run(parameters)))
+    fn ask(&self, ask: &mut dyn FnMut(Execute<'_>) -> Result<Ticket>) -> Result<Ticket> {
+        Params::with(self, |parameters| ask(Execute::Run(parameters)))
     }
 }
 
 impl Task for Parameters<'_> {
-    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket> {
+    fn ask(&self, ask: impl FnOnce(Execute<'_>) -> Result<Ticket>) -> Result<Ticket> {
         let mut ask = Some(ask);
         self.values.ask(&mut |work| match ask.take() {
             Some(ask) => ask(work),

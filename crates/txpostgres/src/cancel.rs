@@ -176,7 +176,7 @@ impl Link {
                     desk.distribute(None, &mut calls);
                 }
                 Cancel::Running => running = Some((ticket, takes_data)),
-                Cancel::Entangled => outcome = Err(entangled()),
+                Cancel::Pipelined => outcome = Err(entangled()),
             }
         }
         let mut telling = None;

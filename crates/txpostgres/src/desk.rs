@@ -204,7 +204,7 @@ impl Desk {
         };
         self.expect_nothing(undoing);
         if is_outstanding {
-            self.session.isolate(undoing);
+            self.session.make_exclusive(undoing);
             self.undoings.push((ticket, undoing));
         }
     }
@@ -223,7 +223,7 @@ impl Desk {
 
     fn push(&mut self, ticket: Ticket, waiter: Waiter) {
         if self.turnstile.isolates() {
-            self.session.isolate(ticket);
+            self.session.make_exclusive(ticket);
         }
         if self.waiters.is_empty() {
             self.first = ticket.number();

@@ -144,8 +144,8 @@ pub mod types {
 pub use txpostgres_derive::FromRow;
 #[doc(inline)]
 pub use txpostgres_session::{
-    Column, ColumnIndex, CommandTag, Delivery, Error, ErrorKind, Format, FromRow, Interruption,
-    IterAs, Notification, OwnedRow, Place, Result, ResultSet, Row, Rows, Scalar, ServerError,
+    Column, ColumnIndex, ColumnReader, CommandTag, Delivery, EndedBy, Error, ErrorKind, Format,
+    FromRow, IterAs, Notification, OwnedRow, Result, ResultSet, Row, Rows, Scalar, ServerError,
     SqlState, TransactionStatus, config, quote_ident, quote_literal, value,
 };
 

@@ -1,6 +1,6 @@
 //! One statement with many sets of parameters, in few flights.
 
-use txpostgres_session::{CommandTag, ParameterSets, Parameters, Result, Rows, Ticket, Work};
+use txpostgres_session::{CommandTag, Execute, ParameterSets, Parameters, Result, Rows, Ticket};
 
 use crate::call::Call;
 use crate::caller::Caller;
@@ -28,8 +28,8 @@ impl<P: Params> ParameterSets for Flight<P> {
 }
 
 impl<P: Params> Task for &Flight<P> {
-    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket> {
-        ask(Work::Many(*self))
+    fn ask(&self, ask: impl FnOnce(Execute<'_>) -> Result<Ticket>) -> Result<Ticket> {
+        ask(Execute::Many(*self))
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use txpostgres_policy::{Approach, Approaches, Tls};
 use txpostgres_session::config::{Config, Endpoint, Host, SslCertMode, SslMode};
 use txpostgres_session::{
-    Encryption, Error, ErrorKind, Event, KeyCache, KeyDerivation, Login, Opening, Result, Session,
-    TlsSettings,
+    Encryption, Error, ErrorKind, Event, KeyCache, KeyDerivation, Login, Result, Session,
+    SessionConfig, TlsSettings,
 };
 
 use crate::cancel::Interrupter;
@@ -39,7 +39,7 @@ impl Recipe {
             return Err(Error::new(ErrorKind::Config, "requirepeer is not supported")
                 .with_hint("leave it out, or reach the server by TLS and sslmode=verify-full"));
         }
-        let tls = TlsSettings::of(&self.config)?;
+        let tls = TlsSettings::from_config(&self.config)?;
         let mut endpoints = self.config.endpoints()?;
         let several = endpoints.len() > 1;
         let last = endpoints.pop();
@@ -121,7 +121,7 @@ impl Recipe {
         getrandom::fill(&mut nonce).map_err(|error| {
             Error::new(ErrorKind::Connect, "the system has no random numbers").with_source(error)
         })?;
-        Session::new(Opening {
+        Session::new(SessionConfig {
             parameters: config.startup_parameters()?,
             encryption: self.encryption(endpoint, tls, approach.tls),
             login: Login {

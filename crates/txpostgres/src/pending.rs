@@ -109,7 +109,7 @@ impl<'a, P: Params> RunQuery<'a, P> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(usize, Option<OwnedRow>)>> {
         let rows = Arc::new(ready!(self.0.poll(cx, Answer::take_rows))?);
-        Poll::Ready(Ok((rows.len(), OwnedRow::of(&rows, 0))))
+        Poll::Ready(Ok((rows.len(), OwnedRow::new(&rows, 0))))
     }
 
     pub(crate) fn sql(&self) -> &str {

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use txpostgres_session::{Column, Request, Result, Rows, Ticket, Work};
+use txpostgres_session::{Column, Execute, Request, Result, Rows, Ticket};
 
 use crate::call::{Call, Fetched};
 use crate::caller::Caller;
@@ -37,9 +37,9 @@ pub(crate) struct Open<P> {
 }
 
 impl<P: Params> Task for Open<P> {
-    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket> {
+    fn ask(&self, ask: impl FnOnce(Execute<'_>) -> Result<Ticket>) -> Result<Ticket> {
         let (portal, rows) = (&self.portal, FIRST_PORTION);
-        self.params.with(|parameters| ask(Work::Open { portal, rows, parameters }))
+        self.params.with(|parameters| ask(Execute::Open { portal, rows, parameters }))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use txpostgres_session::{Answer, Column, Query, Request, Result, Ticket, Turn as Step, Work};
+use txpostgres_session::{
+    Answer, Column, Execute, NextStep as Step, Query, Request, Result, Ticket,
+};
 
 use crate::desk::{Desk, Settled};
 use crate::params::Params;
@@ -30,13 +32,13 @@ pub(crate) enum Plain {
 /// What is done with a statement, and with which values.
 pub(crate) trait Task: Send {
     /// Asks for it, once.
-    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket>;
+    fn ask(&self, ask: impl FnOnce(Execute<'_>) -> Result<Ticket>) -> Result<Ticket>;
 }
 
 impl<P: Params> Task for P {
     #[inline]
-    fn ask(&self, ask: impl FnOnce(Work<'_>) -> Result<Ticket>) -> Result<Ticket> {
-        self.with(|parameters| ask(Work::Run(parameters)))
+    fn ask(&self, ask: impl FnOnce(Execute<'_>) -> Result<Ticket>) -> Result<Ticket> {
+        self.with(|parameters| ask(Execute::Run(parameters)))
     }
 }
 

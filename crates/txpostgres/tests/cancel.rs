@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use support::{assert_works, bounded, connected, count, eventually, occupied, until_session};
 use txpostgres::{
-    Connection, Cursor, Delivery, Error, ErrorKind, Interruption, SqlState, TransactionStatus,
+    Connection, Cursor, Delivery, EndedBy, Error, ErrorKind, SqlState, TransactionStatus,
 };
 use txpostgres_testkit::shared;
 
@@ -30,7 +30,7 @@ async fn begin<F: Future + Unpin>(future: &mut F) {
 
 fn assert_cancelled(error: &Error, delivery: Delivery) {
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Cancelled, delivery), "{error:?}");
-    assert_eq!(error.interruption(), Some(Interruption::Ours));
+    assert_eq!(error.ended_by(), Some(EndedBy::Ours));
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn a_time_limit_ends_a_statement() {
     let began = Instant::now();
     let error = bounded(connection.run_query(LONG, ()).timeout(SOON)).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::Answered));
-    assert_eq!(error.interruption(), Some(Interruption::Ours));
+    assert_eq!(error.ended_by(), Some(EndedBy::Ours));
     assert!(began.elapsed() >= SOON && began.elapsed() < Duration::from_secs(5));
     let text = "the statement was cancelled after its time limit of 50ms \
                 (the server said: ERROR 57014: canceling statement due to user request)";
@@ -392,21 +392,21 @@ async fn interruptions_are_told_apart() {
     connection.run_script("create table t (id int); set statement_timeout = 50").await.unwrap();
     let error = bounded(connection.run_query(LONG, ())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Server);
-    assert_eq!(error.interruption(), Some(Interruption::StatementTimeout));
+    assert_eq!(error.ended_by(), Some(EndedBy::StatementTimeout));
 
     connection.run_script("set statement_timeout = 0; set lock_timeout = 50").await.unwrap();
     bounded(other.run_interaction(async |cursor| {
         cursor.run_script("lock table t").await?;
         let error = connection.run_query("table t", ()).await.unwrap_err();
-        assert_eq!(error.interruption(), Some(Interruption::LockTimeout));
+        assert_eq!(error.ended_by(), Some(EndedBy::LockTimeout));
         Ok::<_, Error>(())
     }))
     .await
     .unwrap();
 
     for (sql, interruption) in [
-        ("select pg_cancel_backend($1)", Interruption::ByAnother),
-        ("select pg_terminate_backend($1)", Interruption::Terminated),
+        ("select pg_cancel_backend($1)", EndedBy::ByAnother),
+        ("select pg_terminate_backend($1)", EndedBy::Terminated),
     ] {
         let mut call = connection.run_query(LONG, ());
         // Even with a handle that was not used.
@@ -416,7 +416,7 @@ async fn interruptions_are_told_apart() {
             other.run_query(sql, (pid,)).await.unwrap();
         };
         let (outcome, ()) = bounded(async { tokio::join!(call, interrupt) }).await;
-        assert_eq!(outcome.unwrap_err().interruption(), Some(interruption));
+        assert_eq!(outcome.unwrap_err().ended_by(), Some(interruption));
     }
 }
 

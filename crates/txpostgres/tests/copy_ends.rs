@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use support::{assert_works, bounded, connected, count, until_session, welcomed};
 use txpostgres::{
-    Connection, CopyIn, Delivery, Error, ErrorKind, Interruption, SqlState, TransactionStatus,
+    Connection, CopyIn, Delivery, EndedBy, Error, ErrorKind, SqlState, TransactionStatus,
 };
 use txpostgres_testkit::{Database, Script, backend};
 
@@ -53,7 +53,7 @@ async fn what_ended_a_copy_before_its_abort_is_told() {
         let error = bounded(copy.abort(why)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Server);
         assert_eq!(error.sqlstate(), Some(SqlState::QUERY_CANCELED));
-        assert_eq!(error.interruption(), Some(Interruption::StatementTimeout), "{why:?}");
+        assert_eq!(error.ended_by(), Some(EndedBy::StatementTimeout), "{why:?}");
         assert_works(&connection).await;
     }
     bounded(connection.run_script("set statement_timeout = 0")).await.unwrap();
@@ -61,7 +61,7 @@ async fn what_ended_a_copy_before_its_abort_is_told() {
     until_session(&database, pid, "wait_event = 'PgSleep'").await;
     database.server().sql(&format!("select pg_cancel_backend({pid})")).unwrap();
     let error = bounded(copy.abort("user request")).await.unwrap_err();
-    assert_eq!(error.interruption(), Some(Interruption::ByAnother));
+    assert_eq!(error.ended_by(), Some(EndedBy::ByAnother));
     assert_eq!(people(&connection).await, 0);
     // And what is an abort is one, whatever its reason.
     for why in ["", "canceling statement due to user request", "ist das – schön?"] {
@@ -135,7 +135,7 @@ async fn a_copy_is_cancelled_whatever_the_server_does() {
             (ErrorKind::Cancelled, Delivery::Answered),
             "{state}"
         );
-        assert_eq!(error.interruption(), Some(Interruption::Ours));
+        assert_eq!(error.ended_by(), Some(EndedBy::Ours));
         // What is over stays as it is.
         bounded(connection.cancel(&handle)).await.unwrap();
         assert_works(&connection).await;
@@ -199,7 +199,7 @@ async fn a_copy_out_is_cancelled() {
 
 fn assert_late(error: &Error, began: Instant) {
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::Answered));
-    assert_eq!(error.interruption(), Some(Interruption::Ours));
+    assert_eq!(error.ended_by(), Some(EndedBy::Ours));
     assert!(
         began.elapsed() >= SOON && began.elapsed() < Duration::from_secs(5),
         "{:?}",

@@ -18,7 +18,7 @@ use support::{
     sessions, through, tight, until_session, welcomed,
 };
 use txpostgres::types::ToSql;
-use txpostgres::{Connection, Delivery, Error, ErrorKind, Interruption, SqlState};
+use txpostgres::{Connection, Delivery, EndedBy, Error, ErrorKind, SqlState};
 use txpostgres_testkit::{Cluster, Direction, Script, backend, shared};
 
 /// Rows of several megabytes, and then the server sleeps in the middle of the answer.
@@ -137,7 +137,7 @@ async fn a_session_terminated_while_idle_is_noticed_by_itself() {
     let error = bounded(connection.run_query("select 1", ())).await.unwrap_err();
     assert_eq!(error.sqlstate(), Some(SqlState::ADMIN_SHUTDOWN));
     assert_eq!(error.server().unwrap().severity(), "FATAL");
-    assert_eq!(error.interruption(), Some(Interruption::Terminated));
+    assert_eq!(error.ended_by(), Some(EndedBy::Terminated));
     assert_eq!(
         error.to_string(),
         format!("the connection is dead: the server ended the session (the server said: {why})")
@@ -159,7 +159,7 @@ async fn a_transaction_that_was_idle_for_too_long_is_told_why_it_is_gone() {
     let error = outcome.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionDead);
     assert_eq!(error.sqlstate(), Some(SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT));
-    assert_eq!(error.interruption(), None);
+    assert_eq!(error.ended_by(), None);
     let why = "FATAL 25P03: terminating connection due to idle-in-transaction timeout";
     assert_dead_and_opens_anew(&connection, why, &database.dsn()).await;
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::process::Command;
 
-use txpostgres::{Column, Connection, FromRow, Place, Row};
+use txpostgres::{Column, ColumnReader, Connection, FromRow, Row};
 use txpostgres_testkit::shared;
 
 const MIB: u64 = 1024 * 1024;
@@ -137,13 +137,13 @@ async fn deed_shapes() {
     struct Length(usize);
 
     impl<'r> FromRow<'r> for Length {
-        type Layout = Place;
+        type Layout = ColumnReader;
 
-        fn layout(columns: &[Column]) -> txpostgres::Result<Place> {
-            Place::of::<&str>(columns, 0)
+        fn layout(columns: &[Column]) -> txpostgres::Result<ColumnReader> {
+            ColumnReader::new::<&str>(columns, 0)
         }
 
-        fn from_row(place: &Place, row: Row<'r>) -> txpostgres::Result<Self> {
+        fn from_row(place: &ColumnReader, row: Row<'r>) -> txpostgres::Result<Self> {
             Ok(Self(row.read::<&str>(place)?.len()))
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use support::{assert_works, bounded, connected, welcomed};
 use tokio::sync::Notify;
-use txpostgres::{Column, ErrorKind, FromRow, Place, Result, Row, SqlState};
+use txpostgres::{Column, ColumnReader, ErrorKind, FromRow, Result, Row, SqlState};
 use txpostgres_testkit::{Script, ScriptedServer, backend};
 
 /// Some 100 bytes a row.
@@ -227,13 +227,13 @@ struct Telling(String);
 static READ: Notify = Notify::const_new();
 
 impl<'r> FromRow<'r> for Telling {
-    type Layout = Place;
+    type Layout = ColumnReader;
 
-    fn layout(columns: &[Column]) -> Result<Place> {
-        Place::of::<String>(columns, 0)
+    fn layout(columns: &[Column]) -> Result<ColumnReader> {
+        ColumnReader::new::<String>(columns, 0)
     }
 
-    fn from_row(place: &Place, row: Row<'r>) -> Result<Self> {
+    fn from_row(place: &ColumnReader, row: Row<'r>) -> Result<Self> {
         READ.notify_one();
         Ok(Self(row.read(place)?))
     }

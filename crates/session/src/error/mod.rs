@@ -75,10 +75,10 @@ pub enum ErrorKind {
     Timeout,
 }
 
-/// Who or what ended a statement, or its session, before it was done: see [`Error::interruption`].
+/// Who or what ended a statement, or its session, before it was done: see [`Error::ended_by`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Interruption {
+pub enum EndedBy {
     /// We did, by a cancel or by a deadline of this library ([`ErrorKind::Cancelled`], [`ErrorKind::Timeout`]).
     Ours,
     /// The server's `statement_timeout` passed.
@@ -270,7 +270,7 @@ impl Error {
     pub(crate) fn cancelled_by_us(mut self) -> Self {
         // Its CopyFail may have been faster than the CancelRequest.
         if self.sqlstate() == Some(SqlState::QUERY_CANCELED)
-            && self.interruption() != Some(Interruption::StatementTimeout)
+            && self.ended_by() != Some(EndedBy::StatementTimeout)
         {
             self.0.kind = ErrorKind::Cancelled;
             self.0.message = Cow::Borrowed("the statement was cancelled, as asked");
@@ -282,22 +282,21 @@ impl Error {
     ///
     /// A cancel and `statement_timeout` have the same SQLSTATE (57014). What we asked for we know; the others are told
     /// apart by the server's English message, so that with another `lc_messages` a `statement_timeout` that struck counts
-    /// as [`Interruption::ByAnother`], or as ours if we had asked for a cancel at the same time.
-    pub fn interruption(&self) -> Option<Interruption> {
+    /// as [`EndedBy::ByAnother`], or as ours if we had asked for a cancel at the same time.
+    pub fn ended_by(&self) -> Option<EndedBy> {
         match (self.kind(), self.sqlstate()) {
-            (ErrorKind::Cancelled | ErrorKind::Timeout, _) => Some(Interruption::Ours),
+            (ErrorKind::Cancelled | ErrorKind::Timeout, _) => Some(EndedBy::Ours),
             (_, Some(SqlState::QUERY_CANCELED)) => {
                 let message = self.server()?.message();
                 if message == "canceling statement due to statement timeout" {
-                    Some(Interruption::StatementTimeout)
+                    Some(EndedBy::StatementTimeout)
                 } else {
                     // A COPY that we end by CopyFail has the same code, and nobody cancelled it.
-                    (!message.starts_with("COPY from stdin failed"))
-                        .then_some(Interruption::ByAnother)
+                    (!message.starts_with("COPY from stdin failed")).then_some(EndedBy::ByAnother)
                 }
             }
-            (_, Some(SqlState::LOCK_NOT_AVAILABLE)) => Some(Interruption::LockTimeout),
-            (_, Some(SqlState::ADMIN_SHUTDOWN)) => Some(Interruption::Terminated),
+            (_, Some(SqlState::LOCK_NOT_AVAILABLE)) => Some(EndedBy::LockTimeout),
+            (_, Some(SqlState::ADMIN_SHUTDOWN)) => Some(EndedBy::Terminated),
             _ => None,
         }
     }

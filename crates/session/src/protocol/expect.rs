@@ -1,50 +1,50 @@
-//! What the server owes for a request, step by step: the one table of transitions.
+//! What is expected from the server for a request, step by step: the one table of transitions.
 //!
-//! A request is a script of steps; the server answers them in order. What may come next is [`Owed`]:
+//! A request is a list of steps; the server answers them in order. What may come next is [`Expect`]:
 //!
 //! ```text
-//!   step        owed         message              then
-//!   ----------  -----------  -------------------  ---------------------------------
-//!   Close       Close        CloseComplete        the next step
-//!   Parse       Parse        ParseComplete        the next step
-//!   Bind        Bind         BindComplete         the next step
-//!   Statement   Parameters   ParameterDescription Columns
-//!               Columns      RowDescription       the next step
-//!                            NoData               the next step
-//!   Portal      Columns      (as above)
-//!   BEGIN       Parse, Bind  (as above)
-//!               Begin        CommandComplete      the next step
-//!   Execute     Rows         DataRow              Rows
-//!                            CommandComplete      the next step
-//!                            EmptyQueryResponse   the next step
-//!                            CopyInResponse       CopyIn   (refused with CopyFail)
-//!                            CopyOutResponse      CopyOut
-//!               CopyOut      CopyData             CopyOut
-//!                            CopyDone             Rows
-//!   Portion     Portion      DataRow              Portion
-//!                            PortalSuspended      the next step
-//!                            (else as Rows)
-//!   Script      Script       RowDescription       ScriptRows
-//!                            CommandComplete      Further
-//!                            EmptyQueryResponse   Further
-//!                            CopyInResponse       CopyIn
-//!                            CopyOutResponse      ScriptCopyOut
-//!               ScriptRows   DataRow              ScriptRows
-//!                            CommandComplete      Further
-//!             ScriptCopyOut  CopyData             ScriptCopyOut
-//!                            CopyDone             Further
-//!               Further      (as Script)
-//!                            ReadyForQuery        settled
-//!   Feed        Feed         CopyInResponse       Feeding
-//!                            (else as Script: it is no COPY FROM STDIN)
-//!               Feeding      CommandComplete      Further
-//!   Tap         Tap          CopyOutResponse      Tapping
-//!                            (else as Script: it is no COPY TO STDOUT)
-//!               Tapping      CopyData             Tapping
-//!                            CopyDone             Further
-//!   Sync        Ready        ReadyForQuery        settled
-//!   any         any          ErrorResponse        Failed
-//!               Failed       ReadyForQuery        settled
+//!   step            expected            message                then
+//!   --------------  ------------------  ---------------------  -----------------------------
+//!   Close           Close               CloseComplete          the next step
+//!   Parse           Parse               ParseComplete          the next step
+//!   Bind            Bind                BindComplete           the next step
+//!   Statement       Parameters          ParameterDescription   Columns
+//!                   Columns             RowDescription         the next step
+//!                                       NoData                 the next step
+//!   Portal          Columns             (as above)
+//!   BEGIN           Parse, Bind         (as above)
+//!                   Begin               CommandComplete        the next step
+//!   Execute         Rows                DataRow                Rows
+//!                                       CommandComplete        the next step
+//!                                       EmptyQueryResponse     the next step
+//!                                       CopyInResponse         RejectCopyIn (with CopyFail)
+//!                                       CopyOutResponse        DrainCopyOut
+//!                   DrainCopyOut        CopyData               DrainCopyOut
+//!                                       CopyDone               Rows
+//!   ExecuteLimited  ExecuteLimited      DataRow                ExecuteLimited
+//!                                       PortalSuspended        the next step
+//!                                       (else as Rows)
+//!   SimpleQuery     SimpleQuery         RowDescription         SimpleQueryRows
+//!                                       CommandComplete        NextResult
+//!                                       EmptyQueryResponse     NextResult
+//!                                       CopyInResponse         RejectCopyIn
+//!                                       CopyOutResponse        DrainSimpleCopyOut
+//!                   SimpleQueryRows     DataRow                SimpleQueryRows
+//!                                       CommandComplete        NextResult
+//!                   DrainSimpleCopyOut  CopyData               DrainSimpleCopyOut
+//!                                       CopyDone               NextResult
+//!                   NextResult          (as SimpleQuery)
+//!                                       ReadyForQuery          settled
+//!   CopyIn          CopyIn              CopyInResponse         CopyInData
+//!                                       (else as SimpleQuery)  it is no COPY FROM STDIN
+//!                   CopyInData          CommandComplete        NextResult
+//!   CopyOut         CopyOut             CopyOutResponse        CopyOutData
+//!                                       (else as SimpleQuery)  it is no COPY TO STDOUT
+//!                   CopyOutData         CopyData               CopyOutData
+//!                                       CopyDone               NextResult
+//!   Sync            Ready               ReadyForQuery          settled
+//!   any             any                 ErrorResponse          Failed
+//!                   Failed              ReadyForQuery          settled
 //! ```
 //!
 //! A request of many items (`Bind` and `Execute` for each) goes through its last steps again for each of them.
@@ -61,14 +61,14 @@ pub(crate) enum Step {
     Portal,
     Execute,
     /// `Execute` of so many rows at most.
-    Portion,
+    ExecuteLimited,
     /// `Close` of a portal.
     Close,
-    Script,
+    SimpleQuery,
     /// `Query` of a COPY whose data we send.
-    Feed,
+    CopyIn,
     /// `Query` of a COPY whose data we get.
-    Tap,
+    CopyOut,
 }
 
 /// Statements closed along with one request, at most.
@@ -115,41 +115,41 @@ impl Steps {
     }
 
     #[inline]
-    pub(crate) fn next(&mut self) -> Owed {
+    pub(crate) fn next(&mut self) -> Expect {
         if self.closes > 0 {
             self.closes -= 1;
-            return Owed::Close;
+            return Expect::Close;
         }
         if self.begin > 0 {
             self.begin -= 1;
             return match self.begin {
-                2 => Owed::Parse,
-                1 => Owed::Bind,
-                _ => Owed::Begin,
+                2 => Expect::Parse,
+                1 => Expect::Bind,
+                _ => Expect::Begin,
             };
         }
         let Some((step, rest)) = self.request.split_first().or_else(|| self.next_item()) else {
-            return Owed::Ready;
+            return Expect::Ready;
         };
         self.request = rest;
         match step {
-            Step::Parse => Owed::Parse,
-            Step::Bind => Owed::Bind,
-            Step::Statement => Owed::Parameters,
-            Step::Portal => Owed::Columns,
-            Step::Execute => Owed::Rows,
-            Step::Portion => Owed::Portion,
-            Step::Close => Owed::Close,
-            Step::Script => Owed::Script,
-            Step::Feed => Owed::Feed,
-            Step::Tap => Owed::Tap,
+            Step::Parse => Expect::Parse,
+            Step::Bind => Expect::Bind,
+            Step::Statement => Expect::Parameters,
+            Step::Portal => Expect::Columns,
+            Step::Execute => Expect::Rows,
+            Step::ExecuteLimited => Expect::ExecuteLimited,
+            Step::Close => Expect::Close,
+            Step::SimpleQuery => Expect::SimpleQuery,
+            Step::CopyIn => Expect::CopyIn,
+            Step::CopyOut => Expect::CopyOut,
         }
     }
 }
 
-/// What the server owes next.
+/// What is expected next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owed {
+pub(crate) enum Expect {
     Close,
     Parse,
     Bind,
@@ -158,21 +158,21 @@ pub(crate) enum Owed {
     Begin,
     Rows,
     /// Rows, as many as were asked for.
-    Portion,
-    CopyIn,
-    CopyOut,
+    ExecuteLimited,
+    RejectCopyIn,
+    DrainCopyOut,
     /// The first statement's answer.
-    Script,
-    ScriptRows,
-    ScriptCopyOut,
+    SimpleQuery,
+    SimpleQueryRows,
+    DrainSimpleCopyOut,
     /// Another statement's answer, or the end: a ReadyForQuery in answer to nothing would be somebody else's.
-    Further,
+    NextResult,
     /// The answer to a COPY whose data we send.
-    Feed,
-    Feeding,
+    CopyIn,
+    CopyInData,
     /// The answer to a COPY whose data we get.
-    Tap,
-    Tapping,
+    CopyOut,
+    CopyOutData,
     Ready,
     Failed,
 }
@@ -181,11 +181,11 @@ pub(crate) enum Owed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Step,
-    To(Owed),
+    To(Expect),
     Settled,
 }
 
-impl Owed {
+impl Expect {
     /// Whether the server has yet to execute the statement.
     pub(crate) fn is_before_running(self) -> bool {
         matches!(self, Self::Close | Self::Parse | Self::Bind | Self::Parameters | Self::Columns)
@@ -194,15 +194,15 @@ impl Owed {
     /// Whether a COPY was asked for, and this is something else.
     pub(crate) fn is_other_than_copy(self, tag: u8) -> bool {
         match self {
-            Self::Feed => matches!(tag, b'T' | b'C' | b'I' | b'H'),
-            Self::Tap => matches!(tag, b'T' | b'C' | b'I' | b'G'),
+            Self::CopyIn => matches!(tag, b'T' | b'C' | b'I' | b'H'),
+            Self::CopyOut => matches!(tag, b'T' | b'C' | b'I' | b'G'),
             _ => false,
         }
     }
 
     /// Where a message leads: the transition table, looked up.
     pub(crate) fn after(self, tag: u8) -> Option<Next> {
-        static TABLE: [[Option<Next>; 128]; Owed::COUNT] = Owed::table();
+        static TABLE: [[Option<Next>; 128]; Expect::COUNT] = Expect::table();
         TABLE.get(self as usize)?.get(usize::from(tag)).copied().flatten()
     }
 
@@ -211,27 +211,27 @@ impl Owed {
     // Evaluated at compile time: an index out of bounds would not compile.
     #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
     const fn table() -> [[Option<Next>; 128]; Self::COUNT] {
-        const ALL: [Owed; Owed::COUNT] = [
-            Owed::Close,
-            Owed::Parse,
-            Owed::Bind,
-            Owed::Parameters,
-            Owed::Columns,
-            Owed::Begin,
-            Owed::Rows,
-            Owed::Portion,
-            Owed::CopyIn,
-            Owed::CopyOut,
-            Owed::Script,
-            Owed::ScriptRows,
-            Owed::ScriptCopyOut,
-            Owed::Further,
-            Owed::Feed,
-            Owed::Feeding,
-            Owed::Tap,
-            Owed::Tapping,
-            Owed::Ready,
-            Owed::Failed,
+        const ALL: [Expect; Expect::COUNT] = [
+            Expect::Close,
+            Expect::Parse,
+            Expect::Bind,
+            Expect::Parameters,
+            Expect::Columns,
+            Expect::Begin,
+            Expect::Rows,
+            Expect::ExecuteLimited,
+            Expect::RejectCopyIn,
+            Expect::DrainCopyOut,
+            Expect::SimpleQuery,
+            Expect::SimpleQueryRows,
+            Expect::DrainSimpleCopyOut,
+            Expect::NextResult,
+            Expect::CopyIn,
+            Expect::CopyInData,
+            Expect::CopyOut,
+            Expect::CopyOutData,
+            Expect::Ready,
+            Expect::Failed,
         ];
         let mut table = [[None; 128]; Self::COUNT];
         let mut n = 0;
@@ -255,25 +255,31 @@ impl Owed {
             | (Self::Columns, b'T' | b'n')
             | (Self::Begin, b'C')
             | (Self::Rows, b'C' | b'I')
-            | (Self::Portion, b'C' | b'I' | b's') => Next::Step,
-            (Self::Portion, b'D') => Next::To(Self::Portion),
+            | (Self::ExecuteLimited, b'C' | b'I' | b's') => Next::Step,
+            (Self::ExecuteLimited, b'D') => Next::To(Self::ExecuteLimited),
             (Self::Parameters, b't') => Next::To(Self::Columns),
-            (Self::Rows, b'D') | (Self::CopyOut, b'c') => Next::To(Self::Rows),
-            (Self::Rows | Self::Portion, b'H') | (Self::CopyOut, b'd') => Next::To(Self::CopyOut),
-            (Self::Feed, b'G') => Next::To(Self::Feeding),
-            (Self::Tap, b'H') | (Self::Tapping, b'd') => Next::To(Self::Tapping),
-            (Self::Rows | Self::Portion | Self::Script | Self::Further | Self::Tap, b'G') => {
-                Next::To(Self::CopyIn)
+            (Self::Rows, b'D') | (Self::DrainCopyOut, b'c') => Next::To(Self::Rows),
+            (Self::Rows | Self::ExecuteLimited, b'H') | (Self::DrainCopyOut, b'd') => {
+                Next::To(Self::DrainCopyOut)
             }
-            (Self::Script | Self::Further | Self::Feed | Self::Tap, b'T')
-            | (Self::ScriptRows, b'D') => Next::To(Self::ScriptRows),
-            (Self::Script | Self::Further | Self::Feed | Self::Tap, b'C' | b'I')
-            | (Self::ScriptRows | Self::Feeding, b'C')
-            | (Self::ScriptCopyOut | Self::Tapping, b'c') => Next::To(Self::Further),
-            (Self::Script | Self::Further | Self::Feed, b'H') | (Self::ScriptCopyOut, b'd') => {
-                Next::To(Self::ScriptCopyOut)
-            }
-            (Self::Ready | Self::Failed | Self::Further, b'Z') => Next::Settled,
+            (Self::CopyIn, b'G') => Next::To(Self::CopyInData),
+            (Self::CopyOut, b'H') | (Self::CopyOutData, b'd') => Next::To(Self::CopyOutData),
+            (
+                Self::Rows
+                | Self::ExecuteLimited
+                | Self::SimpleQuery
+                | Self::NextResult
+                | Self::CopyOut,
+                b'G',
+            ) => Next::To(Self::RejectCopyIn),
+            (Self::SimpleQuery | Self::NextResult | Self::CopyIn | Self::CopyOut, b'T')
+            | (Self::SimpleQueryRows, b'D') => Next::To(Self::SimpleQueryRows),
+            (Self::SimpleQuery | Self::NextResult | Self::CopyIn | Self::CopyOut, b'C' | b'I')
+            | (Self::SimpleQueryRows | Self::CopyInData, b'C')
+            | (Self::DrainSimpleCopyOut | Self::CopyOutData, b'c') => Next::To(Self::NextResult),
+            (Self::SimpleQuery | Self::NextResult | Self::CopyIn, b'H')
+            | (Self::DrainSimpleCopyOut, b'd') => Next::To(Self::DrainSimpleCopyOut),
+            (Self::Ready | Self::Failed | Self::NextResult, b'Z') => Next::Settled,
             (_, b'E') => Next::To(Self::Failed),
             _ => return None,
         })

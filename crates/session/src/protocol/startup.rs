@@ -12,7 +12,7 @@ use crate::tls::TlsSettings;
 
 /// Everything that a session needs to begin.
 #[derive(Debug)]
-pub struct Opening {
+pub struct SessionConfig {
     /// Name and value of each startup parameter, `user` among them.
     pub parameters: Vec<(String, String)>,
     /// Whether to encrypt, and how.
@@ -100,26 +100,26 @@ pub(crate) enum Reply {
 }
 
 impl Startup {
-    pub(crate) fn new(opening: Opening) -> Self {
-        let stage = match &opening.encryption {
+    pub(crate) fn new(config: SessionConfig) -> Self {
+        let stage = match &config.encryption {
             Encryption::Plain => Stage::Greeting,
             Encryption::Tls { negotiation: SslNegotiation::Direct, .. } => Stage::Handshake,
             Encryption::Tls { .. } => Stage::Encryption,
         };
         Self {
             stage,
-            encryption: opening.encryption,
-            parameters: opening.parameters,
-            authentication: Authentication::new(opening.login, opening.nonce),
-            version: *opening.versions.end(),
-            versions: opening.versions,
+            encryption: config.encryption,
+            parameters: config.parameters,
+            authentication: Authentication::new(config.login, config.nonce),
+            version: *config.versions.end(),
+            versions: config.versions,
             victim: None,
         }
     }
 
     /// A session that is only to cancel this one.
     pub(crate) fn to_cancel(victim: CancelKey, encryption: Encryption) -> Self {
-        let opening = Opening {
+        let config = SessionConfig {
             parameters: Vec::new(),
             encryption,
             login: Login::default(),
@@ -127,7 +127,7 @@ impl Startup {
             versions: ProtocolVersion::V3_0..=ProtocolVersion::V3_0,
             statement_cache: 0,
         };
-        Self { victim: Some(victim), ..Self::new(opening) }
+        Self { victim: Some(victim), ..Self::new(config) }
     }
 
     pub(crate) fn is_interrupting(&self) -> bool {

@@ -19,11 +19,11 @@ pub(crate) fn violation(message: impl Into<Cow<'static, str>>) -> Error {
 
 /// How far the session is, as far as framing is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub(crate) enum AuthState {
     /// Nobody has let us in yet: only what a greeting needs is accepted.
-    Stranger,
+    Unauthenticated,
     /// The server has authenticated us.
-    Server,
+    Authenticated,
 }
 
 /// The longest message of each kind, its length word included; 0 for kinds that may not come.
@@ -61,29 +61,29 @@ static OF_THE_SERVER: Longest = with(
 
 /// The length of the body behind this header, if the two may be what they say.
 #[inline]
-pub(crate) fn body_length(tag: u8, length: u32, trust: Trust) -> Result<usize> {
-    let table = match trust {
-        Trust::Stranger => &OF_STRANGERS,
-        Trust::Server => &OF_THE_SERVER,
+pub(crate) fn body_length(tag: u8, length: u32, auth_state: AuthState) -> Result<usize> {
+    let table = match auth_state {
+        AuthState::Unauthenticated => &OF_STRANGERS,
+        AuthState::Authenticated => &OF_THE_SERVER,
     };
     let limit = table.get(usize::from(tag)).copied().unwrap_or(0);
     let length = length as usize;
     if length < 4 || length > limit {
-        Err(impossible(tag, length, limit, trust))
+        Err(impossible(tag, length, limit, auth_state))
     } else {
         Ok(length - 4)
     }
 }
 
 #[cold]
-fn impossible(tag: u8, length: usize, limit: usize, trust: Trust) -> Error {
+fn impossible(tag: u8, length: usize, limit: usize, auth_state: AuthState) -> Error {
     let tag = char::from(tag);
-    match trust {
-        Trust::Stranger => not_postgresql(tag),
-        Trust::Server if limit == 0 => {
+    match auth_state {
+        AuthState::Unauthenticated => not_postgresql(tag),
+        AuthState::Authenticated if limit == 0 => {
             violation(format!("the server sent a message of the unknown kind {tag:?}"))
         }
-        Trust::Server => violation(format!(
+        AuthState::Authenticated => violation(format!(
             "the server announced a message of kind {tag:?} with {length} bytes; 4 to {limit} are possible"
         )),
     }
@@ -104,12 +104,15 @@ pub(crate) struct Message<'a> {
 }
 
 /// Takes the first message off `bytes`; `None` if it is not complete.
-pub(crate) fn split_message(bytes: &[u8], trust: Trust) -> Result<Option<(Message<'_>, &[u8])>> {
+pub(crate) fn split_message(
+    bytes: &[u8],
+    auth_state: AuthState,
+) -> Result<Option<(Message<'_>, &[u8])>> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
         return Ok(None);
     };
     let [tag, length @ ..] = *header;
-    let length = body_length(tag, u32::from_be_bytes(length), trust)?;
+    let length = body_length(tag, u32::from_be_bytes(length), auth_state)?;
     Ok(rest.split_at_checked(length).map(|(body, rest)| (Message { tag, body }, rest)))
 }
 
@@ -132,12 +135,12 @@ impl Partial {
     }
 
     /// Adds from `input` what this message still lacks, and no more. Says whether it is complete.
-    pub(crate) fn fill(&mut self, input: &mut &[u8], trust: Trust) -> Result<bool> {
+    pub(crate) fn fill(&mut self, input: &mut &[u8], auth_state: AuthState) -> Result<bool> {
         self.take(input, HEADER);
         let Some((&[tag, ref length @ ..], _)) = self.bytes.split_first_chunk::<HEADER>() else {
             return Ok(false);
         };
-        let total = HEADER + body_length(tag, u32::from_be_bytes(*length), trust)?;
+        let total = HEADER + body_length(tag, u32::from_be_bytes(*length), auth_state)?;
         self.take(input, total);
         Ok(self.bytes.len() == total)
     }
@@ -250,10 +253,10 @@ mod tests {
         // RUSTSEC-2026-0178's neighbour in postgres-protocol: five bytes made it reserve 4 GiB.
         let mut partial = Partial::default();
         let bytes = header(b'D', 1 << 30);
-        assert!(!partial.fill(&mut &bytes[..], Trust::Server).unwrap());
+        assert!(!partial.fill(&mut &bytes[..], AuthState::Authenticated).unwrap());
         assert!(partial.bytes.capacity() < 64);
         let more = vec![0; 1000];
-        assert!(!partial.fill(&mut &more[..], Trust::Server).unwrap());
+        assert!(!partial.fill(&mut &more[..], AuthState::Authenticated).unwrap());
         assert!(partial.bytes.capacity() < 4096);
     }
 
@@ -261,22 +264,23 @@ mod tests {
     fn impossible_lengths_are_refused_at_the_header() {
         for tag in 0..=u8::MAX {
             for length in [0, 1, 2, 3, (1 << 30) + 1, 1 << 31, u32::MAX - 1, u32::MAX] {
-                for trust in [Trust::Stranger, Trust::Server] {
+                for auth_state in [AuthState::Unauthenticated, AuthState::Authenticated] {
                     let bytes = header(tag, length);
-                    let error = split_message(&bytes, trust).unwrap_err();
+                    let error = split_message(&bytes, auth_state).unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::Protocol);
-                    let error = Partial::default().fill(&mut &bytes[..], trust).unwrap_err();
+                    let error = Partial::default().fill(&mut &bytes[..], auth_state).unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::Protocol);
                 }
             }
         }
-        assert!(split_message(&header(b'Z', 30_001), Trust::Server).is_err());
-        assert!(split_message(&header(b'R', 2_001), Trust::Stranger).is_err());
+        assert!(split_message(&header(b'Z', 30_001), AuthState::Authenticated).is_err());
+        assert!(split_message(&header(b'R', 2_001), AuthState::Unauthenticated).is_err());
     }
 
     #[test]
     fn another_service_is_named_as_such() {
-        let error = split_message(b"HTTP/1.1 400 Bad Request\r\n", Trust::Stranger).unwrap_err();
+        let error =
+            split_message(b"HTTP/1.1 400 Bad Request\r\n", AuthState::Unauthenticated).unwrap_err();
         assert_eq!(
             error.to_string(),
             "what answers there is not a PostgreSQL server: its answer begins with 'H'"
@@ -290,8 +294,8 @@ mod tests {
         for cut in 1..6 {
             let mut partial = Partial::default();
             let (mut first, mut second) = bytes.split_at(cut);
-            assert!(!partial.fill(&mut first, Trust::Server).unwrap());
-            assert!(partial.fill(&mut second, Trust::Server).unwrap());
+            assert!(!partial.fill(&mut first, AuthState::Authenticated).unwrap());
+            assert!(partial.fill(&mut second, AuthState::Authenticated).unwrap());
             assert_eq!(second, b"NEXT");
             assert_eq!(partial.finish(), &bytes[..6]);
             assert!(partial.is_empty());

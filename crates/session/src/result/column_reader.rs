@@ -1,4 +1,4 @@
-//! Where in a row a value is, and as what it is to be read.
+//! Reads one column of each row as one type: found and compared once for a result.
 
 use std::fmt;
 
@@ -9,11 +9,12 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::result::row::{Column, ColumnIndex, no_such_column, wrong_type};
 
-/// Where in a row a value of some type is: found and compared once, used for every row.
+/// Reads the value of one column as one type: the column is found and the type compared once, for every row.
 ///
-/// A place belongs to the columns and the type that it was made for. Used with others it finds another value, or an error.
+/// A reader belongs to the columns and the type that it was made for. Used with others it finds another value, or gives an
+/// error.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct ColumnReader {
     /// What it is to be read as: by who accepts its type.
     accepts: fn(&Type) -> bool,
     /// The type that was accepted, where it is asked for: 0 for one that is not known by its number alone, or whose values are
@@ -25,13 +26,13 @@ pub struct Place {
     verifies: bool,
 }
 
-impl Place {
-    /// The place of a column that is to be read as a `T`.
+impl ColumnReader {
+    /// The reader of a column whose values are read as `T`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Decode`] when there is no such column, or its type does not read as `T`.
-    pub fn of<'a, T: FromSql<'a>>(columns: &[Column], column: impl ColumnIndex) -> Result<Self> {
+    pub fn new<'a, T: FromSql<'a>>(columns: &[Column], column: impl ColumnIndex) -> Result<Self> {
         let found = column
             .find(columns)
             .and_then(|index| Some((u16::try_from(index).ok()?, columns.get(index)?)));
@@ -56,7 +57,7 @@ impl Place {
         columns: &[Column],
         column: impl ColumnIndex,
     ) -> Result<Option<Self>> {
-        column.find(columns).map(|index| Self::of::<T>(columns, index)).transpose()
+        column.find(columns).map(|index| Self::new::<T>(columns, index)).transpose()
     }
 
     #[inline]
@@ -93,9 +94,9 @@ fn accepts<'a, T: FromSql<'a>>(ty: &Type) -> bool {
     T::accepts(ty)
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for ColumnReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("ColumnReader").field("index", &self.index).finish_non_exhaustive()
     }
 }
 
@@ -121,10 +122,10 @@ mod tests {
 
     /// `Vec::from_sql` panics on a type that is no array.
     #[test]
-    fn a_place_that_was_made_for_another_type_panics_nowhere() {
+    fn a_reader_that_was_made_for_another_type_panics_nowhere() {
         let columns = columns([Type::INT4, Type::INT4_ARRAY, Type::INT4]);
         let row = Row::new(&columns, BYTES, &[0, 8, 40], 4);
-        let number = Place::of::<i32>(&columns, 0).unwrap();
+        let number = ColumnReader::new::<i32>(&columns, 0).unwrap();
         assert_eq!(row.read::<i32>(&number).unwrap(), 7);
         assert_eq!(
             said(row.read::<Vec<i32>>(&number)),
@@ -134,27 +135,27 @@ mod tests {
         assert_eq!(row.read::<Option<i32>>(&number).unwrap(), Some(7));
         assert_eq!(row.read::<crate::value::Raw>(&number).unwrap().bytes(), 7_i32.to_be_bytes());
 
-        let array = Place::of::<Vec<i32>>(&columns, 1).unwrap();
+        let array = ColumnReader::new::<Vec<i32>>(&columns, 1).unwrap();
         assert_eq!(row.read::<Vec<i32>>(&array).unwrap(), [7]);
         assert_eq!(row.read::<Option<Box<[i32]>>>(&array).unwrap().as_deref(), Some(&[7][..]));
         assert!(said(row.read::<i32>(&array)).contains("does not read as i32"));
         assert!(said(row.read::<Vec<String>>(&array)).contains("does not read as"));
 
-        let null = Place::of::<Option<i32>>(&columns, 2).unwrap();
+        let null = ColumnReader::new::<Option<i32>>(&columns, 2).unwrap();
         assert_eq!(row.read::<Option<i32>>(&null).unwrap(), None);
         assert!(said(row.read::<i32>(&null)).contains("is NULL"));
     }
 
     #[test]
-    fn a_place_that_was_made_for_other_columns_panics_nowhere() {
+    fn a_reader_that_was_made_for_other_columns_panics_nowhere() {
         let made_for = columns([Type::INT4_ARRAY, Type::INT4, Type::INT4_ARRAY]);
         let columns = columns([Type::INT4, Type::INT4_ARRAY, Type::INT4]);
         let row = Row::new(&columns, BYTES, &[0, 8, 40], 4);
-        let array = Place::of::<Vec<i32>>(&made_for, 0).unwrap();
+        let array = ColumnReader::new::<Vec<i32>>(&made_for, 0).unwrap();
         assert!(said(row.read::<Vec<i32>>(&array)).contains("(int4) of row 4 does not read as"));
-        let null = Place::of::<Option<Vec<i32>>>(&made_for, 2).unwrap();
+        let null = ColumnReader::new::<Option<Vec<i32>>>(&made_for, 2).unwrap();
         assert_eq!(row.read::<Option<Vec<i32>>>(&null).unwrap(), None);
-        let number = Place::of::<i32>(&made_for, 1).unwrap();
+        let number = ColumnReader::new::<i32>(&made_for, 1).unwrap();
         // Its own bytes are what it looks at.
         assert!(row.read::<i32>(&number).is_err());
         let few = columns.get(..1).unwrap();
@@ -164,14 +165,14 @@ mod tests {
 
     /// A type of this name is an array in one database, and something else in another.
     #[test]
-    fn a_place_knows_types_by_their_numbers() {
+    fn a_reader_knows_types_by_their_numbers() {
         let ty = |oid, kind| Type::new("numbers".to_owned(), oid, kind, "public".to_owned());
         let array = columns([ty(70_000, Kind::Array(Type::INT4)), Type::INT4, Type::INT4]);
         let simple = columns([ty(70_001, Kind::Simple), Type::INT4, Type::INT4]);
-        let place = Place::of::<Vec<i32>>(&array, 0).unwrap();
+        let reader = ColumnReader::new::<Vec<i32>>(&array, 0).unwrap();
         let row = Row::new(&simple, BYTES, &[8, 0, 40], 4);
-        assert!(said(row.read::<Vec<i32>>(&place)).contains("does not read as"));
-        assert_eq!(Row::new(&array, BYTES, &[8, 0, 40], 4).read::<Vec<i32>>(&place).unwrap(), [7]);
+        assert!(said(row.read::<Vec<i32>>(&reader)).contains("does not read as"));
+        assert_eq!(Row::new(&array, BYTES, &[8, 0, 40], 4).read::<Vec<i32>>(&reader).unwrap(), [7]);
     }
 
     /// Says how often it was asked.
@@ -199,11 +200,11 @@ mod tests {
         let columns = columns([Type::INT4, Type::NUMERIC, Type::INT4]);
         let bytes = b"\0\0\0\x04\0\0\0\x07\0\0\0\x08\0\0\0\0\0\0\0\0";
         let row = Row::new(&columns, bytes, &[0, 8, 8], 4);
-        let places = [0, 1].map(|index| Place::of::<Asked>(&columns, index).unwrap());
+        let readers = [0, 1].map(|index| ColumnReader::new::<Asked>(&columns, index).unwrap());
         let asked = QUESTIONS.load(Ordering::Relaxed);
         for _ in 0..10 {
-            for place in &places {
-                row.read::<Asked>(place).unwrap();
+            for reader in &readers {
+                row.read::<Asked>(reader).unwrap();
             }
         }
         assert_eq!(QUESTIONS.load(Ordering::Relaxed), asked);

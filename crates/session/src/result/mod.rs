@@ -5,3 +5,4 @@ pub(crate) mod column_reader;
 pub(crate) mod row;
 pub(crate) mod rows;
 pub(crate) mod shape;
+pub(crate) mod stale_flag;

@@ -8,8 +8,8 @@ use postgres_types::{FromSql, Kind, Type};
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::protocol::wire::{Reader, violation};
-use crate::result::column_reader::Place;
-use crate::statement::catalog::Doubt;
+use crate::result::column_reader::ColumnReader;
+use crate::result::stale_flag::StaleFlag;
 use crate::value::Malformed;
 
 /// Names of columns in a message: 10, as many as one reads.
@@ -36,7 +36,7 @@ pub struct Column {
     type_modifier: i32,
     format: Format,
     /// Of a type that was looked up.
-    doubt: Option<Doubt>,
+    stale_flag: Option<StaleFlag>,
 }
 
 impl Column {
@@ -101,8 +101,8 @@ impl Column {
     }
 
     /// The same column, its type looked up.
-    pub(crate) fn resolved(&self, ty: Type, doubt: Doubt) -> Self {
-        Self { ty, doubt: Some(doubt), ..self.clone() }
+    pub(crate) fn resolved(&self, ty: Type, stale_flag: StaleFlag) -> Self {
+        Self { ty, stale_flag: Some(stale_flag), ..self.clone() }
     }
 
     #[cfg(test)]
@@ -115,7 +115,7 @@ impl Column {
             type_size: -1,
             type_modifier: -1,
             format: Format::Binary,
-            doubt: None,
+            stale_flag: None,
         }
     }
 }
@@ -150,7 +150,7 @@ pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
             type_size: reader.i16()?,
             type_modifier: reader.i32()?,
             format: format_of(reader.i16()?)?,
-            doubt: None,
+            stale_flag: None,
         });
     }
     reader.end()?;
@@ -247,36 +247,36 @@ impl<'a> Row<'a> {
         self.read_as(index, ty, value)
     }
 
-    /// The value in this place, as the `T` that the place was made for.
+    /// The value of this column, as the `T` that the reader was made for.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Decode`] when it is NULL and `T` is not an `Option`, or its bytes are not a value of its type; and when the
-    /// place was made for another type, or other columns, and the value does not read as `T`.
+    /// reader was made for another type, or other columns, and the value does not read as `T`.
     // Once for each value there is.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    pub fn read<T: FromSql<'a>>(&self, place: &Place) -> Result<T> {
-        let index = place.index();
+    pub fn read<T: FromSql<'a>>(&self, reader: &ColumnReader) -> Result<T> {
+        let index = reader.index();
         match (self.columns.get(index), self.raw_at(index)) {
-            (Some(described), Some(Some(value))) if place.is_plain::<T>() => {
+            (Some(described), Some(Some(value))) if reader.is_plain::<T>() => {
                 T::from_sql(described.read_type(), value)
                     .map_err(|source| self.unreadable::<T>(index, source))
             }
-            _ => self.read_carefully(*place),
+            _ => self.read_carefully(*reader),
         }
     }
 
-    /// The same for a value that may be NULL, must not be believed, or may be another one than the place was made for.
+    /// The same for a value that may be NULL, must not be believed, or may be another one than the reader was made for.
     // It takes a copy of the row, so that those who do not come here need not put theirs into memory.
     #[inline(never)]
-    fn read_carefully<T: FromSql<'a>>(self, place: Place) -> Result<T> {
-        let index = place.index();
+    fn read_carefully<T: FromSql<'a>>(self, reader: ColumnReader) -> Result<T> {
+        let index = reader.index();
         let (Some(described), Some(value)) = (self.columns.get(index), self.raw_at(index)) else {
             return Err(no_such_column(self.columns, &index));
         };
         let ty = described.read_type();
-        if value.is_some() && !place.fits::<T>(ty) {
+        if value.is_some() && !reader.fits::<T>(ty) {
             return Err(wrong_type::<T>(self.columns, index, Some(self.number), ty));
         }
         self.read_as(index, ty, value)
@@ -304,7 +304,7 @@ impl<'a> Row<'a> {
         index: usize,
         source: Box<dyn std::error::Error + Sync + Send>,
     ) -> Error {
-        let within = crate::value::misfit::is_null(&*source);
+        let within = crate::value::mismatch::is_null(&*source);
         let why = if within { Refusal::NullWithin } else { Refusal::Unreadable };
         self.refuse::<T>(index, why).with_source(source)
     }
@@ -317,10 +317,10 @@ impl<'a> Row<'a> {
             .ok_or_else(|| no_such_column(self.columns, &column))
     }
 
-    /// Whether the value in this place is NULL.
+    /// Whether the value of this column is NULL.
     #[inline]
-    pub fn is_null(&self, place: &Place) -> bool {
-        matches!(self.raw_at(place.index()), Some(None))
+    pub fn is_null(&self, reader: &ColumnReader) -> bool {
+        matches!(self.raw_at(reader.index()), Some(None))
     }
 
     /// Where in the bytes a column's value is, `None` for NULL.
@@ -388,7 +388,7 @@ pub(crate) fn wrong_type<'a, T: FromSql<'a>>(
     ty: &Type,
 ) -> Error {
     let error = refuse::<T>(columns, index, row, Refusal::WrongType);
-    match crate::value::misfit::of::<T>(ty) {
+    match crate::value::mismatch::explain::<T>(ty) {
         Some(why) => error.with_source(why),
         None => error,
     }
@@ -421,8 +421,8 @@ pub(crate) fn refuse<T>(
             .with_delivery(Delivery::Answered);
     match column {
         _ if is_null => error,
-        Some(Column { doubt: Some(doubt), .. }) => {
-            doubt.raise();
+        Some(Column { stale_flag: Some(stale_flag), .. }) => {
+            stale_flag.mark_stale();
             // What is made of nothing else cannot have been altered.
             error.with_hint(if is_wrong_type && matches!(ty_kind, Some(Kind::Simple)) {
                 "`in_text()` asks for it as PostgreSQL prints it, and that reads as &str, String or Text"

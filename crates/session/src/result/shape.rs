@@ -1,7 +1,7 @@
 //! The shape that a row is read in: a tuple, a struct, a map by name, a single value.
 //!
-//! Names are looked up and types compared once for a result. What comes of it, the [`FromRow::Layout`], says in which place
-//! each part of the shape is; then rows are read by place.
+//! Names are looked up and types compared once for a result. What comes of it, the [`FromRow::Layout`], has a reader for
+//! each part of the shape; each row is read by these.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use postgres_types::FromSql;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::result::column_reader::Place;
+use crate::result::column_reader::ColumnReader;
 use crate::result::row::{Column, Row, names_of};
 use crate::result::rows::{Iter, Rows};
 
@@ -40,15 +40,15 @@ use crate::result::rows::{Iter, Rows};
 /// Written by hand, for a struct that takes its parts from columns of any name:
 ///
 /// ```
-/// use txpostgres_session::{Column, FromRow, Place, Result, Row};
+/// use txpostgres_session::{Column, FromRow, ColumnReader, Result, Row};
 ///
 /// struct Pair(i64, String);
 ///
 /// impl<'r> FromRow<'r> for Pair {
-///     type Layout = (Place, Place);
+///     type Layout = (ColumnReader, ColumnReader);
 ///
 ///     fn layout(columns: &[Column]) -> Result<Self::Layout> {
-///         Ok((Place::of::<i64>(columns, 0)?, Place::of::<String>(columns, "name")?))
+///         Ok((ColumnReader::new::<i64>(columns, 0)?, ColumnReader::new::<String>(columns, "name")?))
 ///     }
 ///
 ///     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
@@ -119,19 +119,19 @@ impl<'r, T: FromRow<'r>> FromRow<'r> for Option<T> {
 pub struct Scalar<T>(pub T);
 
 impl<'r, T: FromSql<'r>> FromRow<'r> for Scalar<T> {
-    type Layout = Place;
+    type Layout = ColumnReader;
 
-    fn layout(columns: &[Column]) -> Result<Place> {
+    fn layout(columns: &[Column]) -> Result<ColumnReader> {
         expect_columns(columns, 1, "a single value")?;
-        Place::of::<T>(columns, 0)
+        ColumnReader::new::<T>(columns, 0)
     }
 
     #[inline]
-    fn from_row(layout: &Place, row: Row<'r>) -> Result<Self> {
+    fn from_row(layout: &ColumnReader, row: Row<'r>) -> Result<Self> {
         row.read(layout).map(Self)
     }
 
-    fn is_null(layout: &Place, row: Row<'r>) -> bool {
+    fn is_null(layout: &ColumnReader, row: Row<'r>) -> bool {
         row.is_null(layout)
     }
 }
@@ -156,11 +156,11 @@ fn decode_error(message: String) -> Error {
 macro_rules! tuples {
     ($($count:literal $($name:ident $index:tt)+;)+) => {$(
         impl<'r, $($name: FromSql<'r>),+> FromRow<'r> for ($($name,)+) {
-            type Layout = [Place; $count];
+            type Layout = [ColumnReader; $count];
 
             fn layout(columns: &[Column]) -> Result<Self::Layout> {
                 expect_columns(columns, $count, concat!("a tuple of ", $count))?;
-                Ok([$(Place::of::<$name>(columns, $index)?),+])
+                Ok([$(ColumnReader::new::<$name>(columns, $index)?),+])
             }
 
             #[inline]
@@ -171,7 +171,7 @@ macro_rules! tuples {
             }
 
             fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
-                layout.iter().all(|place| row.is_null(place))
+                layout.iter().all(|reader| row.is_null(reader))
             }
         }
     )+};
@@ -197,7 +197,7 @@ tuples! {
 }
 
 /// Where the values of a map are, and under which name.
-type Named = Vec<(String, Place)>;
+type Named = Vec<(String, ColumnReader)>;
 
 fn named<'r, V: FromSql<'r>>(columns: &[Column]) -> Result<Named> {
     let mut named = Named::with_capacity(columns.len());
@@ -210,7 +210,7 @@ fn named<'r, V: FromSql<'r>>(columns: &[Column]) -> Result<Named> {
             ))
             .with_hint("give one of them another name with AS, or read the row as a tuple"));
         }
-        named.push((column.name().to_owned(), Place::of::<V>(columns, index)?));
+        named.push((column.name().to_owned(), ColumnReader::new::<V>(columns, index)?));
     }
     Ok(named)
 }
@@ -223,11 +223,11 @@ impl<'r, V: FromSql<'r>, S: BuildHasher + Default> FromRow<'r> for HashMap<Strin
     }
 
     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
-        layout.iter().map(|(name, place)| Ok((name.clone(), row.read(place)?))).collect()
+        layout.iter().map(|(name, reader)| Ok((name.clone(), row.read(reader)?))).collect()
     }
 
     fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
-        layout.iter().all(|(_, place)| row.is_null(place))
+        layout.iter().all(|(_, reader)| row.is_null(reader))
     }
 }
 
@@ -239,11 +239,11 @@ impl<'r, V: FromSql<'r>> FromRow<'r> for BTreeMap<String, V> {
     }
 
     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
-        layout.iter().map(|(name, place)| Ok((name.clone(), row.read(place)?))).collect()
+        layout.iter().map(|(name, reader)| Ok((name.clone(), row.read(reader)?))).collect()
     }
 
     fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
-        layout.iter().all(|(_, place)| row.is_null(place))
+        layout.iter().all(|(_, reader)| row.is_null(reader))
     }
 }
 

@@ -9,23 +9,23 @@ use crate::protocol::encode::Draft;
 use crate::request::Ticket;
 
 impl Session {
-    fn fed(&mut self, ticket: Ticket) -> Option<&mut Exchange> {
+    fn takes_data(&mut self, ticket: Ticket) -> Option<&mut Exchange> {
         let exchange = self.pipeline.get(ticket)?;
-        exchange.is_feeding().then_some(exchange)
+        exchange.awaits_copy_data().then_some(exchange)
     }
 
     /// Whether the server waits for the data of the COPY of this ticket.
     pub fn is_fed(&self, ticket: Ticket) -> bool {
-        self.pipeline.peek(ticket).is_some_and(Exchange::is_feeding)
+        self.pipeline.peek(ticket).is_some_and(Exchange::awaits_copy_data)
     }
 
     /// Appends data of the COPY of this ticket. Says whether the server still takes any: it does from
     /// [`Event::CopyStarted`](crate::Event::CopyStarted) on, until it refuses a row or the COPY is ended.
     pub fn copy_data(&mut self, ticket: Ticket, data: &[u8]) -> Result<bool> {
-        if self.fed(ticket).is_none() {
+        if self.takes_data(ticket).is_none() {
             return Ok(false);
         }
-        let mut draft = Draft::new(self.outbox.pending());
+        let mut draft = Draft::new(self.send_buffer.pending());
         for piece in data.chunks(limits::COPY_DATA_BYTES) {
             draft.copy_data(piece)?;
         }
@@ -40,7 +40,7 @@ impl Session {
     ///
     /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter): a value has removed rows that came before it. Nothing is taken.
     pub fn copy_rows(&mut self, ticket: Ticket, rows: &mut CopyEncoder) -> Result<bool> {
-        if self.fed(ticket).is_none() {
+        if self.takes_data(ticket).is_none() {
             return Ok(false);
         }
         rows.is_whole()?;
@@ -49,20 +49,20 @@ impl Session {
             rows.clear();
             return taken;
         }
-        rows.take(self.outbox.pending());
+        rows.take(self.send_buffer.pending());
         Ok(true)
     }
 
     /// All data has been given: the server is to take it, and answers the request.
     pub fn copy_done(&mut self, ticket: Ticket) {
-        if self.fed(ticket).is_none() {
+        if self.takes_data(ticket).is_none() {
             return;
         }
-        let mut draft = Draft::new(self.outbox.pending());
+        let mut draft = Draft::new(self.send_buffer.pending());
         draft.copy_done();
         draft.keep();
         // From here on the server may have taken all of it; before, it can have kept nothing.
-        let end = self.outbox.end();
+        let end = self.send_buffer.end();
         if let Some(exchange) = self.pipeline.get(ticket) {
             exchange.end_of_data(end);
         }
@@ -75,13 +75,13 @@ impl Session {
     ///
     /// The reason holds a NUL. Nothing changes.
     pub fn copy_fail(&mut self, ticket: Ticket, why: &str) -> Result<()> {
-        if self.fed(ticket).is_none() {
+        if self.takes_data(ticket).is_none() {
             return Ok(());
         }
-        let mut draft = Draft::new(self.outbox.pending());
+        let mut draft = Draft::new(self.send_buffer.pending());
         draft.copy_fail(why)?;
         draft.keep();
-        let end = self.outbox.end();
+        let end = self.send_buffer.end();
         if let Some(exchange) = self.pipeline.get(ticket) {
             exchange.end_of_data(end);
         }

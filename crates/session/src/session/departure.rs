@@ -4,14 +4,14 @@ use super::Session;
 use crate::cancel::{Cancel, CancelKey};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::gate::Parcel;
+use crate::gate::QueuedRequest;
 use crate::protocol::encode::closed_names;
 use crate::protocol::phase::Phase;
 use crate::protocol::startup::{Encryption, Startup};
 use crate::request::Ticket;
 use crate::statement::StatementCache;
 
-/// The position of what has no place in the outbox.
+/// The position of what has no place in the send buffer.
 pub(super) const NOT_YET: u64 = u64::MAX;
 
 impl Session {
@@ -19,8 +19,8 @@ impl Session {
     /// behind it before it is settled. So it can be cancelled, and no other be hit.
     ///
     /// To be said before anything is taken for sending. Later it has no effect, and gives `false`.
-    pub fn isolate(&mut self, ticket: Ticket) -> bool {
-        if self.gate.isolate(ticket) {
+    pub fn make_exclusive(&mut self, ticket: Ticket) -> bool {
+        if self.gate.make_exclusive(ticket) {
             return true;
         }
         let newest = self.newest;
@@ -28,17 +28,17 @@ impl Session {
         let Some(exchange) = self.pipeline.last_if(ticket) else {
             return false;
         };
-        if !self.outbox.is_pending(exchange.decisive()) {
+        if !self.send_buffer.is_pending(exchange.acts_at()) {
             return false;
         }
         if front == Some(ticket) {
-            self.gate.set_alone(ticket);
+            self.gate.set_exclusive(ticket);
             return true;
         }
-        let decisive = exchange.decisive().saturating_sub(newest);
-        exchange.set_decisive(NOT_YET);
-        self.gate.push(Parcel::new(ticket, self.outbox.take_back(newest), decisive));
-        self.gate.isolate(ticket)
+        let acts_at = exchange.acts_at().saturating_sub(newest);
+        exchange.set_acts_at(NOT_YET);
+        self.gate.push(QueuedRequest::new(ticket, self.send_buffer.take_back(newest), acts_at));
+        self.gate.make_exclusive(ticket)
     }
 
     /// Sees to it that this request is not carried out, or not to its end. What the server takes the data of a COPY for ends by that
@@ -47,8 +47,8 @@ impl Session {
         if !matches!(self.phase, Phase::Open) {
             return Cancel::Over;
         }
-        if let Some(parcel) = self.gate.withdraw(ticket) {
-            self.withdraw(ticket, &parcel.bytes);
+        if let Some(queued) = self.gate.withdraw(ticket) {
+            self.withdraw(ticket, &queued.bytes);
             return Cancel::Withdrawn;
         }
         let is_only_one = self.on_the_line() == 1;
@@ -56,10 +56,10 @@ impl Session {
             return Cancel::Over;
         };
         if !is_only_one {
-            return Cancel::Entangled;
+            return Cancel::Pipelined;
         }
-        if !exchange.is_fed() && self.outbox.is_pending(exchange.decisive()) {
-            let bytes = self.outbox.take_back(0);
+        if !exchange.has_data_ended() && self.send_buffer.is_pending(exchange.acts_at()) {
+            let bytes = self.send_buffer.take_back(0);
             self.withdraw(ticket, &bytes);
             return Cancel::Withdrawn;
         }
@@ -67,26 +67,26 @@ impl Session {
         // While it waits for the data of a COPY the server heeds no cancel, but it does heed the end of the data. The only error
         // there is lies in the reason given.
         let _ = self.copy_fail(ticket, "the client cancelled it");
-        self.gate.set_alone(ticket);
+        self.gate.set_exclusive(ticket);
         self.gate.shut();
         Cancel::Running
     }
 
     /// Takes back a request whose bytes are still here, if that can be: it is not carried out, and settles as cancelled.
     pub fn take_back(&mut self, ticket: Ticket) -> bool {
-        if let Some(parcel) = self.gate.withdraw(ticket) {
-            self.withdraw(ticket, &parcel.bytes);
+        if let Some(queued) = self.gate.withdraw(ticket) {
+            self.withdraw(ticket, &queued.bytes);
             return true;
         }
-        // From the outbox only what was appended last can be taken: what lies behind would move.
+        // From the send buffer only what was appended last can be taken: what lies behind would move.
         let begins = self.newest;
         let is_last = self.pipeline.last_if(ticket).is_some_and(|exchange| {
-            begins < exchange.decisive() && !exchange.is_fed() && !exchange.is_withdrawn()
+            begins < exchange.acts_at() && !exchange.has_data_ended() && !exchange.is_withdrawn()
         });
-        if !is_last || !self.outbox.is_pending(begins + 1) {
+        if !is_last || !self.send_buffer.is_pending(begins + 1) {
             return false;
         }
-        let bytes = self.outbox.take_back(begins);
+        let bytes = self.send_buffer.take_back(begins);
         self.withdraw(ticket, &bytes);
         true
     }
@@ -114,18 +114,18 @@ impl Session {
 
     /// How many requests the server has, or may have, before it.
     pub(super) fn on_the_line(&self) -> usize {
-        self.pipeline.owed().saturating_sub(self.gate.waiting())
+        self.pipeline.unanswered().saturating_sub(self.gate.waiting())
     }
 
-    /// Puts into the outbox what may leave now.
+    /// Puts into the send buffer what may leave now.
     pub(super) fn release(&mut self) {
         let front = self.pipeline.front().map(|exchange| exchange.ticket);
-        while let Some(parcel) = self.gate.release(front) {
-            let base = self.outbox.end();
+        while let Some(queued) = self.gate.release(front) {
+            let base = self.send_buffer.end();
             self.newest = base;
-            self.outbox.pending().extend_from_slice(&parcel.bytes);
-            if let Some(exchange) = self.pipeline.get(parcel.ticket) {
-                exchange.set_decisive(base + parcel.decisive);
+            self.send_buffer.pending().extend_from_slice(&queued.bytes);
+            if let Some(exchange) = self.pipeline.get(queued.ticket) {
+                exchange.set_acts_at(base + queued.acts_at);
             }
         }
     }
@@ -159,7 +159,7 @@ impl Session {
     /// Whether the CancelRequest was handed out for sending, so that the server may get it.
     pub fn may_have_interrupted(&self) -> bool {
         match &self.phase {
-            Phase::Starting(startup) => startup.is_interrupting() && self.outbox.is_empty(),
+            Phase::Starting(startup) => startup.is_interrupting() && self.send_buffer.is_empty(),
             _ => false,
         }
     }

@@ -11,7 +11,7 @@ use crate::notification::Notification;
 use crate::protocol::encode::Draft;
 use crate::protocol::phase::Phase;
 use crate::protocol::startup::Stage;
-use crate::protocol::wire::{Message, Reader, Trust, split_message, violation};
+use crate::protocol::wire::{AuthState, Message, Reader, split_message, violation};
 use crate::request::Ticket;
 use crate::result::rows::OWN_BUFFER_BYTES;
 use crate::transaction_status::TransactionStatus;
@@ -52,14 +52,14 @@ impl Session {
     #[inline]
     fn take_plaintext(&mut self, mut input: &[u8]) -> Result<()> {
         if !self.partial.is_empty() {
-            if !self.partial.fill(&mut input, self.trust())? {
+            if !self.partial.fill(&mut input, self.auth_state())? {
                 return Ok(());
             }
             let bytes = self.partial.finish();
             self.take_whole(bytes)?;
         }
         while let Phase::Starting(_) = self.phase {
-            let Some((message, rest)) = split_message(input, Trust::Stranger)? else {
+            let Some((message, rest)) = split_message(input, AuthState::Unauthenticated)? else {
                 break;
             };
             self.dispatch(message)?;
@@ -69,7 +69,7 @@ impl Session {
             input = self.take_messages(input)?;
         }
         if !input.is_empty() {
-            self.partial.fill(&mut input, self.trust())?;
+            self.partial.fill(&mut input, self.auth_state())?;
         }
         self.tell_piece();
         Ok(())
@@ -84,13 +84,13 @@ impl Session {
                 let ticket = exchange.ticket;
                 let (progress, rest) = exchange.take_run(input)?;
                 input = rest;
-                if !matches!(progress, Progress::Owed) {
+                if !matches!(progress, Progress::Pending) {
                     self.advance(ticket, progress)?;
                     continue;
                 }
             }
             // Between answers, or in the middle of one.
-            let Some((message, rest)) = split_message(input, Trust::Server)? else {
+            let Some((message, rest)) = split_message(input, AuthState::Authenticated)? else {
                 return Ok(input);
             };
             self.dispatch(message)?;
@@ -111,7 +111,7 @@ impl Session {
 
     /// Takes one message in a buffer of its own.
     fn take_whole(&mut self, bytes: Vec<u8>) -> Result<()> {
-        let Some((message, _)) = split_message(&bytes, self.trust())? else {
+        let Some((message, _)) = split_message(&bytes, self.auth_state())? else {
             return Ok(());
         };
         if matches!(self.phase, Phase::Starting(_)) {
@@ -176,7 +176,7 @@ impl Session {
     #[inline(always)]
     fn advance(&mut self, ticket: Ticket, progress: Progress) -> Result<()> {
         match progress {
-            Progress::Owed => {}
+            Progress::Pending => {}
             Progress::Settled(status) => self.settle(status),
             Progress::CopyStarted(started) => {
                 let (direction, layout) = *started;
@@ -217,7 +217,7 @@ impl Session {
                 "a COPY FROM STDIN was started between other requests of the same connection",
             ));
         }
-        let mut draft = Draft::new(self.outbox.pending());
+        let mut draft = Draft::new(self.send_buffer.pending());
         draft.copy_fail("this call cannot send data")?;
         if sync_again {
             // The server has taken the Sync of the request for data of the COPY (manual, section 54.2.6).

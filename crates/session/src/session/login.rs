@@ -49,7 +49,7 @@ impl Session {
         let Phase::Starting(startup) = &mut self.phase else {
             return Ok(());
         };
-        let mut draft = Draft::new(self.outbox.pending());
+        let mut draft = Draft::new(self.send_buffer.pending());
         if let Some(key) = &startup.victim {
             startup.stage = Stage::Interrupting;
             draft.cancel_request(key.process_id(), key.secret())?;
@@ -64,7 +64,7 @@ impl Session {
         match reply {
             Reply::Wait => {}
             Reply::Send(body) => {
-                let mut draft = Draft::new(self.outbox.pending());
+                let mut draft = Draft::new(self.send_buffer.pending());
                 draft.authentication(&body)?;
                 draft.keep();
             }

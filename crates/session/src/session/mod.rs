@@ -13,18 +13,18 @@ use crate::cancel::CancelKey;
 use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::gate::{Gate, Parcel};
+use crate::gate::{Gate, QueuedRequest};
 use crate::limits;
 use crate::loss::Loss;
 use crate::pipeline::Pipeline;
 use crate::protocol::encode::{Binding, Draft, bind_head};
 use crate::protocol::expect::{CLOSES, Steps};
 use crate::protocol::phase::Phase;
-use crate::protocol::startup::{Opening, Stage, Startup};
-use crate::protocol::wire::{Partial, Trust};
+use crate::protocol::startup::{SessionConfig, Stage, Startup};
+use crate::protocol::wire::{AuthState, Partial};
 use crate::request::{Request, Ticket};
 use crate::result::answer::Answer;
-use crate::send_buffer::Outbox;
+use crate::send_buffer::SendBuffer;
 use crate::statement::StatementCache;
 use crate::statement::catalog::Catalog;
 use crate::tls::Tls;
@@ -44,9 +44,9 @@ use crate::transaction_status::TransactionStatus;
 pub struct Session {
     phase: Phase,
     tls: Option<Box<Tls>>,
-    outbox: Outbox,
+    send_buffer: SendBuffer,
     gate: Gate,
-    /// Where the newest request begins in the outbox.
+    /// Where the newest request begins in the send buffer.
     newest: u64,
     partial: Partial,
     /// Where decrypted bytes are put; empty between calls.
@@ -71,9 +71,9 @@ impl Session {
     /// # Errors
     ///
     /// A startup parameter holds a NUL, or the TLS settings do not go with the server's name.
-    pub fn new(opening: Opening) -> Result<Self> {
-        let statements = StatementCache::new(opening.statement_cache, tag(&opening));
-        Self::begin(Startup::new(opening), statements)
+    pub fn new(config: SessionConfig) -> Result<Self> {
+        let statements = StatementCache::new(config.statement_cache, tag(&config));
+        Self::begin(Startup::new(config), statements)
     }
 
     fn begin(startup: Startup, statements: StatementCache) -> Result<Self> {
@@ -81,7 +81,7 @@ impl Session {
             statements,
             phase: Phase::Starting(Box::new(startup)),
             tls: None,
-            outbox: Outbox::default(),
+            send_buffer: SendBuffer::default(),
             gate: Gate::default(),
             newest: 0,
             partial: Partial::default(),
@@ -99,7 +99,7 @@ impl Session {
         };
         match this.startup().map(|startup| startup.stage) {
             Some(Stage::Encryption) => {
-                let mut draft = Draft::new(this.outbox.pending());
+                let mut draft = Draft::new(this.send_buffer.pending());
                 draft.ssl_request();
                 draft.keep();
             }
@@ -116,10 +116,10 @@ impl Session {
         }
     }
 
-    fn trust(&self) -> Trust {
+    fn auth_state(&self) -> AuthState {
         match self.phase {
-            Phase::Starting(_) => Trust::Stranger,
-            _ => Trust::Server,
+            Phase::Starting(_) => AuthState::Unauthenticated,
+            _ => AuthState::Authenticated,
         }
     }
 
@@ -138,9 +138,9 @@ impl Session {
     /// request is not run. A [`Request::Script`] cannot be combined so and is an error.
     #[inline]
     pub fn submit_after(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
-        let before = self.outbox.end();
+        let before = self.send_buffer.end();
         let ticket = self.append(begin, request);
-        if ticket.is_err() && self.outbox.end() < before {
+        if ticket.is_err() && self.send_buffer.end() < before {
             self.lost(Error::new(
                 ErrorKind::Lost,
                 "a parameter removed requests that were about to be sent",
@@ -169,13 +169,14 @@ impl Session {
         if !self.gate.is_clear() {
             return self.set_aside(begin, request);
         }
-        let base = self.outbox.end();
-        let letter = Letter::write(&self.statements, self.outbox.pending(), begin, request)?;
-        let answer = self.answer_to(&letter, request);
+        let base = self.send_buffer.end();
+        let encoded =
+            EncodedRequest::write(&self.statements, self.send_buffer.pending(), begin, request)?;
+        let answer = self.answer_to(&encoded, request);
         self.newest = base;
-        let ticket = self.pipeline.push(letter.steps, base + letter.decisive as u64, answer);
+        let ticket = self.pipeline.push(encoded.steps, base + encoded.acts_at as u64, answer);
         if request.may_be_copy() {
-            self.isolate(ticket);
+            self.make_exclusive(ticket);
         }
         Ok(ticket)
     }
@@ -183,22 +184,22 @@ impl Session {
     /// Writes a request that may not leave yet, and keeps it until it may.
     #[cold]
     fn set_aside(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
-        let mut parcel = BytesMut::new();
-        let letter = Letter::write(&self.statements, &mut parcel, begin, request)?;
-        let answer = self.answer_to(&letter, request);
-        let ticket = self.pipeline.push(letter.steps, departure::NOT_YET, answer);
-        self.gate.push(Parcel::new(ticket, parcel, letter.decisive as u64));
+        let mut queued = BytesMut::new();
+        let encoded = EncodedRequest::write(&self.statements, &mut queued, begin, request)?;
+        let answer = self.answer_to(&encoded, request);
+        let ticket = self.pipeline.push(encoded.steps, departure::NOT_YET, answer);
+        self.gate.push(QueuedRequest::new(ticket, queued, encoded.acts_at as u64));
         if request.may_be_copy() {
-            self.isolate(ticket);
+            self.make_exclusive(ticket);
         }
         Ok(ticket)
     }
 
     /// Where the answer to a request is put that has been written.
     #[inline]
-    fn answer_to(&mut self, letter: &Letter, request: Request<'_>) -> Box<Answer> {
-        if letter.closes > 0 {
-            self.statements.closed(letter.closes);
+    fn answer_to(&mut self, encoded: &EncodedRequest, request: Request<'_>) -> Box<Answer> {
+        if encoded.closes > 0 {
+            self.statements.closed(encoded.closes);
         }
         let mut answer = self.spare.take().unwrap_or_default();
         answer.rows().describe(request.columns());
@@ -234,9 +235,9 @@ impl Session {
         &mut self.statements
     }
 
-    /// The types that were looked up; none if they are in doubt.
+    /// The types that were looked up; none if they are in stale_flag.
     pub(crate) fn catalog(&mut self) -> &mut Catalog {
-        if self.catalog.doubt().is_raised() {
+        if self.catalog.stale_flag().is_stale() {
             self.catalog.forget();
         }
         &mut self.catalog
@@ -245,7 +246,7 @@ impl Session {
     /// Forgets the types that were looked up and the statements that may use them: DDL has changed them. They are looked up
     /// again when they are next met.
     pub fn forget_types(&mut self) {
-        self.catalog.doubt().raise();
+        self.catalog.stale_flag().mark_stale();
         self.statements.forget_all();
     }
 
@@ -254,9 +255,9 @@ impl Session {
     pub fn close(&mut self) {
         match self.phase {
             Phase::Open => {
-                self.outbox.withdraw();
+                self.send_buffer.withdraw();
                 self.settle_all(&Loss::closed());
-                let mut draft = Draft::new(self.outbox.pending());
+                let mut draft = Draft::new(self.send_buffer.pending());
                 draft.terminate();
                 draft.keep();
                 self.phase = Phase::Closing;
@@ -274,12 +275,13 @@ impl Session {
     /// Whether there is anything to send.
     pub fn has_output(&self) -> bool {
         !matches!(self.phase, Phase::Closed)
-            && (!self.outbox.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output()))
+            && (!self.send_buffer.is_empty()
+                || self.tls.as_ref().is_some_and(|tls| tls.has_output()))
     }
 
     /// Bytes that wait to be taken for sending, before encryption.
     pub fn output_len(&self) -> usize {
-        self.outbox.len()
+        self.send_buffer.len()
     }
 
     /// Appends to `into` what is to be sent, in this order and once.
@@ -288,7 +290,7 @@ impl Session {
         if self.tls.is_some() {
             self.take_encrypted(into);
         } else if !matches!(self.phase, Phase::Closed) {
-            self.outbox.take_plain(into);
+            self.send_buffer.take_plain(into);
         }
     }
 
@@ -299,19 +301,19 @@ impl Session {
         // Handshake bytes first: they carry no request.
         let before = into.len();
         tls.output(&mut into.writer());
-        self.outbox.handshake(into.len() - before);
+        self.send_buffer.handshake(into.len() - before);
         if tls.is_handshaking() {
             return;
         }
-        while !self.outbox.is_empty() {
-            let chunk = self.outbox.take_chunk(limits::TLS_CHUNK_BYTES);
+        while !self.send_buffer.is_empty() {
+            let chunk = self.send_buffer.take_chunk(limits::TLS_CHUNK_BYTES);
             let before = into.len();
             if let Err(error) = tls.send(&chunk) {
                 self.lost(error);
                 return;
             }
             tls.output(&mut into.writer());
-            self.outbox.encrypted(into.len() - before);
+            self.send_buffer.encrypted(into.len() - before);
         }
     }
 
@@ -319,9 +321,9 @@ impl Session {
     #[inline]
     pub fn sent(&mut self, count: usize) {
         if self.tls.is_some() {
-            self.outbox.sent_encrypted(count);
+            self.send_buffer.sent_encrypted(count);
         } else {
-            self.outbox.sent_plain(count);
+            self.send_buffer.sent_plain(count);
         }
     }
 
@@ -372,7 +374,7 @@ impl Session {
             Phase::Closing => true,
             Phase::Starting(_) | Phase::Open => false,
         };
-        self.settle_all(&Loss::of(&error));
+        self.settle_all(&Loss::from_error(&error));
         self.phase = Phase::Closed;
         self.events.push_back(Event::Closed((!closing).then_some(error)));
     }
@@ -382,7 +384,8 @@ impl Session {
         self.gate.clear();
         while let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
-            let has_left = self.outbox.has_left(exchange.decisive()) && !exchange.is_feeding();
+            let has_left =
+                self.send_buffer.has_left(exchange.acts_at()) && !exchange.awaits_copy_data();
             let delivery = if has_left { Delivery::Unknown } else { Delivery::NotSent };
             let error = exchange.into_failure().unwrap_or_else(|| loss.error(delivery));
             self.events.push_back(Event::Settled {
@@ -456,15 +459,15 @@ impl Session {
 }
 
 /// A request that was written.
-struct Letter {
+struct EncodedRequest {
     steps: Steps,
     /// How many bytes make the server act.
-    decisive: usize,
+    acts_at: usize,
     /// How many statements are closed along with it.
     closes: u8,
 }
 
-impl Letter {
+impl EncodedRequest {
     /// Appends a request to `out`, or nothing.
     // On the way of every request; as a call it would hand over its result in memory.
     #[allow(clippy::inline_always)]
@@ -490,16 +493,16 @@ impl Letter {
             draft.execute();
         }
         let steps = request.write(&mut draft)?;
-        let decisive = draft.decisive();
+        let acts_at = draft.acts_at();
         if !request.is_simple() {
             draft.sync();
         }
         draft.keep();
-        Ok(Self { steps: steps.after(closes, begin.is_some()), decisive, closes })
+        Ok(Self { steps: steps.after(closes, begin.is_some()), acts_at, closes })
     }
 }
 
-/// Some of the opening's random bytes, by which the session's statements are named.
-fn tag(opening: &Opening) -> u64 {
-    opening.nonce.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+/// Some of the configuration's random bytes, by which the session's statements are named.
+fn tag(config: &SessionConfig) -> u64 {
+    config.nonce.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

@@ -5,11 +5,10 @@
 //! types of extensions, and whatever these are made of.
 //!
 //! What was remembered may be changed by DDL, and nothing tells. So whoever meets a value that is not what its type says
-//! raises the type's [`Doubt`], and the session looks everything up anew when it is next asked.
+//! raises the type's [`StaleFlag`], and the session looks everything up anew when it is next asked.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use postgres_types::{Field, Kind, Type};
 
@@ -17,6 +16,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::result::row::{Column, Format, Row, type_of};
 use crate::result::rows::Rows;
+use crate::result::stale_flag::StaleFlag;
 
 /// Asks what is behind the numbers in `$1`, and behind whatever they are made of.
 ///
@@ -73,30 +73,6 @@ select t.oid, n.nspname::pg_catalog.text, t.typname::pg_catalog.text,
   join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) t.typnamespace
  limit 8192";
 
-/// Whether what was looked up may be outdated. Shared by the session, which asks, and by all columns of such types.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Doubt(Arc<AtomicBool>);
-
-impl Doubt {
-    pub(crate) fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A doubt is no part of what a column is.
-impl PartialEq for Doubt {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Doubt {}
-
 /// A type, and whether its values can be had and given in binary.
 #[derive(Debug, Clone)]
 struct Known {
@@ -117,7 +93,7 @@ impl Known {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     types: HashMap<u32, Known>,
-    doubt: Doubt,
+    stale_flag: StaleFlag,
 }
 
 impl Catalog {
@@ -127,8 +103,8 @@ impl Catalog {
     }
 
     /// What to doubt by, for whoever keeps types that were looked up.
-    pub(crate) fn doubt(&self) -> &Doubt {
-        &self.doubt
+    pub(crate) fn stale_flag(&self) -> &StaleFlag {
+        &self.stale_flag
     }
 
     /// Those types that are to be looked up, each once.
@@ -185,7 +161,7 @@ impl Catalog {
             return Some(columns);
         }
         let resolved = columns.iter().map(|column| match self.types.get(&column.type_().oid()) {
-            Some(known) => column.resolved(known.ty.clone(), self.doubt.clone()),
+            Some(known) => column.resolved(known.ty.clone(), self.stale_flag.clone()),
             None => column.clone(),
         });
         Some(resolved.collect())

@@ -12,7 +12,8 @@ use postgres_types::Type;
 use crate::limits;
 use crate::protocol::encode::{ALL_BINARY, Binding, bind_head, result_formats};
 use crate::result::row::{Column, Format};
-use crate::statement::catalog::{Doubt, is_unresolved};
+use crate::result::stale_flag::StaleFlag;
+use crate::statement::catalog::is_unresolved;
 
 /// A statement as the server described it.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Statement {
     /// How each `Bind` of it ends, unless all columns come in binary.
     result_formats: Option<Vec<u8>>,
     /// Of the types that were looked up for it.
-    doubt: Option<Doubt>,
+    stale_flag: Option<StaleFlag>,
 }
 
 impl Statement {
@@ -55,29 +56,29 @@ impl Statement {
             bind_head,
             text_only: Box::default(),
             result_formats,
-            doubt: None,
+            stale_flag: None,
         }
     }
 
-    /// The same statement, to be described anew when the types that it uses are in doubt.
+    /// The same statement, to be described anew when the types that it uses are in stale_flag.
     #[must_use]
-    pub(crate) fn with_doubt(mut self, doubt: &Doubt) -> Self {
+    pub(crate) fn with_stale_flag(mut self, stale_flag: &StaleFlag) -> Self {
         let columns = self.columns().iter().map(Column::type_);
         let uses_others = self.parameters.iter().chain(columns).any(is_of_the_database);
-        self.doubt = uses_others.then(|| doubt.clone());
+        self.stale_flag = uses_others.then(|| stale_flag.clone());
         self
     }
 
     /// Whether a value was met that is not what its type is taken for.
     #[inline]
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.doubt.as_ref().is_some_and(Doubt::is_raised)
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale_flag.as_ref().is_some_and(StaleFlag::is_stale)
     }
 
     /// Its types are not what the server takes them for.
-    pub(crate) fn raise_doubt(&self) {
-        if let Some(doubt) = &self.doubt {
-            doubt.raise();
+    pub(crate) fn mark_stale(&self) {
+        if let Some(stale_flag) = &self.stale_flag {
+            stale_flag.mark_stale();
         }
     }
 
@@ -143,7 +144,7 @@ fn is_of_the_database(ty: &Type) -> bool {
     !is_unresolved(ty) && Type::from_oid(ty.oid()).is_none()
 }
 
-/// What a session knows of the statements it has seen: the least recently used one is forgotten first.
+/// What a session knows of the statements it has seen: the least recently used one is evicted first.
 ///
 /// With room for some, they are kept prepared on the server under names of ours. With room for none (for poolers that
 /// give each transaction another server) nothing is kept there; only the types of their parameters are remembered here.
@@ -155,18 +156,18 @@ pub(crate) struct StatementCache {
     keeps_names: bool,
     tag: u64,
     names_given: u64,
-    to_close: Vec<Forgotten>,
+    to_close: Vec<Evicted>,
 }
 
 /// A name on the server that nobody will ask for again.
 #[derive(Debug)]
-struct Forgotten {
+struct Evicted {
     name: String,
     /// Its statement, as long as a query is on its way to run it.
     statement: Weak<Statement>,
 }
 
-impl Forgotten {
+impl Evicted {
     fn may_be_closed(&self) -> bool {
         self.statement.strong_count() == 0
     }
@@ -189,10 +190,10 @@ impl StatementCache {
         }
     }
 
-    /// Lends out what is known of a statement; give it back by [`give_back`](Self::give_back), so that it is found at once
+    /// Lends out what is known of a statement; give it back by [`check_in`](Self::check_in), so that it is found at once
     /// when it comes again.
     #[inline]
-    pub(crate) fn lend(&mut self, sql: &str) -> Option<Arc<Statement>> {
+    pub(crate) fn check_out(&mut self, sql: &str) -> Option<Arc<Statement>> {
         match self.last.take() {
             Some(last) if *last.sql == *sql => Some(last),
             _ => self.known.get(sql).cloned(),
@@ -201,18 +202,18 @@ impl StatementCache {
 
     /// Whether a statement is known, and as it is now.
     pub(crate) fn knows(&mut self, sql: &str) -> bool {
-        self.known.peek(sql).is_some_and(|statement| !statement.is_in_doubt())
+        self.known.peek(sql).is_some_and(|statement| !statement.is_stale())
     }
 
     /// Takes back what was lent out.
     #[inline]
-    pub(crate) fn give_back(&mut self, statement: Arc<Statement>) {
+    pub(crate) fn check_in(&mut self, statement: Arc<Statement>) {
         self.last = Some(statement);
     }
 
     #[cfg(test)]
     fn get(&mut self, sql: &str) -> Option<Arc<Statement>> {
-        self.lend(sql)
+        self.check_out(sql)
     }
 
     /// A name for a statement that is worth keeping on the server, else the empty one.
@@ -230,31 +231,31 @@ impl StatementCache {
             return;
         }
         self.last = None;
-        if let Some((_, forgotten)) = self.known.push(Arc::clone(&statement.sql), statement) {
-            self.close(&forgotten);
+        if let Some((_, evicted)) = self.known.push(Arc::clone(&statement.sql), statement) {
+            self.close(&evicted);
         }
     }
 
     /// Forgets this statement; the server no longer has it, or has another idea of it.
     pub(crate) fn forget(&mut self, sql: &str) {
         self.last = None;
-        if let Some(forgotten) = self.known.pop(sql) {
-            self.close(&forgotten);
+        if let Some(evicted) = self.known.pop(sql) {
+            self.close(&evicted);
         }
     }
 
     /// What this statement's types were taken for is not so.
-    pub(crate) fn doubt(&self, sql: &str) {
+    pub(crate) fn mark_stale(&self, sql: &str) {
         if let Some(statement) = self.known.peek(sql) {
-            statement.raise_doubt();
+            statement.mark_stale();
         }
     }
 
     /// Forgets all of them.
     pub(crate) fn forget_all(&mut self) {
         self.last = None;
-        while let Some((_, forgotten)) = self.known.pop_lru() {
-            self.close(&forgotten);
+        while let Some((_, evicted)) = self.known.pop_lru() {
+            self.close(&evicted);
         }
     }
 
@@ -262,7 +263,7 @@ impl StatementCache {
     /// no error (manual, section 54.2.3).
     pub(crate) fn discard(&mut self, name: &str) {
         if !name.is_empty() {
-            self.to_close.push(Forgotten { name: name.to_owned(), statement: Weak::new() });
+            self.to_close.push(Evicted { name: name.to_owned(), statement: Weak::new() });
         }
     }
 
@@ -271,14 +272,14 @@ impl StatementCache {
     pub(crate) fn close(&mut self, statement: &Arc<Statement>) {
         if !statement.name.is_empty() {
             let name = statement.name.clone();
-            self.to_close.push(Forgotten { name, statement: Arc::downgrade(statement) });
+            self.to_close.push(Evicted { name, statement: Arc::downgrade(statement) });
         }
     }
 
     /// Up to `limit` names to close with the next request.
     pub(crate) fn names_to_close(&self, limit: u8) -> impl Iterator<Item = &str> {
-        let free = self.to_close.iter().filter(|forgotten| forgotten.may_be_closed());
-        free.take(limit.into()).map(|forgotten| forgotten.name.as_str())
+        let free = self.to_close.iter().filter(|evicted| evicted.may_be_closed());
+        free.take(limit.into()).map(|evicted| evicted.name.as_str())
     }
 
     /// The first `count` of them have been told to the server.
@@ -286,8 +287,8 @@ impl StatementCache {
         if count == 0 {
             return;
         }
-        self.to_close.retain(|forgotten| {
-            let told = count > 0 && forgotten.may_be_closed();
+        self.to_close.retain(|evicted| {
+            let told = count > 0 && evicted.may_be_closed();
             count -= u8::from(told);
             !told
         });

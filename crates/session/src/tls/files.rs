@@ -25,7 +25,7 @@ pub struct TlsFiles {
 
 impl TlsSettings {
     /// TLS as a resolved configuration wants it. Reads the files it names, and none if no host of it is reached by TCP.
-    pub fn of(settings: &Config) -> Result<Self> {
+    pub fn from_config(settings: &Config) -> Result<Self> {
         let by_tcp = settings.endpoints()?.iter().any(|e| !matches!(e.host, Host::Unix(_)));
         let sslmode = if by_tcp { settings.get_sslmode() } else { SslMode::Disable };
         let options = TlsOptions {

@@ -6,12 +6,12 @@ use bytes::BufMut;
 use postgres_types::{Field, FromSql, IsNull, Kind, ToSql, Type};
 
 use super::Malformed;
-use super::misfit::{self, FieldError};
+use super::mismatch::{self, FieldError};
 use super::unread::Unread;
 use crate::error::{Error, Result};
 use crate::result::row::Column;
 
-pub use crate::result::column_reader::Place;
+pub use crate::result::column_reader::ColumnReader;
 pub use bytes::BytesMut;
 
 /// Why a value cannot be read or written.
@@ -22,26 +22,30 @@ pub fn base(ty: &Type) -> &Type {
     super::base(ty)
 }
 
-/// The place of a field: the error names it.
+/// The reader of a field's column: the error names the field.
 ///
 /// # Errors
 ///
-/// As [`Place::of`].
-pub fn place<'a, T: FromSql<'a>>(columns: &[Column], name: &str, field: &str) -> Result<Place> {
-    Place::of::<T>(columns, name).map_err(|error| of_field(&error, field))
+/// As [`ColumnReader::new`].
+pub fn column_reader<'a, T: FromSql<'a>>(
+    columns: &[Column],
+    name: &str,
+    field: &str,
+) -> Result<ColumnReader> {
+    ColumnReader::new::<T>(columns, name).map_err(|error| of_field(&error, field))
 }
 
 /// The same, if there is such a column.
 ///
 /// # Errors
 ///
-/// As [`Place::find`].
-pub fn place_if_any<'a, T: FromSql<'a>>(
+/// As [`ColumnReader::find`].
+pub fn column_reader_if_any<'a, T: FromSql<'a>>(
     columns: &[Column],
     name: &str,
     field: &str,
-) -> Result<Option<Place>> {
-    Place::find::<T>(columns, name).map_err(|error| of_field(&error, field))
+) -> Result<Option<ColumnReader>> {
+    ColumnReader::find::<T>(columns, name).map_err(|error| of_field(&error, field))
 }
 
 #[cold]
@@ -70,7 +74,7 @@ impl<'t, 'a> Fields<'t, 'a> {
     /// The type is no composite, or it has another number of fields than the value.
     pub fn read(ty: &'t Type, raw: &'a [u8]) -> Result<Self, Cause> {
         let declared = fields_of(ty)?;
-        let mut unread = Unread::of("a composite", raw);
+        let mut unread = Unread::new("a composite", raw);
         // A type and a length each.
         let announced = unread.count("fields", 8)?;
         if announced != declared.len() {
@@ -123,7 +127,7 @@ pub fn fits(ty: &Type, names: &[&str], part: impl Fn(&Field) -> Part) -> bool {
     let fit = fields.len() == names.len()
         && fields.iter().all(|field| matches!(part(field), Some((true, _))));
     if !fit {
-        misfit::leave(ty, why_not(ty, fields, names, &part));
+        mismatch::leave(ty, why_not(ty, fields, names, &part));
     }
     fit
 }
@@ -140,7 +144,7 @@ fn why_not(ty: &Type, fields: &[Field], names: &[&str], part: &dyn Fn(&Field) ->
             Some((true, _)) => {}
             // It has left a note itself if it is a composite.
             Some((false, rust)) => {
-                return match misfit::take(of) {
+                return match mismatch::take(of) {
                     Some(why) => format!("field \"{name}\" ({}): {why}", of.name()),
                     None => format!("field \"{name}\" ({}) does not go with {rust}", of.name()),
                 };

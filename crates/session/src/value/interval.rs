@@ -66,7 +66,7 @@ impl std::ops::Add for Interval {
 impl FromSql<'_> for Interval {
     // `interval_send` in `timestamp.c`.
     fn from_sql(_: &Type, raw: &[u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        let mut unread = Unread::of("an interval", raw);
+        let mut unread = Unread::new("an interval", raw);
         let microseconds = i64::from_be_bytes(unread.array()?);
         let (days, months) = (unread.i32()?, unread.i32()?);
         unread.end()?;

@@ -46,7 +46,7 @@
 pub mod derive;
 mod interval;
 mod malformed;
-pub(crate) mod misfit;
+pub(crate) mod mismatch;
 mod numeric;
 mod range;
 mod raw;
@@ -176,7 +176,7 @@ fn announced(ty: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
         Type::BIT | Type::VARBIT => bits(bytes),
         Type::INET | Type::CIDR => address(bytes),
         Type::PATH => path(bytes),
-        Type::POLYGON => Unread::of("a polygon", bytes).all("points", POINT),
+        Type::POLYGON => Unread::new("a polygon", bytes).all("points", POINT),
         Type::TS_VECTOR => tsvector(bytes),
         Type::TSQUERY => tsquery(bytes),
         Type::PG_SNAPSHOT | Type::TXID_SNAPSHOT => snapshot(bytes),
@@ -194,7 +194,7 @@ fn of_its_kind(ty: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> 
         }
         // Every table and every domain may be called `hstore`, and the decoder goes by the name: whatever this is, it must
         // not be able to reserve more than it brings along.
-        Unread::of("an hstore", bytes).count("pairs", PAIR)?;
+        Unread::new("an hstore", bytes).count("pairs", PAIR)?;
     }
     match ty.kind() {
         Kind::Array(member) => array(Some(member), bytes, levels),
@@ -233,7 +233,7 @@ fn write_sized(
 
 /// `array_send` in the server's `arrayfuncs.c`; `int2vector` and `oidvector` are sent alike.
 fn array(member: Option<&Type>, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
-    let mut unread = Unread::of("an array", bytes);
+    let mut unread = Unread::new("an array", bytes);
     let announced_dimensions = unread.i32()?;
     let dimensions = usize::try_from(announced_dimensions)
         .ok()
@@ -284,7 +284,7 @@ fn composite(declared: Option<&[Field]>, bytes: &[u8], levels: usize) -> Result<
     /// A type and a length.
     const LEAST: usize = 8;
     let of = declared.map_or("a record", |_| "a composite");
-    let mut unread = Unread::of(of, bytes);
+    let mut unread = Unread::new(of, bytes);
     let count = unread.count("fields", LEAST)?;
     if let Some(declared) = declared.map(<[Field]>::len).filter(|&len| len != count) {
         return Err(Malformed::Fields { announced: count, declared });
@@ -317,7 +317,7 @@ fn range(bound: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
     const UPPER_INFINITE: u8 = 0x10;
     const WITH_BOUNDS: u8 = 0x1e;
 
-    let mut unread = Unread::of("a range", bytes);
+    let mut unread = Unread::new("a range", bytes);
     let flags = unread.u8()?;
     if flags & EMPTY != 0 {
         // The server asks for this bit, postgres-protocol for this byte: with other flags beside it they would not
@@ -340,7 +340,7 @@ fn range(bound: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
 fn multirange(bound: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
     /// A length and flags.
     const LEAST: usize = 5;
-    let mut unread = Unread::of("a multirange", bytes);
+    let mut unread = Unread::new("a multirange", bytes);
     for _ in 0..unread.count("ranges", LEAST)? {
         range(bound, unread.sized("a range")?, levels)?;
     }
@@ -352,7 +352,7 @@ const PAIR: usize = 8;
 
 /// `hstore_send` in `contrib/hstore/hstore_io.c`: the number of pairs, and each as a key and a value or NULL.
 fn hstore(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut unread = Unread::of("an hstore", bytes);
+    let mut unread = Unread::new("an hstore", bytes);
     for _ in 0..unread.count("pairs", PAIR)? {
         unread.sized("a key")?;
         unread.nullable("a value")?;
@@ -365,14 +365,14 @@ const POINT: usize = 16;
 
 /// `path_send` in `geo_ops.c`: closed or open, the number of points, the points.
 fn path(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut unread = Unread::of("a path", bytes);
+    let mut unread = Unread::new("a path", bytes);
     let _closed = unread.u8()?;
     unread.all("points", POINT)
 }
 
 /// `numeric_send` in `numeric.c`: the number of digits to the base of 10,000; weight, sign and scale; the digits.
 fn numeric(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut unread = Unread::of("a numeric", bytes);
+    let mut unread = Unread::new("a numeric", bytes);
     let digits = unread.u16()?;
     let _weight_sign_scale = unread.array::<6>()?;
     unread.all_of(digits.into(), "digits", 2)
@@ -380,7 +380,7 @@ fn numeric(bytes: &[u8]) -> Result<(), Malformed> {
 
 /// `varbit_send` in `varbit.c`: the number of bits, and as many bytes as they take.
 fn bits(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut unread = Unread::of("a bit string", bytes);
+    let mut unread = Unread::new("a bit string", bytes);
     let bits = i64::from(unread.i32()?);
     let whole = bits.saturating_add(7) / 8;
     // Rounding takes −7 … −1 for no bytes at all.
@@ -390,7 +390,7 @@ fn bits(bytes: &[u8]) -> Result<(), Malformed> {
 
 /// `network_send` in `network.c`: family, bits of the mask, whether it is a cidr, the length of the address, the address.
 fn address(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut unread = Unread::of("a network address", bytes);
+    let mut unread = Unread::new("a network address", bytes);
     let [_family, _mask, _is_cidr, length] = unread.array()?;
     unread.take(length.into(), "the address")?;
     unread.end()
@@ -400,7 +400,7 @@ fn address(bytes: &[u8]) -> Result<(), Malformed> {
 fn tsvector(bytes: &[u8]) -> Result<(), Malformed> {
     /// The NUL of a text and a number of positions.
     const LEAST: usize = 3;
-    let mut unread = Unread::of("a tsvector", bytes);
+    let mut unread = Unread::new("a tsvector", bytes);
     for _ in 0..unread.count("lexemes", LEAST)? {
         unread.text()?;
         let positions = i64::from(unread.u16()?);
@@ -417,7 +417,7 @@ fn tsquery(bytes: &[u8]) -> Result<(), Malformed> {
     const PHRASE: u8 = 4;
     /// The kind of the item and the number of an operator.
     const LEAST: usize = 2;
-    let mut unread = Unread::of("a tsquery", bytes);
+    let mut unread = Unread::new("a tsquery", bytes);
     for _ in 0..unread.count("items", LEAST)? {
         if unread.u8()? == WORD {
             let [_weight, _prefix] = unread.array()?;
@@ -431,7 +431,7 @@ fn tsquery(bytes: &[u8]) -> Result<(), Malformed> {
 
 /// `pg_snapshot_send` in `xid8funcs.c`: the number of transactions in progress, the lowest, the next, all of them.
 fn snapshot(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut unread = Unread::of("a snapshot", bytes);
+    let mut unread = Unread::new("a snapshot", bytes);
     let transactions = unread.i32()?;
     let _lowest_and_next = unread.array::<16>()?;
     unread.all_of(transactions.into(), "transactions", 8)

@@ -260,7 +260,7 @@ impl fmt::Debug for Numeric {
 impl FromSql<'_> for Numeric {
     // `numeric_send` in `numeric.c`.
     fn from_sql(_: &Type, raw: &[u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        let mut unread = Unread::of("a numeric", raw);
+        let mut unread = Unread::new("a numeric", raw);
         let count = unread.u16()?;
         let weight = i16::from_be_bytes(unread.array()?);
         let sign = match unread.u16()? {

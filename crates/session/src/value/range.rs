@@ -190,7 +190,7 @@ impl<'a, T: FromSql<'a>> FromSql<'a> for Range<T> {
         let Kind::Range(bound) = super::base(ty).kind() else {
             return Err(not_a("range", ty));
         };
-        let mut unread = Unread::of("a range", raw);
+        let mut unread = Unread::new("a range", raw);
         let range = Self::read(bound, &mut unread)?;
         unread.end()?;
         Ok(range)
@@ -269,12 +269,12 @@ impl<'a, T: FromSql<'a>> FromSql<'a> for Multirange<T> {
         let Kind::Multirange(bound) = super::base(ty).kind() else {
             return Err(not_a("multirange", ty));
         };
-        let mut unread = Unread::of("a multirange", raw);
+        let mut unread = Unread::new("a multirange", raw);
         // A length and flags take five bytes.
         let count = unread.count("ranges", 5)?;
         let mut ranges = Vec::new();
         for _ in 0..count {
-            let mut range = Unread::of("a range", unread.sized("a range")?);
+            let mut range = Unread::new("a range", unread.sized("a range")?);
             ranges.push(Range::read(bound, &mut range)?);
             range.end()?;
         }

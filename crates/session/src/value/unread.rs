@@ -12,7 +12,7 @@ pub(super) struct Unread<'a> {
 }
 
 impl<'a> Unread<'a> {
-    pub(super) fn of(of: &'static str, rest: &'a [u8]) -> Self {
+    pub(super) fn new(of: &'static str, rest: &'a [u8]) -> Self {
         Self { of, rest }
     }
 

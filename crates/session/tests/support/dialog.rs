@@ -4,7 +4,7 @@
 //! The first line says why the dialog is kept.
 //!
 //! ! what the client does            open, script, prepare, fresh, query, again, abandon, close, end,
-//!                                   alone (a request that travels so), cancel, takeback, gate (it opens),
+//!                                   exclusive (a request that travels alone), cancel, takeback, gate (it opens),
 //!                                   portal, fetch, unportal, many, copyin, copyout,
 //!                                   stream (rows as they come), data, done, fail (of a COPY)
 //! > what it sends for that          checked, message by message
@@ -56,7 +56,7 @@ pub enum Act {
     Again,
     Abandon(usize),
     /// A request that travels alone.
-    Alone(Ask),
+    Exclusive(Ask),
     Cancel(usize),
     /// Takes a request back.
     TakeBack(usize),
@@ -173,7 +173,7 @@ impl Dialog {
             "begin" => Act::Submit { begin: Some(rest[0].text()), what: Ask::read(&rest[1..]) },
             "again" => Act::Again,
             "abandon" => Act::Abandon(rest[0].bare.parse().unwrap()),
-            "alone" => Act::Alone(Ask::read(rest)),
+            "exclusive" => Act::Exclusive(Ask::read(rest)),
             "cancel" => Act::Cancel(rest[0].bare.parse().unwrap()),
             "takeback" => Act::TakeBack(rest[0].bare.parse().unwrap()),
             "gate" => Act::OpenGate,

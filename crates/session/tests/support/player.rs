@@ -13,8 +13,8 @@ use txpostgres_session::config::{
 use txpostgres_session::tls::TlsOptions;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
-    Column, DerivedKey, Encryption, Event, KeyCache, Login, Opening, ParameterSets, Parameters,
-    Query, Request, ResultFormats, Session, Ticket, TlsSettings, Turn, Work,
+    Column, DerivedKey, Encryption, Event, Execute, KeyCache, Login, NextStep, ParameterSets,
+    Parameters, Query, Request, ResultFormats, Session, SessionConfig, Ticket, TlsSettings,
 };
 
 use super::dialog::{Act, Ask, Dialog, Step};
@@ -111,7 +111,7 @@ struct Pieces {
     messages: usize,
 }
 
-pub fn opening(dialog: &Dialog) -> Opening {
+pub fn session_config(dialog: &Dialog) -> SessionConfig {
     let option = |name| dialog.option(name);
     let user = option("user").unwrap_or("tester").to_owned();
     let version = |text: &str| match text {
@@ -138,7 +138,7 @@ pub fn opening(dialog: &Dialog) -> Opening {
         Some("scram-sha-256") => RequireAuth::only([AuthenticationMethod::ScramSha256]),
         _ => RequireAuth::default(),
     };
-    Opening {
+    SessionConfig {
         parameters: vec![("user".to_owned(), user.clone())],
         encryption,
         login: Login {
@@ -158,7 +158,7 @@ impl<'d> Player<'d> {
     pub fn new(dialog: &'d Dialog) -> Self {
         Self {
             dialog,
-            session: Session::new(opening(dialog)).unwrap(),
+            session: Session::new(session_config(dialog)).unwrap(),
             watch: Watch::default(),
             events: Vec::new(),
             stream: Vec::new(),
@@ -181,8 +181,8 @@ impl<'d> Player<'d> {
                 }
                 return;
             }
-            Act::Alone(what) => self.submit(None, what).inspect(|&ticket| {
-                assert!(self.session.isolate(ticket), "it is not too late");
+            Act::Exclusive(what) => self.submit(None, what).inspect(|&ticket| {
+                assert!(self.session.make_exclusive(ticket), "it is not too late");
             }),
             Act::Cancel(number) => {
                 if let Some(&ticket) = self.tickets.get(*number) {
@@ -239,7 +239,9 @@ impl<'d> Player<'d> {
         match outcome {
             Ok(ticket) => {
                 self.watch.submitted(ticket);
-                if let Act::Submit { what: Ask::CopyIn(_), .. } | Act::Alone(Ask::CopyIn(_)) = act {
+                if let Act::Submit { what: Ask::CopyIn(_), .. } | Act::Exclusive(Ask::CopyIn(_)) =
+                    act
+                {
                     self.feeds.insert(self.tickets.len(), false);
                 }
                 self.tickets.push(ticket);
@@ -398,10 +400,10 @@ impl<'d> Player<'d> {
                 let Pending { ticket: waiting, query, sql, .. } = &mut self.queries[at];
                 *waiting = None;
                 match query.settled(&mut self.session, sql, outcome, status) {
-                    Turn::Again => {
+                    NextStep::Again => {
                         format!("#{} {} again", ticket.number(), char::from(status.as_byte()))
                     }
-                    Turn::Done(outcome) => {
+                    NextStep::Done(outcome) => {
                         self.queries.remove(at);
                         self.settled(Event::Settled { ticket, outcome, status })
                     }
@@ -478,12 +480,14 @@ impl Pending {
     ) -> Result<Ticket, txpostgres_session::Error> {
         let parameters: Vec<_> = self.values.iter().map(as_parameter).collect();
         let sets = Sets(&self.values);
-        let work = match &self.what {
-            What::Run => Work::Run(&parameters),
-            What::Open(portal, rows) => Work::Open { portal, rows: *rows, parameters: &parameters },
-            What::Many => Work::Many(&sets),
+        let execute = match &self.what {
+            What::Run => Execute::Run(&parameters),
+            What::Open(portal, rows) => {
+                Execute::Open { portal, rows: *rows, parameters: &parameters }
+            }
+            What::Many => Execute::Many(&sets),
         };
-        let ticket = self.query.submit(session, &self.sql, work, begin)?;
+        let ticket = self.query.submit(session, &self.sql, execute, begin)?;
         self.ticket = Some(ticket);
         Ok(ticket)
     }

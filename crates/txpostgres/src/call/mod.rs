@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use parking_lot::MutexGuard;
-use txpostgres_session::{Answer, Error, ErrorKind, Query, Result, Results, Ticket, Turn as Step};
+use txpostgres_session::{
+    Answer, Error, ErrorKind, NextStep as Step, Query, Result, Results, Ticket,
+};
 
 use crate::caller::{Caller, admit};
 use crate::desk::Desk;
@@ -339,7 +341,7 @@ impl<'a, W: Task> Call<'a, W> {
                     transaction.has_begun(&mut desk, ticket);
                 }
                 if self.alone {
-                    desk.session.isolate(ticket);
+                    desk.session.make_exclusive(ticket);
                 }
                 match self.handing {
                     Handing::Pieces(limit) if self.question.is_last() => {

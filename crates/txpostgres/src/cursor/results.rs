@@ -96,7 +96,7 @@ impl Results {
 
     pub(crate) fn fetch_one(&mut self) -> Result<Option<OwnedRow>> {
         let current = self.fetchable()?;
-        let row = OwnedRow::of(&current.rows, current.next);
+        let row = OwnedRow::new(&current.rows, current.next);
         current.next += usize::from(row.is_some());
         Ok(row)
     }
@@ -104,7 +104,7 @@ impl Results {
     pub(crate) fn fetch_many(&mut self, count: usize) -> Result<Vec<OwnedRow>> {
         let current = self.fetchable()?;
         let end = current.next.saturating_add(count).min(current.rows.len());
-        let rows = (current.next..end).filter_map(|n| OwnedRow::of(&current.rows, n)).collect();
+        let rows = (current.next..end).filter_map(|n| OwnedRow::new(&current.rows, n)).collect();
         current.next = end;
         Ok(rows)
     }

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use txpostgres::types::ToSql;
 use txpostgres::value::{Numeric, Range, Text};
 use txpostgres::{
-    Config, Connection, Delivery, Error, ErrorKind, Interruption, IsolationLevel, NotifyEvent,
+    Config, Connection, Delivery, EndedBy, Error, ErrorKind, IsolationLevel, NotifyEvent,
     NotifyObserver, Scalar, SqlState, TransactionStatus,
 };
 use txpostgres_testkit::{Database, Script, backend, shared};
@@ -306,7 +306,7 @@ async fn cancelling() {
     });
     let error = report.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert_eq!(error.interruption(), Some(Interruption::Ours));
+    assert_eq!(error.ended_by(), Some(EndedBy::Ours));
     pressed.await.unwrap().unwrap();
 
     let transfer = connection.interaction().timeout(limit).run(async |cursor| {
@@ -318,7 +318,7 @@ async fn cancelling() {
 
     connection.run_script("set statement_timeout = 20").await.unwrap();
     let error = connection.run_query("select pg_sleep(60)", ()).await.unwrap_err();
-    assert_eq!(error.interruption(), Some(Interruption::StatementTimeout));
+    assert_eq!(error.ended_by(), Some(EndedBy::StatementTimeout));
 }
 
 #[tokio::test]

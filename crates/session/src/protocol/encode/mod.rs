@@ -21,7 +21,7 @@ pub(crate) struct Draft<'a> {
     start: usize,
     kept: bool,
     /// Bytes on which the server acts, whatever follows; all of them, if nothing was said.
-    decisive: Option<usize>,
+    acts_at: Option<usize>,
 }
 
 impl Drop for Draft<'_> {
@@ -45,7 +45,7 @@ fn too_long(what: &str, length: usize) -> Error {
 impl<'a> Draft<'a> {
     pub(crate) fn new(out: &'a mut BytesMut) -> Self {
         let start = out.len();
-        Self { out, start, kept: false, decisive: None }
+        Self { out, start, kept: false, acts_at: None }
     }
 
     /// Everything written so far is to be sent. Says how much there is, with what lay before it.
@@ -61,12 +61,12 @@ impl<'a> Draft<'a> {
 
     /// The server acts on what is written so far, whatever follows.
     pub(crate) fn acts(&mut self) {
-        self.decisive.get_or_insert(self.out.len().saturating_sub(self.start));
+        self.acts_at.get_or_insert(self.out.len().saturating_sub(self.start));
     }
 
     /// How many bytes make the server act.
-    pub(crate) fn decisive(&self) -> usize {
-        self.decisive.unwrap_or(self.len())
+    pub(crate) fn acts_at(&self) -> usize {
+        self.acts_at.unwrap_or(self.len())
     }
 
     /// Writes a length word in front of what `write` writes; the length counts itself if `inclusive`.

@@ -6,7 +6,7 @@ use postgres_types::{Format, IsNull, ToSql, Type, WrongType};
 use super::Draft;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::value::{misfit, write_as_text};
+use crate::value::{mismatch, write_as_text};
 
 /// What writing a value comes to.
 pub(crate) type Written = std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
@@ -103,7 +103,7 @@ fn parameter_error(index: usize, ty: &Type, what: &str) -> Error {
 #[cold]
 fn unsendable(index: usize, ty: &Type, source: Box<dyn std::error::Error + Sync + Send>) -> Error {
     let error = parameter_error(index, ty, "cannot be sent");
-    match misfit::take(ty).filter(|_| source.is::<WrongType>()) {
+    match mismatch::take(ty).filter(|_| source.is::<WrongType>()) {
         Some(why) => error.with_source(why),
         None => error.with_source(source),
     }

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
-use crate::protocol::wire::{HEADER, Trust, body_length, violation};
+use crate::protocol::wire::{AuthState, HEADER, body_length, violation};
 
 /// Values that are found without memory of their own: those of most answers of one row.
 const INLINE: usize = 4;
@@ -154,7 +154,7 @@ fn split_row(input: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     let Some((&[b'D', ref length @ ..], rest)) = input.split_first_chunk::<HEADER>() else {
         return Ok(None);
     };
-    let length = body_length(b'D', u32::from_be_bytes(*length), Trust::Server)?;
+    let length = body_length(b'D', u32::from_be_bytes(*length), AuthState::Authenticated)?;
     Ok(rest.split_at_checked(length))
 }
 

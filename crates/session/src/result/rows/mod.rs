@@ -14,7 +14,7 @@ pub use iter::Iter;
 pub use owned::OwnedRow;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::protocol::wire::{HEADER, Message, Trust, split_message, violation};
+use crate::protocol::wire::{AuthState, HEADER, Message, split_message, violation};
 use crate::result::row::{Column, ColumnIndex, Row};
 use batch::Batch;
 
@@ -270,7 +270,7 @@ impl Rows {
     pub(crate) fn take_buffer(&mut self, bytes: Vec<u8>) -> Result<()> {
         let columns = self.column_count()?;
         let mut batch = Batch::default();
-        if let Some((Message { body, .. }, _)) = split_message(&bytes, Trust::Server)? {
+        if let Some((Message { body, .. }, _)) = split_message(&bytes, AuthState::Authenticated)? {
             batch.index(body, HEADER, columns)?;
         }
         self.len += batch.rows;
@@ -287,7 +287,7 @@ impl Rows {
 /// Passes over the `DataRow` messages at the beginning of `input`, as many as are complete.
 pub(crate) fn skip_rows(mut input: &[u8]) -> Result<&[u8]> {
     while input.first() == Some(&b'D') {
-        let Some((_, after)) = split_message(input, Trust::Server)? else {
+        let Some((_, after)) = split_message(input, AuthState::Authenticated)? else {
             break;
         };
         input = after;

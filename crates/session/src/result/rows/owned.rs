@@ -19,7 +19,7 @@ pub struct OwnedRow {
 
 impl OwnedRow {
     /// The row of this number among `rows`, the first being 0.
-    pub fn of(rows: &Arc<Rows>, number: usize) -> Option<Self> {
+    pub fn new(rows: &Arc<Rows>, number: usize) -> Option<Self> {
         (number < rows.len()).then(|| Self { rows: Arc::clone(rows), number })
     }
 

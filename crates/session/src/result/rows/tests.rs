@@ -15,7 +15,7 @@ fn a_value_is_taken_out_with_its_memory() {
     let large = vec![7; OWN_BUFFER_BYTES];
     let mut rows = rows(2);
     let small = data_row(&[Some(b"a"), None]);
-    let (message, rest) = split_message(&small, Trust::Server).unwrap().unwrap();
+    let (message, rest) = split_message(&small, AuthState::Authenticated).unwrap().unwrap();
     rows.take_run(&small, message, rest).unwrap();
     let own = data_row(&[Some(b"b"), Some(&large)]);
     let address = own[own.len() - large.len()..].as_ptr();
@@ -52,7 +52,7 @@ fn message(body: &[u8]) -> Vec<u8> {
 }
 
 fn take_run<'a>(rows: &mut Rows, input: &'a [u8]) -> Result<&'a [u8]> {
-    let (message, rest) = split_message(input, Trust::Server)?.unwrap();
+    let (message, rest) = split_message(input, AuthState::Authenticated)?.unwrap();
     rows.take_run(input, message, rest)
 }
 

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A stale plan is found out while the server binds the parameters, before it runs anything, so nothing is run twice. The
-//! same error later on is the statement's own: a procedure that has committed half of its work, say.
+//! same error later on is the statement's own: a procedure that has committed half of its execute, say.
 //!
 //! That a column cannot be had in binary is found out when the first row is to be sent. What the statement did until then
 //! was undone with its transaction; and only statements that cannot commit by themselves are tried again.
@@ -95,7 +95,7 @@ enum Held {
 
 /// What is to be done with a statement.
 #[derive(Debug, Clone, Copy)]
-pub enum Work<'a> {
+pub enum Execute<'a> {
     /// It is run with these parameters.
     Run(Parameters<'a>),
     /// It is run into a portal, of which the first rows come.
@@ -113,7 +113,7 @@ pub enum Work<'a> {
 
 /// What to do after an answer.
 #[derive(Debug)]
-pub enum Turn {
+pub enum NextStep {
     /// Submit again: the answer was only a step.
     Again,
     /// This is the answer.
@@ -152,20 +152,20 @@ impl Query {
         &mut self,
         session: &mut Session,
         sql: &str,
-        work: Work<'_>,
+        execute: Execute<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
         if let Stage::New = self.stage
             && !self.describes
-            && let Some(statement) = session.statements().lend(sql)
+            && let Some(statement) = session.statements().check_out(sql)
         {
-            if statement.is_in_doubt() {
+            if statement.is_stale() {
                 drop(statement);
                 session.forget_types();
             } else {
-                let ticket = self.run(session, &statement, work, begin);
+                let ticket = self.run(session, &statement, execute, begin);
                 let is_kept = !statement.name().is_empty();
-                session.statements().give_back(statement);
+                session.statements().check_in(statement);
                 match ticket {
                     Ok(ticket) => {
                         self.stage = if is_kept { Stage::Running } else { Stage::Anew };
@@ -176,7 +176,7 @@ impl Query {
                 }
             }
         }
-        self.submit_step(session, sql, work, begin).map_err(|error| error.with_statement(sql))
+        self.submit_step(session, sql, execute, begin).map_err(|error| error.with_statement(sql))
     }
 
     /// Whether a statement that is known is to be described once more, since the values do not fit the parameters that it had:
@@ -186,7 +186,7 @@ impl Query {
         if error.kind() != ErrorKind::Parameter {
             return false;
         }
-        session.statements().doubt(sql);
+        session.statements().mark_stale(sql);
         session.statements().forget(sql);
         self.prepares = true;
         !std::mem::replace(&mut self.retried, true)
@@ -198,12 +198,12 @@ impl Query {
         &mut self,
         session: &mut Session,
         sql: &str,
-        work: Work<'_>,
+        execute: Execute<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
-        match (&self.stage, work) {
+        match (&self.stage, execute) {
             (Stage::Described { statement }, _) => {
-                let ticket = self.run(session, statement, work, begin)?;
+                let ticket = self.run(session, statement, execute, begin)?;
                 let is_kept = !statement.name().is_empty();
                 self.stage = if is_kept { Stage::Running } else { Stage::Anew };
                 Ok(ticket)
@@ -218,7 +218,7 @@ impl Query {
                 };
                 session.submit_after(begin, request)
             }
-            (_, Work::Run(parameters))
+            (_, Execute::Run(parameters))
                 if parameters.is_empty() && !self.describes && !self.prepares =>
             {
                 let name = session.statements().name_for(sql);
@@ -233,7 +233,7 @@ impl Query {
                 Ok(ticket)
             }
             _ => {
-                if let Work::Run(parameters) | Work::Open { parameters, .. } = work {
+                if let Execute::Run(parameters) | Execute::Open { parameters, .. } = execute {
                     parameter_count(parameters.len())?;
                 }
                 let name = session.statements().name_for(sql);
@@ -250,27 +250,27 @@ impl Query {
         &self,
         session: &mut Session,
         statement: &Statement,
-        work: Work<'_>,
+        execute: Execute<'_>,
         begin: Option<&str>,
     ) -> Result<Ticket> {
         let results = self.results;
-        let request = match work {
+        let request = match execute {
             // The server keeps nothing of it: its types are what we know.
-            Work::Run(parameters) if statement.name().is_empty() => Request::PrepareAndRun {
+            Execute::Run(parameters) if statement.name().is_empty() => Request::PrepareAndRun {
                 name: "",
                 sql: statement.sql(),
                 types: statement.parameters(),
                 parameters,
                 results: match results {
-                    Results::Best => ResultFormats::Of(statement),
+                    Results::Best => ResultFormats::Statement(statement),
                     Results::Text => ResultFormats::Text,
                 },
             },
-            Work::Run(parameters) => Request::Run { statement, parameters, results },
-            Work::Open { portal, rows, parameters } => {
+            Execute::Run(parameters) => Request::Run { statement, parameters, results },
+            Execute::Open { portal, rows, parameters } => {
                 Request::Open { statement, parameters, portal, rows }
             }
-            Work::Many(sets) => Request::Many { statement, sets },
+            Execute::Many(sets) => Request::Many { statement, sets },
         };
         session.submit_after(begin, request)
     }
@@ -332,9 +332,9 @@ impl Query {
         sql: &str,
         outcome: Result<Box<Answer>>,
         status: TransactionStatus,
-    ) -> Turn {
+    ) -> NextStep {
         if matches!(self.stage, Stage::Running) && outcome.is_ok() {
-            return Turn::Done(outcome);
+            return NextStep::Done(outcome);
         }
         match (std::mem::take(&mut self.stage), outcome) {
             (Stage::Preparing { name }, Ok(answer)) => {
@@ -358,7 +358,7 @@ impl Query {
                 });
                 self.looked_up(session, sql, waiting, learnt, status)
             }
-            (_, Ok(answer)) => Turn::Done(Ok(answer)),
+            (_, Ok(answer)) => NextStep::Done(Ok(answer)),
             (stage, Err(error)) => self.failed(session, sql, &stage, error, status),
         }
     }
@@ -370,7 +370,7 @@ impl Query {
         sql: &str,
         waiting: Waiting,
         status: TransactionStatus,
-    ) -> Turn {
+    ) -> NextStep {
         let (Held::Description(answer) | Held::Answer(answer)) = &waiting.held;
         let columns = answer.described().iter().map(Column::type_);
         let parameters = answer.parameters.iter().flatten();
@@ -382,7 +382,7 @@ impl Query {
             return self.go_on(session, sql, waiting, false);
         }
         self.stage = Stage::LookingUp(Box::new(Lookup { asked, waiting }));
-        Turn::Again
+        NextStep::Again
     }
 
     /// The types have been looked up, or could not be.
@@ -393,7 +393,7 @@ impl Query {
         waiting: Waiting,
         learnt: Result<()>,
         status: TransactionStatus,
-    ) -> Turn {
+    ) -> NextStep {
         match (learnt, &waiting.held) {
             (Ok(()), _) => self.go_on(session, sql, waiting, true),
             (Err(error), Held::Description(_))
@@ -401,7 +401,7 @@ impl Query {
             {
                 // The statement could only fail as well, and say less.
                 session.statements().discard(&waiting.name);
-                Turn::Done(Err(error.with_statement(sql)))
+                NextStep::Done(Err(error.with_statement(sql)))
             }
             (Err(_), _) => self.go_on(session, sql, waiting, false),
         }
@@ -414,9 +414,9 @@ impl Query {
         sql: &str,
         Waiting { name, held }: Waiting,
         complete: bool,
-    ) -> Turn {
+    ) -> NextStep {
         let catalog = session.catalog();
-        let doubt = catalog.doubt().clone();
+        let stale_flag = catalog.stale_flag().clone();
         match held {
             Held::Description(mut answer) => {
                 let mut parameters = answer.parameters.take().unwrap_or_default();
@@ -427,7 +427,7 @@ impl Query {
                 let text_only = catalog.text_only(&parameters);
                 let statement = Statement::new(name, sql.into(), parameters, columns)
                     .with_text_only(text_only)
-                    .with_doubt(&doubt);
+                    .with_stale_flag(&stale_flag);
                 let statement = Arc::new(statement);
                 if complete {
                     session.statements().insert(Arc::clone(&statement));
@@ -435,24 +435,24 @@ impl Query {
                     session.statements().close(&statement);
                 }
                 if self.describes {
-                    return Turn::Done(Ok(answer));
+                    return NextStep::Done(Ok(answer));
                 }
                 session.recycle(answer);
                 self.stage = Stage::Described { statement };
-                Turn::Again
+                NextStep::Again
             }
             Held::Answer(mut answer) => {
                 let columns = catalog.resolve_columns(answer.columns());
                 answer.describe(columns.clone());
                 if complete && !name.is_empty() {
                     let columns = catalog.in_best_format(columns);
-                    let statement =
-                        Statement::new(name, sql.into(), Vec::new(), columns).with_doubt(&doubt);
+                    let statement = Statement::new(name, sql.into(), Vec::new(), columns)
+                        .with_stale_flag(&stale_flag);
                     session.statements().insert(Arc::new(statement));
                 } else {
                     session.statements().discard(&name);
                 }
-                Turn::Done(Ok(answer))
+                NextStep::Done(Ok(answer))
             }
         }
     }
@@ -465,7 +465,7 @@ impl Query {
         stage: &Stage,
         error: Error,
         status: TransactionStatus,
-    ) -> Turn {
+    ) -> NextStep {
         if let Stage::Fresh { name } | Stage::Preparing { name } = stage {
             // It may have been parsed before it failed, or was cancelled.
             session.statements().discard(name);
@@ -477,24 +477,24 @@ impl Query {
             _ => false,
         };
         if is_stale(&error) || is_outdated {
-            session.statements().doubt(sql);
+            session.statements().mark_stale(sql);
             session.statements().forget(sql);
             if may_retry {
                 self.retried = true;
-                return Turn::Again;
+                return NextStep::Again;
             }
         }
         let error = if matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error) {
             if may_retry && is_worth_keeping(sql) {
                 self.retried = true;
                 self.prepares = true;
-                return Turn::Again;
+                return NextStep::Again;
             }
             error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
         } else {
             error
         };
-        Turn::Done(Err(match error.kind() {
+        NextStep::Done(Err(match error.kind() {
             ErrorKind::Server | ErrorKind::Request | ErrorKind::Cancelled => {
                 error.with_statement(sql)
             }

@@ -31,7 +31,7 @@ pub(crate) fn take(ty: &Type) -> Option<String> {
 
 /// Why values of the type do not read as a `T`, if that is known.
 #[cold]
-pub(crate) fn of<'a, T: FromSql<'a>>(ty: &Type) -> Option<String> {
+pub(crate) fn explain<'a, T: FromSql<'a>>(ty: &Type) -> Option<String> {
     NOTE.set(None);
     let accepted = T::accepts(ty);
     take(ty).filter(|_| !accepted)
@@ -65,14 +65,14 @@ enum What {
 
 impl FieldError {
     pub(super) fn null<T>(field: &Field) -> Self {
-        Self::of(field, What::Null(std::any::type_name::<T>()))
+        Self::new(field, What::Null(std::any::type_name::<T>()))
     }
 
     pub(super) fn other(field: &Field, cause: Cause) -> Self {
-        Self::of(field, What::Other(cause))
+        Self::new(field, What::Other(cause))
     }
 
-    fn of(field: &Field, what: What) -> Self {
+    fn new(field: &Field, what: What) -> Self {
         Self { field: field.name().to_owned(), ty: field.type_().name().to_owned(), what }
     }
 }
