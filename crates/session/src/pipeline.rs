@@ -22,6 +22,18 @@ impl Pipeline {
         self.exchanges.len()
     }
 
+    /// The ticket of the next request.
+    pub(crate) fn next_ticket(&self) -> Ticket {
+        Ticket(self.tickets)
+    }
+
+    /// The next request gets this ticket, if it is later than all before.
+    pub(crate) fn number_from(&mut self, ticket: Ticket) {
+        if self.exchanges.is_empty() {
+            self.tickets = self.tickets.max(ticket.0);
+        }
+    }
+
     /// How many are to be answered.
     pub(crate) fn unanswered(&self) -> usize {
         self.exchanges.len() - self.withdrawn

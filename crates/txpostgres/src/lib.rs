@@ -92,40 +92,16 @@
 //!
 //! Reconnection, and a pool.
 
-mod arrived;
-mod batch;
-mod call;
-mod caller;
-mod cancel;
 mod connection;
 mod copy;
 mod cursor;
-mod desk;
-mod dial;
+mod driver;
 #[cfg(any(doc, doctest))]
 pub mod guide;
-mod inbox;
-mod interaction;
-mod link;
-mod many;
-mod name;
+mod io;
 mod notify;
-mod opening;
-mod params;
-mod patience;
-mod pending;
-mod portal;
-mod question;
-mod single;
-#[cfg(unix)]
-mod socket;
-mod standstill;
-mod stream;
-mod stream_as;
-mod switchboard;
-mod turnstile;
-mod typed;
-mod watcher;
+mod query;
+mod transaction;
 
 /// Values: `ToSql` writes parameters, `FromSql` reads columns. This is the crate `postgres-types`, with derives that name
 /// this crate.
@@ -149,27 +125,25 @@ pub use txpostgres_session::{
     SqlState, TransactionStatus, config, quote_ident, quote_literal, value,
 };
 
-pub use batch::Batch;
-pub use cancel::Cancelling;
+#[doc(inline)]
+pub use txpostgres_multiplex::{NotifyEvent, Params, QueueBounds};
+
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};
-pub use connection::{Builder, Connection};
+pub use connection::{Connection, ConnectionBuilder};
 pub use copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress};
-pub use cursor::{Cursor, CursorRows, Fetch, NamedCursor, NamedCursorBuilder, Scroll};
-pub use dial::{ByteStream, Dial, Dialing, Sockets};
-pub use interaction::{Interaction, IsolationLevel};
-pub use name::Name;
+pub use cursor::{Cursor, CursorRows, FetchDirection, NamedCursor, NamedCursorBuilder, Scroll};
+pub use driver::{CancelFuture, CancelHandle};
+pub use io::{ByteStream, Dial, DialFuture, Sockets};
 pub use notify::{
-    Cooperator, Notifications, NotifyEvent, NotifyObserver, Observed, ObserverId, ObserverWork,
-    QueueBounds, Spawning, Subscription,
+    Cooperator, Notifications, NotifyObserver, ObserverId, ObserverOutput, ObserverWork,
+    SpawnObservers, Subscription,
 };
-pub use params::Params;
-pub use patience::CancelHandle;
-pub use pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
-pub use single::{One, Optional};
-pub use stream::QueryStream;
-pub use stream_as::QueryStreamAs;
-pub use typed::Typed;
+pub use query::{
+    Batch, Identifier, One, Optional, QueryStream, QueryStreamAs, RunOperation, RunQuery,
+    RunQueryAs, RunScript, Typed,
+};
+pub use transaction::{Interaction, IsolationLevel};
 
 /// The README's program is compiled with the tests.
 #[cfg(doctest)]

@@ -420,6 +420,18 @@ impl Session {
         self.pipeline.len()
     }
 
+    /// The ticket that the next request gets.
+    pub fn next_ticket(&self) -> Ticket {
+        self.pipeline.next_ticket()
+    }
+
+    /// Gives the next request this ticket: sessions that follow each other may number their requests
+    /// without repeating a number. Without effect while requests are outstanding, or if the number was
+    /// given out already.
+    pub fn number_from(&mut self, ticket: Ticket) {
+        self.pipeline.number_from(ticket);
+    }
+
     /// Whether requests may be submitted.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)

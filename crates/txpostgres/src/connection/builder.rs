@@ -5,24 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use txpostgres_multiplex::{Listeners, QueueBounds};
 use txpostgres_session::KeyCache;
 
-use super::{Connection, Shared};
-use crate::cancel::{GRACE, LONGEST_GRACE};
-use crate::dial::{Dial, Sockets};
-use crate::notify::audience::Audience;
-use crate::notify::{Cooperator, Hall, QueueBounds, Spawning};
+use super::{Connection, Handle, Hearing};
+use crate::driver::{Driver, GRACE, LONGEST_GRACE};
+use crate::io::{Dial, Sockets};
+use crate::notify::{Cooperator, Observers, SpawnObservers};
 
 /// Chooses how a [`Connection`] works.
 #[derive(Default)]
-pub struct Builder {
+pub struct ConnectionBuilder {
     dial: Option<Arc<dyn Dial>>,
     grace: Option<Duration>,
     notify_queue: QueueBounds,
     cooperator: Option<Arc<dyn Cooperator>>,
 }
 
-impl Builder {
+impl ConnectionBuilder {
     /// How long the server may take to end what it was told to cancel; 5 s if not said otherwise, a year at most. A time limit of a call that
     /// has passed, and the drop of one that cancels on drop, give up the connection then.
     #[must_use]
@@ -55,21 +55,24 @@ impl Builder {
 
     /// The connection, not open yet.
     pub fn build(self) -> Connection {
-        let cooperator = self.cooperator.unwrap_or_else(|| Arc::new(Spawning));
+        let cooperator = self.cooperator.unwrap_or_else(|| Arc::new(SpawnObservers));
+        let listeners = Listeners::new(self.notify_queue);
+        let observers = Observers::new(Arc::clone(&listeners), cooperator);
         Connection {
-            shared: Arc::new(Shared {
+            handle: Arc::new(Handle {
                 dial: self.dial.unwrap_or_else(|| Arc::new(Sockets)),
                 keys: KeyCache::default(),
                 grace: self.grace.unwrap_or(GRACE),
-                state: Mutex::default(),
-                hall: Hall(Audience::new(self.notify_queue, cooperator)),
+                attempt: Mutex::default(),
+                driver: Driver::new(Arc::clone(&listeners)),
+                hearing: Hearing { listeners, observers },
             }),
         }
     }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for ConnectionBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").finish_non_exhaustive()
+        f.debug_struct("ConnectionBuilder").finish_non_exhaustive()
     }
 }

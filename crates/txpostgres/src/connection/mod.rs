@@ -1,7 +1,9 @@
-//! What users hold: one connection, shared by any number of tasks, opened and closed as often as they like.
+//! What users hold: one connection, shared by any number of tasks, opened and closed as often as they
+//! like.
 
 mod builder;
-mod known;
+mod info;
+mod notifications;
 mod statements;
 
 use std::fmt;
@@ -11,22 +13,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use tokio::runtime::Handle as Runtime;
 use tokio::time::timeout;
+use txpostgres_multiplex::{Drive, Listeners};
 use txpostgres_session::config::IntoConfig;
 use txpostgres_session::{Error, ErrorKind, KeyCache, Result};
 
-use crate::caller::Caller;
-use crate::dial::Dial;
-use crate::link::Link;
-use crate::notify::Hall;
-use crate::opening::Recipe;
-use crate::watcher::watch;
+use crate::driver::{Connector, Driver, Scope};
+use crate::io::Dial;
+use crate::notify::Observers;
 
-pub use builder::Builder;
+pub use builder::ConnectionBuilder;
 
-/// How long `close` waits for the server to hang up: 1 s. It has been told to; a dead network must not hold up the program.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long `close` waits for the server to hang up: 1 s. It has been told to; a dead network must not
+/// hold up the program.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection to PostgreSQL.
 ///
@@ -51,30 +53,44 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Clone)]
 pub struct Connection {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) handle: Arc<Handle>,
 }
 
-pub(crate) struct Shared {
-    dial: Arc<dyn Dial>,
-    keys: KeyCache,
-    grace: Duration,
-    state: Mutex<State>,
-    /// Dropped after the state: what a session says at its end is heard.
-    pub(crate) hall: Hall,
-}
-
+/// What the clones of a connection share.
+///
 /// ```text
 ///   Closed ──connect──▶ Opening ──▶ Open ──close, last clone dropped──▶ Closed
 ///      ▲                   │          │
-///      └──────failed───────┘          └── the server goes away: still Open, its link is dead; connect opens anew
+///      └──────failed───────┘          └── the server goes away: Dead; connect opens it again
 /// ```
-#[derive(Default)]
-enum State {
-    #[default]
-    Closed,
-    /// Whose attempt it is, and the task that makes it.
-    Opening(Arc<()>, Option<Waker>),
-    Open(Arc<Link>),
+pub(crate) struct Handle {
+    dial: Arc<dyn Dial>,
+    keys: KeyCache,
+    grace: Duration,
+    /// The present attempt to open it.
+    attempt: Mutex<Option<Opener>>,
+    pub(crate) driver: Arc<Driver>,
+    /// Dropped after the driver: what a session says at its end is heard.
+    hearing: Hearing,
+}
+
+/// An attempt to open a connection, known by its mark, and the task that makes it.
+struct Opener {
+    mark: Arc<()>,
+    waker: Option<Waker>,
+}
+
+/// What hears notifications. It ends when the last clone of the connection is dropped.
+struct Hearing {
+    listeners: Arc<Listeners>,
+    observers: Arc<Observers>,
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.observers.clear();
+        self.listeners.close(true);
+    }
 }
 
 impl Default for Connection {
@@ -90,8 +106,8 @@ impl Connection {
     }
 
     /// A connection that is not open yet, with choices.
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> ConnectionBuilder {
+        ConnectionBuilder::default()
     }
 
     /// A new connection, opened.
@@ -123,33 +139,27 @@ impl Connection {
     /// [`ErrorKind::Authentication`], [`ErrorKind::Protocol`] and [`ErrorKind::Timeout`] for what their names say.
     pub async fn connect(&self, config: impl IntoConfig) -> Result<()> {
         let config = config.into_config()?;
-        let attempt = {
-            let mut state = self.state();
-            if state.is_in_use() {
-                return Err(already_connected());
-            }
-            let attempt = Attempt { shared: &self.shared, mark: Arc::default() };
-            *state = State::Opening(Arc::clone(&attempt.mark), None);
-            attempt
+        let handle = &*self.handle;
+        let attempt = Attempt::begin(handle)?;
+        let connector = Connector {
+            config,
+            dial: Arc::clone(&handle.dial),
+            keys: handle.keys.clone(),
+            grace: handle.grace,
         };
-        let (dial, keys) = (Arc::clone(&self.shared.dial), self.shared.keys.clone());
-        let audience = Arc::clone(&self.shared.hall.0);
-        let recipe = Recipe { config, dial, keys, grace: self.shared.grace, audience };
-        let mut opening = pin!(recipe.open());
+        let mut opening = pin!(connector.open());
         let opened = poll_fn(|cx| {
-            if !attempt.is_called_by(cx) {
+            if !attempt.register(cx) {
                 return Poll::Ready(Err(closed_meanwhile()));
             }
             opening.as_mut().poll(cx)
         });
-        let link = opened.await?;
-        let mut state = self.state();
-        if !attempt.is_current(&state) {
+        let (session, stream, requester) = opened.await?;
+        handle.hearing.observers.set_runtime(Runtime::current());
+        if !attempt.succeed() {
             return Err(closed_meanwhile());
         }
-        tokio::spawn(watch(Arc::clone(&link.board), Arc::downgrade(&link)));
-        self.shared.hall.0.opened(&link);
-        *state = State::Open(link);
+        handle.driver.install(session, stream, requester);
         Ok(())
     }
 
@@ -161,45 +171,25 @@ impl Connection {
     ///
     /// Streams of notifications end, and what was listened to is forgotten; observers stay.
     pub async fn close(&self) {
-        let state = std::mem::take(&mut *self.state());
-        match state {
-            State::Open(link) => {
-                let running = link.running();
-                link.shut();
-                if let Some(key) = running {
-                    link.interrupt_closed(key, FAREWELL);
-                }
-                self.shared.hall.0.close(false);
-                // A server that does not hang up has been told all the same.
-                let _ = timeout(FAREWELL, poll_fn(|cx| link.poll_shutdown(cx))).await;
-            }
-            State::Opening(_, opener) => {
-                self.shared.hall.0.close(false);
-                if let Some(opener) = opener {
-                    opener.wake();
-                }
-            }
-            State::Closed => self.shared.hall.0.close(false),
+        let handle = &*self.handle;
+        let opener = handle.attempt.lock().take();
+        if let Some(waker) = opener.and_then(|opener| opener.waker) {
+            waker.wake();
+        }
+        let running = handle.driver.lock().running();
+        let closing = handle.driver.shut();
+        if let Some(key) = running {
+            handle.driver.cancel_closed(key, CLOSE_TIMEOUT);
+        }
+        handle.hearing.listeners.close(false);
+        if let Some(closing) = closing {
+            // A server that does not hang up has been told all the same.
+            let _ = timeout(CLOSE_TIMEOUT, closing.finished()).await;
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state()
-    }
-
-    pub(crate) fn link(&self) -> Result<Arc<Link>> {
-        match &*self.state() {
-            State::Open(link) => Ok(Arc::clone(link)),
-            State::Opening(..) => {
-                Err(Error::new(ErrorKind::Closed, "the connection is not open yet"))
-            }
-            State::Closed => Err(Error::new(ErrorKind::Closed, "the connection is closed")
-                .with_hint("open it with connect")),
-        }
-    }
-
-    pub(crate) fn caller(&self) -> Result<Caller> {
-        self.link().map(Caller::Connection)
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::Connection(Arc::clone(&self.handle.driver))
     }
 }
 
@@ -209,22 +199,6 @@ impl fmt::Debug for Connection {
             .field("is_closed", &self.is_closed())
             .field("backend_pid", &self.backend_pid())
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-}
-
-impl State {
-    fn is_in_use(&self) -> bool {
-        match self {
-            Self::Closed => false,
-            Self::Opening(..) => true,
-            Self::Open(link) => !link.board.desk().session.is_closed(),
-        }
     }
 }
 
@@ -239,32 +213,52 @@ fn already_connected() -> Error {
 
 /// One `connect` in progress; dropped before it succeeds, it leaves the connection closed.
 struct Attempt<'a> {
-    shared: &'a Shared,
+    handle: &'a Handle,
     mark: Arc<()>,
 }
 
-impl Attempt<'_> {
-    fn is_current(&self, state: &State) -> bool {
-        matches!(state, State::Opening(mark, _) if Arc::ptr_eq(mark, &self.mark))
+impl<'a> Attempt<'a> {
+    fn begin(handle: &'a Handle) -> Result<Self> {
+        let mark = Arc::default();
+        let mut attempt = handle.attempt.lock();
+        let mut multiplexer = handle.driver.lock();
+        if attempt.is_some() || !multiplexer.is_closed() {
+            return Err(already_connected());
+        }
+        multiplexer.opening();
+        *attempt = Some(Opener { mark: Arc::clone(&mark), waker: None });
+        Ok(Self { handle, mark })
     }
 
-    /// Whether this is still what the connection does; if so, whoever ends it will call this task.
-    fn is_called_by(&self, cx: &Context<'_>) -> bool {
-        match &mut *self.shared.state() {
-            State::Opening(mark, opener) if Arc::ptr_eq(mark, &self.mark) => {
-                *opener = Some(cx.waker().clone());
-                true
-            }
-            _ => false,
-        }
+    /// Whether this is still what the connection does; if so, whoever ends it wakes this task.
+    fn register(&self, cx: &Context<'_>) -> bool {
+        // Cloned and dropped outside of the lock.
+        let waker = cx.waker().clone();
+        let mut attempt = self.handle.attempt.lock();
+        let Some(opener) = attempt.as_mut().filter(|opener| Arc::ptr_eq(&opener.mark, &self.mark))
+        else {
+            return false;
+        };
+        let replaced = opener.waker.replace(waker);
+        drop(attempt);
+        drop(replaced);
+        true
+    }
+
+    /// The attempt is over. `false`: the connection was closed meanwhile.
+    fn succeed(&self) -> bool {
+        self.take().is_some()
+    }
+
+    fn take(&self) -> Option<Opener> {
+        self.handle.attempt.lock().take_if(|opener| Arc::ptr_eq(&opener.mark, &self.mark))
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        if self.is_current(&state) {
-            *state = State::Closed;
+        if self.take().is_some() {
+            self.handle.driver.lock().not_opened();
         }
     }
 }

@@ -1,27 +1,23 @@
 //! What can be asked of a connection: statements, cursors, streams, COPY, transactions, and their cancelling.
 
 use std::borrow::Cow;
-use std::error::Error as StdError;
 use std::future::Future;
 
-use txpostgres_session::{Error, FromRow, Result};
+use txpostgres_multiplex::{Drive, Params};
+#[cfg(doc)]
+use txpostgres_session::Error;
+use txpostgres_session::{FromRow, Result};
 
 use super::Connection;
-use crate::batch::Batch;
-use crate::call::Call;
-use crate::cancel::Cancelling;
 use crate::copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::cursor::Cursor;
-use crate::interaction::Interaction;
-use crate::many::execute_many;
-use crate::name::Name;
-use crate::params::Params;
-use crate::patience::CancelHandle;
-use crate::pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
-use crate::stream::QueryStream;
-use crate::typed::Typed;
+use crate::driver::{Call, CancelFuture, CancelHandle};
+use crate::query::{
+    Batch, Identifier, QueryStream, RunOperation, RunQuery, RunQueryAs, RunScript, Typed,
+    execute_many,
+};
 #[cfg(doc)]
-use crate::{Builder, ErrorKind};
+use crate::{ConnectionBuilder, ErrorKind};
 
 impl Connection {
     /// Runs a statement and returns its rows; with [`one`](RunQuery::one) the only one, with [`optional`](RunQuery::optional) the
@@ -40,7 +36,7 @@ impl Connection {
     /// [`Error::delivery`] telling whether the server may have run the statement; [`ErrorKind::ConnectionDead`] if it
     /// broke before, and [`ErrorKind::Closed`] if it is not open.
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
-        RunQuery(Call::new(self.caller(), sql, params))
+        RunQuery(Call::new(Ok(self.scope()), sql, params))
     }
 
     /// Runs a statement and returns its rows, each as a `T`: a tuple, a struct, a map by name, a
@@ -74,7 +70,7 @@ impl Connection {
     ///
     /// As [`run_query`](Self::run_query) in all else.
     pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
-        RunOperation(Call::new(self.caller(), sql, params))
+        RunOperation(Call::new(Ok(self.scope()), sql, params))
     }
 
     /// Runs a statement and returns its rows as they come, in bounded memory.
@@ -103,7 +99,7 @@ impl Connection {
         sql: impl Into<Cow<'a, str>>,
         params: P,
     ) -> QueryStream<'a, P> {
-        QueryStream::of_connection(self.caller(), sql.into(), params)
+        QueryStream::of_connection(Ok(self.scope()), sql.into(), params)
     }
 
     /// Runs several statements without parameters, separated by semicolons, in one round trip. The results come in
@@ -116,7 +112,7 @@ impl Connection {
     ///
     /// As [`run_query`](Self::run_query). The first statement that fails ends the script.
     pub fn run_script<'a>(&self, sql: &'a str) -> RunScript<'a> {
-        RunScript(Call::script(self.caller(), sql))
+        RunScript(Call::script(Ok(self.scope()), sql))
     }
 
     /// Cancels a call or an interaction, whose handle this is, and nothing else. Never blocks; may be called from anywhere.
@@ -151,9 +147,9 @@ impl Connection {
     ///
     /// [`ErrorKind::Request`] if the server gave no key to cancel with, as some poolers do, or the call has left together
     /// with others because its handle was asked for too late: it goes on. [`ErrorKind::Timeout`] if it is not over within the
-    /// grace ([`Builder::cancel_grace`], 5 s): it goes on as well. Only if a cancel was sent and the server did not hang up on it,
+    /// grace ([`ConnectionBuilder::cancel_grace`], 5 s): it goes on as well. Only if a cancel was sent and the server did not hang up on it,
     /// the connection is given up, since it could hit another statement later.
-    pub fn cancel(&self, handle: &CancelHandle) -> Cancelling {
+    pub fn cancel(&self, handle: &CancelHandle) -> CancelFuture {
         handle.cancel()
     }
 
@@ -170,7 +166,7 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     pub fn cursor(&self) -> Cursor {
-        Cursor::of_connection(self.clone())
+        Cursor::new(self.scope())
     }
 
     /// Statements to be sent together, in one round trip; each has a result of its own.
@@ -189,7 +185,7 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     pub fn batch<'a>(&self) -> Batch<'a> {
-        Batch::new(self.caller())
+        Batch::new(Ok(self.scope()))
     }
 
     /// Runs a statement once with each set of parameters, in few flights, until one fails. Returns how many rows were
@@ -222,7 +218,7 @@ impl Connection {
         I::IntoIter: Send,
         I::Item: Params,
     {
-        let executed = execute_many(self.caller(), sql, sets.into_iter());
+        let executed = execute_many(Ok(self.scope()), sql, sets.into_iter());
         async move { Ok(executed.await?.row_count) }
     }
 
@@ -244,7 +240,7 @@ impl Connection {
     /// As [`run_script`](Self::run_script), and [`ErrorKind::Request`] if the statement is another one. The other statement has
     /// run then.
     pub fn copy_in<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyIn> {
-        CopyIn::about_to(self.caller(), sql)
+        CopyIn::about_to(Ok(self.scope()), sql)
     }
 
     /// Begins a `COPY … TO STDOUT`: data of any size comes out of a table, in constant memory.
@@ -262,7 +258,7 @@ impl Connection {
     ///
     /// As [`copy_in`](Self::copy_in).
     pub fn copy_out<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyOut> {
-        CopyOut::about_to(self.caller(), sql)
+        CopyOut::about_to(Ok(self.scope()), sql)
     }
 
     /// Begins a COPY of rows into these columns of a table; if none is named, into all of them but generated ones. Names are
@@ -285,10 +281,10 @@ impl Connection {
     /// As [`run_query`](Self::run_query).
     pub fn copy_in_rows<'a>(
         &self,
-        table: impl Into<Name<'a>>,
+        table: impl Into<Identifier<'a>>,
         columns: &'a [&'a str],
     ) -> BeginCopy<'a, CopyInRows> {
-        CopyInRows::about_to(self.caller(), table.into(), columns)
+        CopyInRows::about_to(Ok(self.scope()), table.into(), columns)
     }
 
     /// Begins a COPY of a query's rows to us: for many rows somewhat cheaper than a stream of them.
@@ -308,68 +304,7 @@ impl Connection {
     ///
     /// As [`run_query`](Self::run_query).
     pub fn copy_out_rows<'a>(&self, query: &'a str) -> BeginCopy<'a, CopyOutRows> {
-        CopyOutRows::about_to(self.caller(), query)
-    }
-
-    /// Runs a closure in a transaction: committed when it returns `Ok`, rolled back when it returns `Err`, panics, or is
-    /// dropped.
-    ///
-    /// The transaction has the connection for itself: other calls on it wait. Call the cursor, not the connection, within
-    /// the closure. BEGIN travels with the first statement.
-    ///
-    /// ```no_run
-    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
-    /// let amount = 100_i64;
-    /// let left: i64 = connection
-    ///     .run_interaction(async |cursor| {
-    ///         cursor.run_operation("update account set sum = sum - $1 where id = 1", (amount,)).await?;
-    ///         cursor.run_operation("update account set sum = sum + $1 where id = 2", (amount,)).await?;
-    ///         cursor.run_query("select sum from account where id = 1", ()).one().await?.get(0)
-    ///     })
-    ///     .await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The closure's own error, after the rollback; and, turned into the closure's error type:
-    ///
-    /// * [`ErrorKind::Request`] when a statement has begun a transaction by hand, which the interaction would end: nothing is sent;
-    /// * what COMMIT was refused with, such as a deferred constraint, after which the transaction is over as well;
-    /// * [`ErrorKind::CommitRefused`] when a statement had failed and the closure returned `Ok` all the same;
-    /// * [`ErrorKind::InteractionEnded`] when a statement of the closure was a COMMIT, or ended the transaction otherwise;
-    /// * [`ErrorKind::CommitUnknown`] when the connection broke after COMMIT was sent;
-    /// * [`ErrorKind::RollbackFailed`] when the rollback failed, with the closure's error in
-    ///   [`Error::original`]; the connection is closed then.
-    pub fn run_interaction<T, E, F, Fut>(
-        &self,
-        interaction: F,
-    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F, Fut>
-    where
-        F: FnOnce(Cursor) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        T: Send,
-        E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
-    {
-        self.interaction().run(interaction)
-    }
-
-    /// An interaction with choices: isolation level, read only, deferrable.
-    ///
-    /// ```no_run
-    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
-    /// use txpostgres::IsolationLevel;
-    ///
-    /// let rows = connection
-    ///     .interaction()
-    ///     .isolation_level(IsolationLevel::Serializable)
-    ///     .read_only(true)
-    ///     .run(async |cursor| cursor.run_query("select sum(sum) from account", ()).await)
-    ///     .await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn interaction(&self) -> Interaction {
-        Interaction::new(self.link())
+        CopyOutRows::about_to(Ok(self.scope()), query)
     }
 
     /// Forgets what was looked up of the database's own types: to be called after `ALTER TYPE` and its like, on every
@@ -377,8 +312,6 @@ impl Connection {
     ///
     /// A value that does not fit what was looked up has the same effect, after the error that says so.
     pub fn forget_types(&self) {
-        if let Ok(link) = self.link() {
-            link.board.desk().session.forget_types();
-        }
+        self.handle.driver.lock().forget_types();
     }
 }

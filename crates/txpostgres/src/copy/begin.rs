@@ -10,32 +10,32 @@ use txpostgres_session::{Error, ErrorKind, Result};
 
 #[cfg(doc)]
 use super::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
-use crate::patience::{CancelHandle, Patience};
+use crate::driver::{CancelHandle, Cancellation};
 
 /// A COPY about to begin: await it for the [`CopyIn`], [`CopyOut`], [`CopyInRows`] or [`CopyOutRows`].
 ///
 /// Nothing is sent before it is first polled. Dropped before its end, the COPY is given up as those are when they are dropped.
 #[must_use = "futures do nothing unless awaited"]
 pub struct BeginCopy<'a, C> {
-    patience: Option<Box<Patience>>,
+    cancellation: Option<Box<Cancellation>>,
     stage: Stage<'a, C>,
 }
 
 type Beginning<'a, C> = Pin<Box<dyn Future<Output = Result<C>> + Send + 'a>>;
 
 enum Stage<'a, C> {
-    New(Box<dyn FnOnce(Option<Box<Patience>>) -> Beginning<'a, C> + Send + 'a>),
+    New(Box<dyn FnOnce(Option<Box<Cancellation>>) -> Beginning<'a, C> + Send + 'a>),
     Begun(Beginning<'a, C>),
     Over,
 }
 
 impl<'a, C> BeginCopy<'a, C> {
-    pub(crate) fn new<F>(begin: impl FnOnce(Option<Box<Patience>>) -> F + Send + 'a) -> Self
+    pub(crate) fn new<F>(begin: impl FnOnce(Option<Box<Cancellation>>) -> F + Send + 'a) -> Self
     where
         F: Future<Output = Result<C>> + Send + 'a,
     {
-        let begin = Box::new(|patience| Box::pin(begin(patience)) as Beginning<'a, C>);
-        Self { patience: None, stage: Stage::New(begin) }
+        let begin = Box::new(|cancellation| Box::pin(begin(cancellation)) as Beginning<'a, C>);
+        Self { cancellation: None, stage: Stage::New(begin) }
     }
 
     /// A handle by which the COPY can be [cancelled](crate::Connection::cancel), from any task and up to its end. The server keeps
@@ -44,7 +44,7 @@ impl<'a, C> BeginCopy<'a, C> {
     ///
     /// Ask for it before this is first polled.
     pub fn cancel_handle(&mut self) -> CancelHandle {
-        self.patience.get_or_insert_default().handle()
+        CancelHandle(self.cancellation.get_or_insert_default().handle())
     }
 
     /// Limits the time of the whole COPY, from the first poll to its end: waiting for one's turn and for locks, and your own time
@@ -53,10 +53,10 @@ impl<'a, C> BeginCopy<'a, C> {
     ///
     /// The clock is looked at when one of its futures is polled.
     ///
-    /// A server that does not end the COPY within the grace ([`Builder::cancel_grace`](crate::Builder::cancel_grace), 5 s) is given
+    /// A server that does not end the COPY within the grace ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s) is given
     /// up, with the connection.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.patience.get_or_insert_default().set_limit(limit);
+        self.cancellation.get_or_insert_default().set_limit(limit);
         self
     }
 }
@@ -68,7 +68,7 @@ impl<C> Future for BeginCopy<'_, C> {
         let this = self.get_mut();
         loop {
             match std::mem::replace(&mut this.stage, Stage::Over) {
-                Stage::New(begin) => this.stage = Stage::Begun(begin(this.patience.take())),
+                Stage::New(begin) => this.stage = Stage::Begun(begin(this.cancellation.take())),
                 Stage::Begun(mut beginning) => {
                     let polled = beginning.as_mut().poll(cx);
                     if polled.is_pending() {

@@ -1,24 +1,21 @@
 //! COPY: much data at once, into a table or out of it, in constant memory.
 
 mod begin;
-mod input;
-mod output;
+mod copy_in;
+mod copy_out;
 mod rows;
 
 use std::fmt;
 use std::future::poll_fn;
 
+use txpostgres_multiplex::{BindParams, Chunk, Fetched, SimpleOperation};
 use txpostgres_session::{Answer, CopyLayout, Error, ErrorKind, Result, Rows};
 
-use crate::call::{Call, Fetched};
-use crate::caller::Caller;
-use crate::inbox::Piece;
-use crate::patience::Patience;
-use crate::question::{Plain, Task};
+use crate::driver::{Call, Cancellation, Scope};
 
 pub use begin::BeginCopy;
-pub use input::CopyIn;
-pub use output::CopyOut;
+pub use copy_in::CopyIn;
+pub use copy_out::CopyOut;
 pub use rows::{CopyInRows, CopyOutRows};
 
 /// Bytes of COPY data from the server that may wait to be read: 256 KiB.
@@ -65,18 +62,19 @@ impl fmt::Debug for Meter {
 
 /// Asks for a COPY and waits until its data may go or comes.
 async fn begin(
-    caller: Result<Caller>,
+    scope: Result<Scope>,
     sql: &str,
-    plain: Plain,
-    patience: Option<Box<Patience>>,
+    operation: SimpleOperation,
+    cancellation: Option<Box<Cancellation>>,
 ) -> Result<(Call<'static, ()>, CopyLayout)> {
     // Within a transaction a cancel would end more than the COPY.
-    let stops = matches!((&caller, &plain), (Ok(Caller::Connection(_)), Plain::CopyOut));
-    let call = Call::plain(caller, sql.to_owned(), plain).in_pieces(WAITING_BYTES);
-    let call = if stops { call.cancelled_on_drop() } else { call.alone() };
-    let mut call = call.with_patience(patience);
-    match poll_fn(|cx| call.poll_piece(cx)).await? {
-        Fetched::Piece(Piece::CopyStarted(layout)) => Ok((call, layout)),
+    let stops =
+        matches!((&scope, &operation), (Ok(Scope::Connection(_)), SimpleOperation::CopyOut));
+    let call = Call::simple(scope, sql.to_owned(), operation).streamed(WAITING_BYTES);
+    let call = if stops { call.cancelled_on_drop() } else { call.exclusive() };
+    let mut call = call.with_cancellation(cancellation);
+    match poll_fn(|cx| call.poll_chunk(cx)).await? {
+        Fetched::Chunk(Chunk::CopyStarted(layout)) => Ok((call, layout)),
         // The session sees to it that a COPY begins, or fails.
         _ => Err(Error::new(ErrorKind::Protocol, "the server did not begin the COPY")),
     }
@@ -84,28 +82,28 @@ async fn begin(
 
 /// The rows, without any, that a statement would return; and who may end the COPY that it is for.
 async fn describe(
-    caller: Caller,
+    scope: Scope,
     sql: &str,
-    patience: Option<Box<Patience>>,
-) -> Result<(Rows, Option<Box<Patience>>)> {
-    ask_first(Call::new(Ok(caller), sql, ()).describing(), patience).await
+    cancellation: Option<Box<Cancellation>>,
+) -> Result<(Rows, Option<Box<Cancellation>>)> {
+    ask_first(Call::new(Ok(scope), sql, ()).describing(), cancellation).await
 }
 
 /// Asks for what has to be known before a COPY; gives back who may end the COPY.
-async fn ask_first<W: Task>(
+async fn ask_first<W: BindParams>(
     call: Call<'_, W>,
-    mut patience: Option<Box<Patience>>,
-) -> Result<(Rows, Option<Box<Patience>>)> {
-    if let Some(patience) = &mut patience {
-        patience.set_lasting(true);
+    mut cancellation: Option<Box<Cancellation>>,
+) -> Result<(Rows, Option<Box<Cancellation>>)> {
+    if let Some(cancellation) = &mut cancellation {
+        cancellation.set_lasting(true);
     }
-    let mut call = call.with_patience(patience);
+    let mut call = call.with_cancellation(cancellation);
     let described = poll_fn(|cx| call.poll(cx, Answer::take_rows)).await?;
-    let mut patience = call.take_patience();
-    if let Some(patience) = &mut patience {
-        patience.set_lasting(false);
+    let mut cancellation = call.take_cancellation();
+    if let Some(cancellation) = &mut cancellation {
+        cancellation.set_lasting(false);
     }
-    Ok((described, patience))
+    Ok((described, cancellation))
 }
 
 /// An error in the middle of a COPY says in its context which row it is about: `COPY people, line 7: …`.

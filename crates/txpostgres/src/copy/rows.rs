@@ -8,17 +8,15 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
+use txpostgres_multiplex::Params;
 use txpostgres_session::{
     Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Result, Rows, SqlState,
 };
 
 use super::{BeginCopy, CopyIn, CopyOut, CopyProgress, ask_first, describe};
-use crate::arrived::{Arrived, Arriving};
-use crate::call::Call;
-use crate::caller::Caller;
-use crate::name::{Name, push_columns};
-use crate::params::Params;
-use crate::patience::Patience;
+use crate::driver::{Call, Cancellation, Scope};
+use crate::query::row_buffer::{BufferedRows, RowBuffer};
+use crate::query::{Identifier, push_columns};
 
 /// Bytes of rows that are gathered before they are sent: 64 KiB.
 const GATHERED_BYTES: usize = 64 * 1024;
@@ -46,43 +44,44 @@ pub struct CopyInRows {
 
 impl CopyInRows {
     pub(crate) fn about_to<'a>(
-        caller: Result<Caller>,
-        table: Name<'a>,
+        scope: Result<Scope>,
+        table: Identifier<'a>,
         columns: &'a [&'a str],
     ) -> BeginCopy<'a, Self> {
-        BeginCopy::new(move |patience| Self::begin(caller, table, columns, patience))
+        BeginCopy::new(move |cancellation| Self::begin(scope, table, columns, cancellation))
     }
 
     async fn begin(
-        caller: Result<Caller>,
-        table: Name<'_>,
+        scope: Result<Scope>,
+        table: Identifier<'_>,
         columns: &[&str],
-        patience: Option<Box<Patience>>,
+        cancellation: Option<Box<Cancellation>>,
     ) -> Result<Self> {
-        let caller = caller?;
+        let scope = scope?;
         let mut names = String::new();
         let mut quoted = String::new();
         push_columns(&mut names, columns)?;
         table.push_to(&mut quoted)?;
-        let patience = if columns.is_empty() {
-            let every = Call::new(Ok(caller.clone()), EVERY_COLUMN, (&quoted,));
-            let (every, patience) =
-                ask_first(every, patience).await.map_err(|error| table.explain(error))?;
+        let cancellation = if columns.is_empty() {
+            let every = Call::new(Ok(scope.clone()), EVERY_COLUMN, (&quoted,));
+            let (every, cancellation) =
+                ask_first(every, cancellation).await.map_err(|error| table.explain(error))?;
             let every = every.iter().map(|row| row.get(0)).collect::<Result<Vec<&str>>>()?;
             push_columns(&mut names, &every)?;
-            patience
+            cancellation
         } else {
-            patience
+            cancellation
         };
         let sql = format!("select {names} from {quoted}");
-        let (described, patience) =
-            describe(caller.clone(), &sql, patience).await.map_err(|error| table.explain(error))?;
+        let (described, cancellation) = describe(scope.clone(), &sql, cancellation)
+            .await
+            .map_err(|error| table.explain(error))?;
         let types = described.columns().iter().map(|column| column.type_().clone()).collect();
         // A list without a name is no SQL. A table may have no column to send, and then this is the same.
         let list = if names.is_empty() { names } else { format!(" ({names})") };
         let sql = format!("copy {quoted}{list} from stdin (format binary)");
         Ok(Self {
-            copy: CopyIn::begin(Ok(caller), &sql, patience).await?,
+            copy: CopyIn::begin(Ok(scope), &sql, cancellation).await?,
             encoder: CopyEncoder::new(types)?,
             pushed: 0,
         })
@@ -248,31 +247,31 @@ pub struct CopyOutRows {
     copy: CopyOut,
     decoder: CopyDecoder,
     columns: Arc<[Column]>,
-    arrived: Arrived,
+    buffer: RowBuffer,
 }
 
 impl CopyOutRows {
-    pub(crate) fn about_to(caller: Result<Caller>, query: &str) -> BeginCopy<'_, Self> {
-        BeginCopy::new(move |patience| Self::begin(caller, query, patience))
+    pub(crate) fn about_to(scope: Result<Scope>, query: &str) -> BeginCopy<'_, Self> {
+        BeginCopy::new(move |cancellation| Self::begin(scope, query, cancellation))
     }
 
     async fn begin(
-        caller: Result<Caller>,
+        scope: Result<Scope>,
         query: &str,
-        patience: Option<Box<Patience>>,
+        cancellation: Option<Box<Cancellation>>,
     ) -> Result<Self> {
-        let caller = caller?;
+        let scope = scope?;
         // One statement may end with them, a query between parentheses may not. They end no string and no quoted name, and in a
         // comment at the end they mean nothing.
         let query = query.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-        let (described, patience) = describe(caller.clone(), query, patience).await?;
+        let (described, cancellation) = describe(scope.clone(), query, cancellation).await?;
         let columns = described.shared_columns().unwrap_or_default();
         // On a line of its own: the query may end in a comment.
         let sql = format!("copy ({query}\n) to stdout (format binary)");
-        let copy = CopyOut::begin(Ok(caller), &sql, patience).await;
+        let copy = CopyOut::begin(Ok(scope), &sql, cancellation).await;
         let copy = copy.map_err(|error| not_between_parentheses(error, query))?;
         let decoder = CopyDecoder::new(Arc::clone(&columns));
-        Ok(Self { copy, decoder, columns, arrived: Arrived::default() })
+        Ok(Self { copy, decoder, columns, buffer: RowBuffer::default() })
     }
 
     /// The columns of the rows.
@@ -329,9 +328,9 @@ fn not_between_parentheses(error: Error, query: &str) -> Error {
     })
 }
 
-impl Arriving for CopyOutRows {
-    fn arrived(&mut self) -> &mut Arrived {
-        &mut self.arrived
+impl BufferedRows for CopyOutRows {
+    fn buffer(&mut self) -> &mut RowBuffer {
+        &mut self.buffer
     }
 
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {

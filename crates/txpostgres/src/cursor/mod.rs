@@ -1,15 +1,10 @@
 //! Cursors: statements of a connection or an interaction, and what they returned, to be fetched.
 
-mod declare;
-mod fetch;
 mod named;
-mod place;
 mod results;
 mod routine;
-mod watch;
 
 use std::borrow::Cow;
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,28 +13,21 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use parking_lot::Mutex;
-use txpostgres_session::{Answer, Column, Error, FromRow, OwnedRow, Result, Rows};
+use txpostgres_multiplex::Params;
+use txpostgres_session::{Answer, Column, FromRow, OwnedRow, Result, Rows};
 
-use crate::arrived::Arrived;
-use crate::batch::Batch;
-use crate::call::Call;
-use crate::caller::Caller;
-use crate::connection::Connection;
 use crate::copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows};
-use crate::interaction::{Transaction, run_nested};
-use crate::many::execute_many;
-use crate::name::Name;
-use crate::params::Params;
-use crate::pending::{RunOperation, RunQuery, RunQueryAs, RunScript};
-use crate::stream::QueryStream;
-use crate::typed::Typed;
+use crate::driver::{Call, Scope, TransactionScope};
+use crate::notify::{NOTIFY, notification};
+use crate::query::row_buffer::RowBuffer;
+use crate::query::{
+    Batch, Identifier, QueryStream, RunOperation, RunQuery, RunQueryAs, RunScript, Typed,
+    execute_many,
+};
 
-pub use declare::NamedCursorBuilder;
-pub use fetch::Fetch;
-pub use named::NamedCursor;
+pub use named::{FetchDirection, NamedCursor, NamedCursorBuilder};
 pub use results::Scroll;
 use results::{Execution, Fetched, Results};
-use watch::Watch;
 
 /// Statements of an interaction, or of a connection, and the results to fetch.
 ///
@@ -67,40 +55,36 @@ use watch::Watch;
 /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close). In a transaction a statement that fails spoils
 /// those after it, up to the rollback; see [`run_interaction`](Self::run_interaction).
 pub struct Cursor {
-    on: On,
+    /// What its statements belong to.
+    scope: Scope,
     results: Mutex<Results>,
-}
-
-/// What a cursor's statements belong to.
-#[derive(Clone)]
-enum On {
-    Connection(Connection),
-    Transaction(Arc<Transaction>),
 }
 
 impl Clone for Cursor {
     fn clone(&self) -> Self {
-        Self { on: self.on.clone(), results: Mutex::default() }
+        Self::new(self.scope.clone())
     }
 }
 
 impl Cursor {
-    pub(crate) fn new(transaction: Arc<Transaction>) -> Self {
-        Self { on: On::Transaction(transaction), results: Mutex::default() }
+    pub(crate) fn new(scope: Scope) -> Self {
+        Self { scope, results: Mutex::default() }
     }
 
-    pub(crate) fn of_connection(connection: Connection) -> Self {
-        Self { on: On::Connection(connection), results: Mutex::default() }
+    pub(crate) fn of_transaction(transaction: Arc<TransactionScope>) -> Self {
+        Self::new(Scope::Transaction(transaction))
     }
 
-    fn caller(&self) -> Result<Caller> {
+    /// In which scope its statements are sent.
+    pub(crate) fn own_scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn scope(&self) -> Result<Scope> {
         if self.results.lock().is_closed() {
             return Err(results::closed());
         }
-        match &self.on {
-            On::Connection(connection) => connection.caller(),
-            On::Transaction(transaction) => Ok(Caller::Transaction(Arc::clone(transaction))),
-        }
+        Ok(self.scope.clone())
     }
 
     // --- What returns its result ---
@@ -108,7 +92,7 @@ impl Cursor {
     /// Runs a statement and returns its rows; with [`one`](RunQuery::one) the only one, with [`optional`](RunQuery::optional) the
     /// only one if there is any.
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
-        RunQuery(Call::new(self.caller(), sql, params))
+        RunQuery(Call::new(self.scope(), sql, params))
     }
 
     /// Runs a statement and returns its rows, each as a `T`: see
@@ -128,7 +112,7 @@ impl Cursor {
 
     /// Runs a statement and returns how many rows it affected.
     pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
-        RunOperation(Call::new(self.caller(), sql, params))
+        RunOperation(Call::new(self.scope(), sql, params))
     }
 
     /// Runs a statement and returns its rows as they come, in bounded memory.
@@ -140,11 +124,11 @@ impl Cursor {
         sql: impl Into<Cow<'a, str>>,
         params: P,
     ) -> QueryStream<'a, P> {
-        match (self.caller(), &self.on) {
-            (Ok(_), On::Transaction(transaction)) => {
-                QueryStream::of_transaction(transaction, sql.into(), params)
+        match self.scope() {
+            Ok(Scope::Transaction(transaction)) => {
+                QueryStream::of_transaction(&transaction, sql.into(), params)
             }
-            (caller, _) => QueryStream::of_connection(caller, sql.into(), params),
+            scope => QueryStream::of_connection(scope, sql.into(), params),
         }
     }
 
@@ -153,76 +137,51 @@ impl Cursor {
     /// Leave BEGIN, COMMIT and ROLLBACK to the interaction: after a statement that ends the transaction every further
     /// call fails.
     pub fn run_script<'a>(&self, sql: &'a str) -> RunScript<'a> {
-        RunScript(Call::script(self.caller(), sql))
+        RunScript(Call::script(self.scope(), sql))
     }
 
     /// Begins a `COPY … FROM STDIN` in the transaction: see [`Connection::copy_in`](crate::Connection::copy_in).
     ///
     /// A COPY that fails fails the transaction; in a nested interaction only that one.
     pub fn copy_in<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyIn> {
-        CopyIn::about_to(self.caller(), sql)
+        CopyIn::about_to(self.scope(), sql)
     }
 
     /// Begins a `COPY … TO STDOUT` in the transaction: see [`Connection::copy_out`](crate::Connection::copy_out).
     pub fn copy_out<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyOut> {
-        CopyOut::about_to(self.caller(), sql)
+        CopyOut::about_to(self.scope(), sql)
     }
 
     /// Begins a COPY of rows into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
     pub fn copy_in_rows<'a>(
         &self,
-        table: impl Into<Name<'a>>,
+        table: impl Into<Identifier<'a>>,
         columns: &'a [&'a str],
     ) -> BeginCopy<'a, CopyInRows> {
-        CopyInRows::about_to(self.caller(), table.into(), columns)
+        CopyInRows::about_to(self.scope(), table.into(), columns)
     }
 
     /// Begins a COPY of a query's rows to us: see [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
     pub fn copy_out_rows<'a>(&self, query: &'a str) -> BeginCopy<'a, CopyOutRows> {
-        CopyOutRows::about_to(self.caller(), query)
+        CopyOutRows::about_to(self.scope(), query)
     }
 
-    /// Runs a closure in a savepoint: when it fails, only what it did is undone, and the transaction goes on.
+    /// Notifies the listeners of a channel when the transaction commits, and none if it does not.
     ///
-    /// Until it has ended this cursor is not to be used, nor another nested interaction begun: savepoints are a stack, and
-    /// calls outside of the innermost one are refused with [`ErrorKind::Request`](crate::ErrorKind::Request).
+    /// Notifications of one transaction arrive in the order in which they were made; two that are the
+    /// same arrive once (manual, NOTIFY).
     ///
-    /// ```no_run
-    /// # async fn example(cursor: txpostgres::Cursor) -> txpostgres::Result<()> {
-    /// let inserted = cursor
-    ///     .run_interaction(async |nested| {
-    ///         nested.run_operation("insert into t values ($1)", (1_i32,)).await
-    ///     })
-    ///     .await
-    ///     .is_ok();
-    /// # Ok(()) }
-    /// ```
-    // An `async fn` would promise neither `Send` nor what it borrows.
-    #[allow(clippy::manual_async_fn)]
-    pub fn run_interaction<T, E, F, Fut>(
-        &self,
-        interaction: F,
-    ) -> impl Future<Output = Result<T, E>> + Send + use<'_, T, E, F, Fut>
-    where
-        F: FnOnce(Self) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        T: Send,
-        E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
-    {
-        async move {
-            match &self.on {
-                // In a box: nested interactions, which are many, are not to be made larger by this one.
-                On::Connection(connection) => {
-                    Box::pin(connection.run_interaction(interaction)).await
-                }
-                On::Transaction(transaction) => run_nested(transaction, interaction).await,
-            }
-        }
+    /// # Errors
+    ///
+    /// As [`Connection::notify`](crate::Connection::notify).
+    pub async fn notify(&self, channel: &str, payload: &str) -> Result<()> {
+        let channel = notification(channel, payload)?;
+        self.run_query(NOTIFY, (&*channel, payload)).await.map(drop)
     }
 
     /// Statements to be sent together: see [`Connection::batch`](crate::Connection::batch).
     pub fn batch<'a>(&self) -> Batch<'a> {
-        Batch::new(self.caller())
+        Batch::new(self.scope())
     }
 
     /// A cursor of this name in the server, about to be declared.
@@ -233,11 +192,11 @@ impl Cursor {
     ///
     /// ```no_run
     /// # async fn example(cursor: txpostgres::Cursor) -> txpostgres::Result<()> {
-    /// use txpostgres::Fetch;
+    /// use txpostgres::FetchDirection;
     ///
     /// let mut people = cursor.named("people").scroll(true).open("select name from people", ()).await?;
-    /// let last = people.fetch(Fetch::Last).await?;
-    /// let the_five_before = people.fetch(Fetch::Backward(5)).await?;
+    /// let last = people.fetch(FetchDirection::Last).await?;
+    /// let the_five_before = people.fetch(FetchDirection::Backward(5)).await?;
     /// people.close().await?;
     /// # Ok(()) }
     /// ```
@@ -258,7 +217,7 @@ impl Cursor {
     /// [`close`](Self::close).
     pub async fn execute<P: Params>(&self, sql: &str, params: P) -> Result<u64> {
         let execution = Execution::begin(&self.results)?;
-        let call = Call::new(self.caller(), sql, params);
+        let call = Call::new(self.scope(), sql, params);
         let results = call.answer(Answer::take_results).await?;
         Ok(execution.end(results.into_iter().map(Fetched::new)))
     }
@@ -299,7 +258,7 @@ impl Cursor {
         let sets = sets.into_iter();
         async move {
             let execution = Execution::begin(&self.results)?;
-            let executed = execute_many(self.caller(), sql, sets).await?;
+            let executed = execute_many(self.scope(), sql, sets).await?;
             Ok(execution.end([Fetched::of_many(executed)]))
         }
     }
@@ -325,10 +284,14 @@ impl Cursor {
     ///
     /// As [`execute`](Self::execute), and [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) if none of several takes the values;
     /// the hint lists the routines of the name.
-    pub async fn callproc<P: Params>(&self, name: impl Into<Name<'_>>, params: P) -> Result<u64> {
+    pub async fn callproc<P: Params>(
+        &self,
+        name: impl Into<Identifier<'_>>,
+        params: P,
+    ) -> Result<u64> {
         let execution = Execution::begin(&self.results)?;
-        let calling = routine::calling(self.caller()?, name.into(), &params).await?;
-        let call = Call::new(self.caller(), calling.sql.as_str(), params);
+        let calling = routine::calling(self.scope()?, name.into(), &params).await?;
+        let call = Call::new(self.scope(), calling.sql.as_str(), params);
         let results = call.answer(Answer::take_results).await;
         let results = results.map_err(|error| calling.explain(error))?;
         Ok(execution.end(results.into_iter().map(Fetched::new)))
@@ -386,9 +349,9 @@ impl Cursor {
     ///
     /// As [`fetch_one`](Self::fetch_one).
     pub fn rows(&self) -> Result<CursorRows> {
-        let mut arrived = Arrived::default();
-        arrived.put(self.fetch_all()?);
-        Ok(CursorRows(arrived))
+        let mut buffer = RowBuffer::default();
+        buffer.put(self.fetch_all()?);
+        Ok(CursorRows(buffer))
     }
 
     /// Moves to another row of the result, which is fetched next.
@@ -446,7 +409,7 @@ impl Cursor {
 }
 
 /// Rows that a cursor had kept: see [`Cursor::rows`].
-pub struct CursorRows(Arrived);
+pub struct CursorRows(RowBuffer);
 
 impl Iterator for CursorRows {
     type Item = OwnedRow;

@@ -7,7 +7,7 @@ use txpostgres_session::{
     Column, CommandTag, Error, ErrorKind, FromRow, OwnedRow, Result, ResultSet, Rows,
 };
 
-use crate::many::Executed;
+use crate::query::Executed;
 
 /// From where a cursor is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

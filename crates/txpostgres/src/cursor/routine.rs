@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
+use txpostgres_multiplex::Params;
 use txpostgres_session::types::{Format, ToSql, Type};
 use txpostgres_session::{Answer, Error, ErrorKind, Result, Row, SqlState};
 
-use crate::call::Call;
-use crate::caller::Caller;
-use crate::name::Name;
-use crate::params::Params;
+use crate::driver::{Call, Scope};
+use crate::query::Identifier;
 
 /// The routines of a name, and the modes of their arguments in order: `i`n, `o`ut, `b`oth, `v`ariadic, `t`able
 /// (manual, section 53.39, `pg_proc`). Without modes all of them are `i`n. Then the types of those that go in and of each value of
@@ -117,26 +116,26 @@ fn is_given(mode: char) -> bool {
 /// The statement that calls a routine.
 pub(crate) struct Calling<'a> {
     pub(crate) sql: String,
-    name: Name<'a>,
+    name: Identifier<'a>,
     /// The routines of the name, as text.
     signatures: String,
 }
 
 /// The statement that calls the routine of this name with these values.
 pub(crate) async fn calling<'a>(
-    caller: Caller,
-    name: Name<'a>,
+    scope: Scope,
+    name: Identifier<'a>,
     params: &impl Params,
 ) -> Result<Calling<'a>> {
     let values = params.with(|values| values.len());
-    let call = Call::new(Ok(caller.clone()), LOOKUP, (name.name, name.schema));
+    let call = Call::new(Ok(scope.clone()), LOOKUP, (name.name, name.schema));
     let rows = call.answer(Answer::take_rows).await?;
     let routines = rows.iter().map(Routine::read).collect::<Result<Vec<_>>>()?;
     let signatures = listed(&routines, name.name);
     let mut left: Vec<&Routine> = routines.iter().filter(|routine| routine.takes(values)).collect();
     let mut casts = Vec::new();
     if left.len() > 1 && values > 0 {
-        let known = known_types(caller, &left, values).await?;
+        let known = known_types(scope, &left, values).await?;
         let fit = |routine: &&Routine| params.with(|values| fits(routine, values, &known));
         let chosen: Vec<&Routine> = left.iter().copied().filter(fit).collect();
         if !chosen.is_empty() {
@@ -202,7 +201,7 @@ fn advice(signatures: &str) -> String {
 
 /// The types of the candidates' arguments, by the names that they have in SQL. Those that stand for many types are left out.
 async fn known_types(
-    caller: Caller,
+    scope: Scope,
     candidates: &[&Routine],
     values: usize,
 ) -> Result<Vec<(String, Type)>> {
@@ -220,7 +219,7 @@ async fn known_types(
     // Columns that are described have their types looked up.
     let columns: Vec<String> = names.iter().map(|name| format!("null::{name}")).collect();
     let sql = format!("select {}", columns.join(", "));
-    let described = Call::new(Ok(caller), sql, ()).describing().answer(Answer::take_rows).await?;
+    let described = Call::new(Ok(scope), sql, ()).describing().answer(Answer::take_rows).await?;
     let types = described.columns().iter().map(|column| column.type_().clone());
     Ok(names.into_iter().map(str::to_owned).zip(types).collect())
 }
@@ -261,7 +260,7 @@ fn cast(argument: &Argument, known: &[(String, Type)]) -> Result<String> {
     let base = known.iter().find(|(name, _)| *name == argument.name && argument.is_domain);
     let mut cast = String::new();
     if let Some((_, base)) = base {
-        Name { schema: Some(base.schema()), name: base.name() }.push_to(&mut cast)?;
+        Identifier { schema: Some(base.schema()), name: base.name() }.push_to(&mut cast)?;
         cast.push_str("::");
     }
     cast.push_str(&argument.name);

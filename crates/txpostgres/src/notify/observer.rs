@@ -1,35 +1,16 @@
-//! Observers: functions that are called for every event, one event after the other, each observer for itself.
-//!
-//! An observer has a queue and, once there was something to hear, a piece of work that empties it: awaits the observer, looks
-//! for the next event. Where that work runs is the cooperator's business. So an observer may take its time, fail, panic or use
-//! the connection it observes, and neither the connection nor the others notice.
-//!
-//! ```text
-//!   Idle ──first event: the Starter is called──▶ at work ──removed, connection gone──▶ Ended
-//!     ▲                                             │
-//!     └────────the work is dropped by its runtime───┘
-//! ```
+//! Observers: functions that are called for every event, one event after the other, each observer for
+//! itself.
 
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::task::Poll;
 
-use tokio::runtime::Handle;
-
-use super::NotifyEvent;
-use super::audience::Audience;
-use super::queue::Queue;
-
-/// How long an observer works before other tasks have their turn, if the cooperator does not say otherwise: 10 ms, as Twisted's
-/// cooperator has it. By events it would be either long for those that work much, or so short that a burst, of which the
-/// connection reads thousands at a time, overtakes those that work little.
-const TURN: Duration = Duration::from_millis(10);
+use txpostgres_multiplex::NotifyEvent;
 
 /// Which observer: what [`add_notify_observer`](crate::Connection::add_notify_observer) gives, and
 /// [`remove_notify_observer`](crate::Connection::remove_notify_observer) takes.
@@ -65,7 +46,7 @@ pub struct NotifyObserver {
 }
 
 /// What an observer may return: nothing, or a `Result` whose error can be shown. The error is logged.
-pub trait Observed: sealed::Sealed {
+pub trait ObserverOutput: sealed::Sealed {
     #[doc(hidden)]
     fn failure(self) -> Result<(), Failure>;
 }
@@ -76,13 +57,13 @@ mod sealed {
     impl<E> Sealed for Result<(), E> {}
 }
 
-impl Observed for () {
+impl ObserverOutput for () {
     fn failure(self) -> Result<(), Failure> {
         Ok(())
     }
 }
 
-impl<E: fmt::Display> Observed for Result<(), E> {
+impl<E: fmt::Display> ObserverOutput for Result<(), E> {
     fn failure(self) -> Result<(), Failure> {
         self.map_err(|error| error.to_string())
     }
@@ -93,9 +74,9 @@ impl NotifyObserver {
     pub fn new<F, Fut>(observe: F) -> Self
     where
         F: Fn(NotifyEvent) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: Observed> + Send + 'static,
+        Fut: Future<Output: ObserverOutput> + Send + 'static,
     {
-        Self::of(move |event| {
+        Self::from_fn(move |event| {
             let observing = observe(event);
             Some(Box::pin(async move { observing.await.failure() }))
         })
@@ -105,15 +86,15 @@ impl NotifyObserver {
     pub fn immediate<F, R>(observe: F) -> Self
     where
         F: Fn(NotifyEvent) -> R + Send + Sync + 'static,
-        R: Observed,
+        R: ObserverOutput,
     {
-        Self::of(move |event| match observe(event).failure() {
+        Self::from_fn(move |event| match observe(event).failure() {
             Ok(()) => None,
             Err(failure) => Some(Box::pin(std::future::ready(Err(failure)))),
         })
     }
 
-    fn of(observe: impl Fn(NotifyEvent) -> Option<Observing> + Send + Sync + 'static) -> Self {
+    fn from_fn(observe: impl Fn(NotifyEvent) -> Option<Observing> + Send + Sync + 'static) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = ObserverId(NEXT.fetch_add(1, Ordering::Relaxed));
         Self { id, observe: Arc::new(observe) }
@@ -124,8 +105,8 @@ impl NotifyObserver {
         self.id
     }
 
-    /// Calls it and awaits it; what goes wrong is logged, and is nobody else's concern.
-    async fn notified(&self, event: NotifyEvent) {
+    /// Calls it and awaits it. What goes wrong is logged, and concerns nothing else.
+    pub(super) async fn notified(&self, event: NotifyEvent) {
         let mut observing = match catch_unwind(AssertUnwindSafe(|| (self.observe)(event))) {
             Ok(None) => return,
             Ok(Some(observing)) => observing,
@@ -160,7 +141,7 @@ impl NotifyObserver {
 impl<F, Fut> From<F> for NotifyObserver
 where
     F: Fn(NotifyEvent) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output: Observed> + Send + 'static,
+    Fut: Future<Output: ObserverOutput> + Send + 'static,
 {
     fn from(observe: F) -> Self {
         Self::new(observe)
@@ -186,154 +167,4 @@ impl fmt::Debug for NotifyObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("NotifyObserver").field(&self.id.0).finish()
     }
-}
-
-/// The work of one observer: it awaits events and calls the observer, until the observer is removed or the connection is gone.
-/// Dropped before, it is begun anew with the next event.
-pub type ObserverWork = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Where the work of observers runs, and when it lets others have their turn.
-///
-/// ```
-/// use tokio::runtime::Handle;
-/// use txpostgres::{Connection, Cooperator, ObserverWork};
-///
-/// /// Runs observers on a runtime of their own.
-/// struct Elsewhere(Handle);
-///
-/// impl Cooperator for Elsewhere {
-///     fn cooperate(&self, work: ObserverWork, _: &Handle) {
-///         self.0.spawn(work);
-///     }
-/// }
-///
-/// # fn example(handle: Handle) {
-/// let connection = Connection::builder().cooperator(Elsewhere(handle)).build();
-/// # }
-/// ```
-pub trait Cooperator: Send + Sync + 'static {
-    /// Runs this work, beginning after this call: it must not be polled within. `runtime` is the one that the connection was
-    /// opened on. Called once for an observer, when there is something to hear for the first time.
-    fn cooperate(&self, work: ObserverWork, runtime: &Handle);
-
-    /// Whether others should have their turn, after the observer was called with so many events and worked so long without a
-    /// pause. After 10 ms, if not said otherwise.
-    fn is_time_to_yield(&self, events: usize, busy: Duration) -> bool {
-        let _ = events;
-        busy >= TURN
-    }
-}
-
-/// Runs the work of observers as tasks of the connection's runtime: the default.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Spawning;
-
-impl Cooperator for Spawning {
-    fn cooperate(&self, work: ObserverWork, runtime: &Handle) {
-        runtime.spawn(work);
-    }
-}
-
-/// Called when there is something to hear for an observer that is not at work.
-pub(crate) struct Starter {
-    observer: NotifyObserver,
-    queue: Weak<Queue>,
-    audience: Weak<Audience>,
-}
-
-impl Starter {
-    pub(crate) fn waker(
-        observer: &NotifyObserver,
-        queue: &Arc<Queue>,
-        audience: &Arc<Audience>,
-    ) -> Waker {
-        Waker::from(Arc::new(Self {
-            observer: observer.clone(),
-            queue: Arc::downgrade(queue),
-            audience: Arc::downgrade(audience),
-        }))
-    }
-}
-
-impl Wake for Starter {
-    fn wake(self: Arc<Self>) {
-        let (Some(queue), Some(audience)) = (self.queue.upgrade(), self.audience.upgrade()) else {
-            return;
-        };
-        let cooperator = audience.cooperator();
-        let Some(runtime) = audience.runtime() else {
-            return queue.call(Waker::from(self));
-        };
-        let work = work(queue, Arc::clone(&cooperator), self);
-        // It is called by whoever drives the connection, who must not suffer for it.
-        let begun =
-            catch_unwind(AssertUnwindSafe(|| cooperator.cooperate(Box::pin(work), &runtime)));
-        if begun.is_err() {
-            tracing::error!(target: "txpostgres::notify", "a cooperator panicked");
-        }
-    }
-}
-
-/// What an observer does all its life.
-fn work(
-    queue: Arc<Queue>,
-    cooperator: Arc<dyn Cooperator>,
-    starter: Arc<Starter>,
-) -> impl Future<Output = ()> + Send {
-    // Made before it is polled: it may be dropped before that as well.
-    let at_work = AtWork { queue, starter: Some(starter) };
-    async move {
-        let mut at_work = at_work;
-        let Some(observer) = at_work.starter.as_ref().map(|starter| starter.observer.clone())
-        else {
-            return;
-        };
-        let (mut events, mut began) = (0, Instant::now());
-        loop {
-            if at_work.queue.is_empty() {
-                events = 0;
-            }
-            let queue = &at_work.queue;
-            let Some(event) = poll_fn(|cx| queue.poll(cx)).await else {
-                break;
-            };
-            if events == 0 {
-                began = Instant::now();
-            }
-            observer.notified(event).await;
-            events += 1;
-            if cooperator.is_time_to_yield(events, began.elapsed()) {
-                events = 0;
-                let_others().await;
-            }
-        }
-        at_work.starter = None;
-    }
-}
-
-/// Puts the observer back to where it was if its work is dropped.
-struct AtWork {
-    queue: Arc<Queue>,
-    starter: Option<Arc<Starter>>,
-}
-
-impl Drop for AtWork {
-    fn drop(&mut self) {
-        if let Some(starter) = self.starter.take() {
-            self.queue.call(Waker::from(starter));
-        }
-    }
-}
-
-/// Pending once.
-async fn let_others() {
-    let mut has_waited = false;
-    poll_fn(|cx: &mut Context<'_>| {
-        if std::mem::replace(&mut has_waited, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -8,67 +8,56 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use super::NotifyEvent;
-use super::audience::{Audience, call_all};
-use super::channels::Name;
-use super::queue::Queue;
+use txpostgres_multiplex::{ChannelName, Listeners, NotifyEvent, Queue};
 
-/// Everything that a connection is notified of from now on: see [`Connection::notifications`](crate::Connection::notifications).
+use crate::driver::Driver;
+
+/// Everything that a connection is notified of from now on: see
+/// [`Connection::notifications`](crate::Connection::notifications).
 ///
-/// A `Stream`, and [`next`](Self::next) does without a crate for streams. It does not keep the connection open: it ends when the
-/// connection is closed or its last clone dropped, after what was waiting. When the server goes away it tells
-/// [`NotifyEvent::Disconnected`] and goes on, should the connection be opened again.
+/// A `Stream`, and [`next`](Self::next) does without a crate for streams. It does not keep the
+/// connection open: it ends when the connection is closed or its last clone dropped, after what was
+/// waiting. When the server goes away it tells [`NotifyEvent::Disconnected`] and goes on, should the
+/// connection be opened again.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Notifications {
-    seat: Seat,
+    queue: Arc<Queue>,
+    listeners: Weak<Listeners>,
 }
 
 /// What comes on one channel: see [`Connection::subscribe`](crate::Connection::subscribe).
 ///
-/// Dropped, it leaves; when the last one of a channel goes and nobody called [`listen`](crate::Connection::listen) for it,
-/// UNLISTEN is sent. In all else as [`Notifications`].
+/// When the last subscription to a channel is dropped, and [`listen`](crate::Connection::listen) was
+/// not called for it, UNLISTEN is sent. In all else as [`Notifications`].
 #[must_use = "a subscription that is dropped ends"]
 pub struct Subscription {
-    seat: Seat,
-    channel: Name,
-}
-
-/// A place in the audience, left when it is dropped.
-struct Seat {
     queue: Arc<Queue>,
-    audience: Weak<Audience>,
-    channel: Option<Name>,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(audience) = self.audience.upgrade() {
-            match &self.channel {
-                Some(channel) => audience.remove_subscriber(channel, &self.queue),
-                None => audience.remove_stream(&self.queue),
-            }
-        }
-        call_all(|calls| self.queue.discard(calls));
-    }
+    listeners: Arc<Listeners>,
+    driver: Weak<Driver>,
+    channel: ChannelName,
 }
 
 impl Notifications {
-    pub(crate) fn new(audience: &Arc<Audience>) -> Self {
-        let queue = audience.add_stream();
-        Self { seat: Seat { queue, audience: Arc::downgrade(audience), channel: None } }
+    pub(crate) fn new(listeners: &Arc<Listeners>) -> Self {
+        Self { queue: listeners.add_stream(), listeners: Arc::downgrade(listeners) }
     }
 
-    /// The next event; `None` when nothing comes any more. Dropped before its end, it has taken nothing.
+    /// The next event; `None` when nothing comes any more. Dropped before its end, it has taken
+    /// nothing.
     pub async fn next(&mut self) -> Option<NotifyEvent> {
-        poll_fn(|cx| self.seat.queue.poll(cx)).await
+        poll_fn(|cx| self.queue.poll(cx.waker())).await
     }
 }
 
 impl Subscription {
-    pub(crate) fn new(audience: &Arc<Audience>, queue: Arc<Queue>, channel: Name) -> Self {
-        let seat =
-            Seat { queue, audience: Arc::downgrade(audience), channel: Some(Arc::clone(&channel)) };
-        Self { seat, channel }
+    pub(crate) fn new(
+        listeners: &Arc<Listeners>,
+        driver: &Arc<Driver>,
+        queue: Arc<Queue>,
+        channel: ChannelName,
+    ) -> Self {
+        let (listeners, driver) = (Arc::clone(listeners), Arc::downgrade(driver));
+        Self { queue, listeners, driver, channel }
     }
 
     /// The channel.
@@ -76,9 +65,27 @@ impl Subscription {
         &self.channel
     }
 
-    /// The next event; `None` when nothing comes any more. Dropped before its end, it has taken nothing.
+    /// The next event; `None` when nothing comes any more. Dropped before its end, it has taken
+    /// nothing.
     pub async fn next(&mut self) -> Option<NotifyEvent> {
-        poll_fn(|cx| self.seat.queue.poll(cx)).await
+        poll_fn(|cx| self.queue.poll(cx.waker())).await
+    }
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        if let Some(listeners) = self.listeners.upgrade() {
+            listeners.remove_stream(&self.queue);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.listeners.remove_subscriber(&self.channel, &self.queue);
+        if let Some(driver) = self.driver.upgrade() {
+            driver.reconcile();
+        }
     }
 }
 
@@ -86,7 +93,7 @@ impl Stream for Notifications {
     type Item = NotifyEvent;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NotifyEvent>> {
-        self.seat.queue.poll(cx)
+        self.queue.poll(cx.waker())
     }
 }
 
@@ -94,7 +101,7 @@ impl Stream for Subscription {
     type Item = NotifyEvent;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NotifyEvent>> {
-        self.seat.queue.poll(cx)
+        self.queue.poll(cx.waker())
     }
 }
 

@@ -1,0 +1,331 @@
+//! Who may submit: any number of calls, or the holder of the one lease.
+//!
+//! A fair lock with two modes. A *shared* call passes whenever no lease is given out; it holds
+//! nothing afterwards, since the server answers in order. An *exclusive* caller, such as a
+//! transaction, gets the lease, one at a time and first come first served. A waiter that was woken
+//! and does not come holds up nobody for longer than the watchdog's interval: see
+//! [`tick`](AccessLock::tick).
+//!
+//! ```text
+//!                  poll_exclusive
+//!        Free ───────────────────────▶ Leased
+//!         │ ◀───────────────────────     │
+//!         │     release: wakes all shared waiters and the first exclusive one
+//!         └─ poll_shared: passes         └─ poll_shared, poll_exclusive: queue
+//! ```
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use crate::effects::Effects;
+
+/// Numbers an arrival at the lock: a call keeps it until it is answered, a lease until its release.
+/// Lower numbers came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockId(u64);
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(crate) struct AccessLock {
+    lease: Option<LockId>,
+    /// In order of arrival.
+    queue: VecDeque<Waiter>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    id: LockId,
+    mode: Mode,
+    /// `None` once it was woken, until it is polled again.
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Shared,
+    Exclusive,
+    /// Exclusive, and has let earlier waiters go first, once.
+    ExclusiveAfterYield,
+}
+
+impl AccessLock {
+    /// Whether a shared call may submit now. If not, it waits in the queue, and `waker` is taken.
+    /// The number stays in `id`: a call of several steps comes back with it and keeps its place.
+    #[inline]
+    pub(crate) fn poll_shared(
+        &mut self,
+        id: &mut Option<LockId>,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> bool {
+        if self.lease.is_some() {
+            self.enqueue(id, Mode::Shared, waker, effects);
+            return false;
+        }
+        let own = *id.get_or_insert_with(|| next(&mut self.last));
+        if !self.queue.is_empty() {
+            self.remove(own, effects);
+        }
+        true
+    }
+
+    /// The lease, if it is free. Otherwise the caller waits in the queue, and `waker` is taken.
+    /// Yields once to earlier waiters.
+    pub(crate) fn poll_exclusive(
+        &mut self,
+        id: &mut Option<LockId>,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Option<LockId> {
+        if self.lease.is_some() {
+            self.enqueue(id, Mode::Exclusive, waker, effects);
+            return None;
+        }
+        let is_behind = self.queue.front().is_some_and(|first| id.is_none_or(|id| first.id < id));
+        if is_behind {
+            let at = self.enqueue(id, Mode::Exclusive, &mut None, effects);
+            if let Some(own) = self.queue.get_mut(at)
+                && own.mode != Mode::ExclusiveAfterYield
+            {
+                own.mode = Mode::ExclusiveAfterYield;
+                effects.wake(waker.take());
+                return None;
+            }
+        }
+        let own = id.take().unwrap_or_else(|| next(&mut self.last));
+        self.remove(own, effects);
+        self.lease = Some(own);
+        Some(own)
+    }
+
+    /// The lease that is given out.
+    #[inline]
+    pub(crate) fn lease(&self) -> Option<LockId> {
+        self.lease
+    }
+
+    /// Ends the lease, if this is it, and wakes those who may go on.
+    pub(crate) fn release(&mut self, lease: LockId, effects: &mut Effects) {
+        if self.lease == Some(lease) {
+            self.lease = None;
+            self.wake_next(effects);
+        }
+    }
+
+    /// Removes a waiter that no longer waits.
+    pub(crate) fn leave(&mut self, id: LockId, effects: &mut Effects) {
+        self.remove(id, effects);
+        if self.lease.is_none() {
+            self.wake_next(effects);
+        }
+    }
+
+    /// Ends the lease and wakes everybody, since the session is over.
+    pub(crate) fn wake_all(&mut self, effects: &mut Effects) {
+        self.lease = None;
+        for waiter in self.queue.drain(..) {
+            effects.wake(waiter.waker);
+        }
+    }
+
+    /// Wakes all waiters of a lock that is free: the first of them was woken an interval ago and did
+    /// not come. Says whether anything waits for a free lock.
+    pub(crate) fn tick(&mut self, effects: &mut Effects) -> bool {
+        if self.lease.is_some() {
+            return false;
+        }
+        for waiter in &mut self.queue {
+            effects.wake(waiter.waker.take());
+        }
+        !self.queue.is_empty()
+    }
+
+    /// Shared waiters all pass; of exclusive ones only the first can.
+    fn wake_next(&mut self, effects: &mut Effects) {
+        let mut exclusive = 0;
+        for waiter in &mut self.queue {
+            exclusive += u32::from(waiter.mode != Mode::Shared);
+            if waiter.mode == Mode::Shared || exclusive == 1 {
+                effects.wake(waiter.waker.take());
+            }
+        }
+        if !self.queue.is_empty() {
+            effects.watch();
+        }
+    }
+
+    /// Puts a waiter at its place in the queue, or renews its waker there. Gives its place.
+    fn enqueue(
+        &mut self,
+        id: &mut Option<LockId>,
+        mode: Mode,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> usize {
+        let id = *id.get_or_insert_with(|| next(&mut self.last));
+        let at = self.queue.partition_point(|waiter| waiter.id < id);
+        match self.queue.get_mut(at).filter(|waiter| waiter.id == id) {
+            Some(known) => {
+                if let Some(waker) = waker.take() {
+                    effects.discard(known.waker.replace(waker));
+                }
+            }
+            None => self.queue.insert(at, Waiter { id, mode, waker: waker.take() }),
+        }
+        at
+    }
+
+    fn remove(&mut self, id: LockId, effects: &mut Effects) {
+        if let Ok(at) = self.queue.binary_search_by_key(&id, |waiter| waiter.id)
+            && let Some(waiter) = self.queue.remove(at)
+        {
+            effects.discard(waiter.waker);
+        }
+    }
+}
+
+fn next(last: &mut u64) -> LockId {
+    *last += 1;
+    LockId(*last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A caller of the lock: its number, and how often it was woken.
+    #[derive(Default)]
+    struct Caller {
+        id: Option<LockId>,
+        count: Arc<Count>,
+    }
+
+    impl Caller {
+        fn shared(&mut self, lock: &mut AccessLock) -> bool {
+            let mut waker = Some(Waker::from(Arc::clone(&self.count)));
+            lock.poll_shared(&mut self.id, &mut waker, &mut Effects::default())
+        }
+
+        fn exclusive(&mut self, lock: &mut AccessLock) -> Option<LockId> {
+            let mut waker = Some(Waker::from(Arc::clone(&self.count)));
+            lock.poll_exclusive(&mut self.id, &mut waker, &mut Effects::default())
+        }
+
+        fn woken(&self) -> usize {
+            self.count.0.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    fn release(lock: &mut AccessLock, lease: LockId) {
+        lock.release(lease, &mut Effects::default());
+    }
+
+    #[test]
+    fn leases_are_given_out_one_at_a_time_and_in_order() {
+        let mut lock = AccessLock::default();
+        let [mut first, mut second, mut third] = std::array::from_fn(|_| Caller::default());
+        let mut call = Caller::default();
+        let lease = first.exclusive(&mut lock).unwrap();
+        assert!(second.exclusive(&mut lock).is_none());
+        assert!(third.exclusive(&mut lock).is_none());
+        assert!(!call.shared(&mut lock));
+        release(&mut lock, lease);
+        assert_eq!((second.woken(), third.woken()), (1, 0), "only the next one is woken");
+        assert_eq!(call.woken(), 1, "shared calls pass a lock that is free");
+        assert!(third.exclusive(&mut lock).is_none(), "yields to the one before");
+        let lease = second.exclusive(&mut lock).unwrap();
+        assert!(third.exclusive(&mut lock).is_none());
+        release(&mut lock, lease);
+        let lease = third.exclusive(&mut lock).unwrap();
+        release(&mut lock, lease);
+        assert!(call.shared(&mut lock));
+        assert!(lock.queue.is_empty());
+    }
+
+    #[test]
+    fn calls_that_came_first_go_first() {
+        let mut lock = AccessLock::default();
+        let (mut first, mut second, mut call) = Default::default();
+        let lease = Caller::exclusive(&mut first, &mut lock).unwrap();
+        assert!(!Caller::shared(&mut call, &mut lock));
+        assert!(Caller::exclusive(&mut second, &mut lock).is_none());
+        release(&mut lock, lease);
+        assert_eq!((call.woken(), second.woken()), (1, 1));
+        assert!(second.exclusive(&mut lock).is_none(), "lets the call go first");
+        assert_eq!(second.woken(), 1, "and is polled again at once");
+        assert!(second.exclusive(&mut lock).is_some(), "but only once");
+    }
+
+    #[test]
+    fn a_call_in_two_steps_keeps_its_place() {
+        let mut lock = AccessLock::default();
+        let [mut first, mut second, mut call, mut later] =
+            std::array::from_fn(|_| Caller::default());
+        assert!(call.shared(&mut lock));
+        let lease = first.exclusive(&mut lock).unwrap();
+        assert!(!later.shared(&mut lock));
+        assert!(second.exclusive(&mut lock).is_none());
+        assert!(!call.shared(&mut lock));
+        let order: Vec<_> = lock.queue.iter().map(|waiter| Some(waiter.id)).collect();
+        assert_eq!(order, [call.id, later.id, second.id]);
+        release(&mut lock, lease);
+        assert!(call.shared(&mut lock) && later.shared(&mut lock));
+        assert!(second.exclusive(&mut lock).is_some());
+    }
+
+    #[test]
+    fn a_call_behind_an_exclusive_waiter_that_does_not_come_is_woken() {
+        let mut lock = AccessLock::default();
+        let [mut first, mut second, mut call] = std::array::from_fn(|_| Caller::default());
+        let lease = first.exclusive(&mut lock).unwrap();
+        assert!(second.exclusive(&mut lock).is_none());
+        assert!(!call.shared(&mut lock));
+        release(&mut lock, lease);
+        assert_eq!(call.woken(), 1);
+        assert!(call.shared(&mut lock));
+    }
+
+    #[test]
+    fn an_exclusive_waiter_that_does_not_come_is_passed_over_at_the_next_tick() {
+        let mut lock = AccessLock::default();
+        let [mut first, mut second, mut third] = std::array::from_fn(|_| Caller::default());
+        let lease = first.exclusive(&mut lock).unwrap();
+        assert!(second.exclusive(&mut lock).is_none());
+        assert!(third.exclusive(&mut lock).is_none());
+        assert!(!lock.tick(&mut Effects::default()), "nobody is passed over while it is leased");
+        release(&mut lock, lease);
+        assert_eq!((second.woken(), third.woken()), (1, 0));
+        assert!(lock.tick(&mut Effects::default()));
+        assert_eq!(third.woken(), 1);
+        assert!(third.exclusive(&mut lock).is_none(), "yields once");
+        assert!(third.exclusive(&mut lock).is_some());
+    }
+
+    #[test]
+    fn a_waiter_that_leaves_holds_up_no_other() {
+        let mut lock = AccessLock::default();
+        let [mut first, mut second, mut third] = std::array::from_fn(|_| Caller::default());
+        let lease = first.exclusive(&mut lock).unwrap();
+        assert!(second.exclusive(&mut lock).is_none());
+        assert!(third.exclusive(&mut lock).is_none());
+        release(&mut lock, lease);
+        lock.leave(second.id.unwrap(), &mut Effects::default());
+        assert_eq!(third.woken(), 1);
+        assert!(third.exclusive(&mut lock).is_some());
+    }
+}

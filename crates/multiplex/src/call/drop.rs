@@ -1,0 +1,170 @@
+//! How a call ends other than by its answer: left, dropped, cancelled, out of time.
+
+use std::task::{Context, Poll};
+
+use txpostgres_session::{Error, Result};
+
+use super::{Call, CallState};
+use crate::access_lock::LockId;
+use crate::cancellation::{CancelTarget, Cancellation};
+use crate::drive::Drive;
+use crate::multiplexer::{OnGraceExpired, ResponseMode};
+use crate::operation::Operation;
+
+impl<W, D: Drive> Call<'_, W, D> {
+    /// When it is left before its end, it is cancelled.
+    #[must_use]
+    pub fn cancelled_on_drop(mut self) -> Self {
+        self.cancel_on_drop();
+        self
+    }
+
+    /// When it is left before its end, it is cancelled.
+    pub fn cancel_on_drop(&mut self) {
+        (self.is_exclusive, self.cancels_on_drop) = (true, true);
+    }
+
+    /// Gives away what may end this call, which is over, to one that goes on for it.
+    pub fn take_cancellation(&mut self) -> Option<Box<Cancellation<D>>> {
+        self.cancellation.take()
+    }
+
+    /// Goes on for a call that this might have ended.
+    #[must_use]
+    pub fn with_cancellation(mut self, cancellation: Option<Box<Cancellation<D>>>) -> Self {
+        self.is_exclusive |= cancellation.is_some();
+        self.cancellation = cancellation;
+        self
+    }
+
+    /// What may end this call early.
+    pub fn cancellation(&mut self) -> &mut Cancellation<D> {
+        self.is_exclusive = true;
+        self.cancellation.get_or_insert_default()
+    }
+
+    /// Whether anything may end this call early.
+    pub fn is_watched(&self) -> bool {
+        self.cancellation.is_some()
+    }
+
+    /// Checks whether it must end; to be called whenever it is polled.
+    pub fn watch(&mut self, cx: &mut Context<'_>) {
+        if let Some(cancellation) = &mut self.cancellation {
+            cancellation.watch(cx);
+        }
+    }
+
+    /// The outcome, with the reason for which it was ended.
+    pub(super) fn map_outcome<T>(&self, polled: Poll<Result<T>>) -> Poll<Result<T>> {
+        match (polled, &self.cancellation) {
+            (Poll::Ready(outcome), Some(cancellation)) => {
+                cancellation.over();
+                Poll::Ready(outcome.map_err(|error| cancellation.map_error(error)))
+            }
+            (polled, _) => polled,
+        }
+    }
+
+    /// The next step must be submitted.
+    pub(super) fn queue(&mut self, id: Option<LockId>) {
+        self.state = CallState::Queued { id };
+        if let Some(cancellation) = &self.cancellation {
+            cancellation.queued();
+        }
+    }
+
+    /// The error of a call that must end while it waits for its turn.
+    #[inline]
+    pub(super) fn must_end(&mut self) -> Option<Error> {
+        let cancellation = self.cancellation.as_ref()?;
+        if !matches!(self.state, CallState::Queued { .. }) || !cancellation.must_end() {
+            return None;
+        }
+        let error = cancellation.not_sent();
+        self.leave();
+        Some(error)
+    }
+
+    /// Its task does something else for now, and its answer is kept. Others must not rely on it.
+    pub fn step_aside(&mut self) {
+        let (Ok(scope), CallState::Sent { slot, flushes, .. }) = (&self.scope, &mut self.state)
+        else {
+            return;
+        };
+        let (driver, flushes) = (scope.driver(), std::mem::take(flushes));
+        let mut locked = driver.lock();
+        let (multiplexer, effects) = locked.parts();
+        multiplexer.step_aside(*slot, effects);
+        if flushes {
+            multiplexer.end_flush_promise();
+        }
+        drop(locked);
+        if flushes {
+            driver.drive(None, true);
+        }
+        if driver.is_ready() {
+            // This call may have been the one that was woken to drive.
+            driver.pass_on();
+        }
+    }
+
+    /// Nothing fetches the answer any more; the connection goes on without this call.
+    pub fn leave(&mut self) {
+        let state = std::mem::replace(&mut self.state, CallState::Ended);
+        let Ok(scope) = &self.scope else {
+            return;
+        };
+        let driver = scope.driver();
+        match state {
+            CallState::Queued { id: Some(id) } => {
+                let mut locked = driver.lock();
+                let (multiplexer, effects) = locked.parts();
+                multiplexer.leave_queue(id, effects);
+            }
+            CallState::Sent { slot, flushes, .. } => {
+                if self.cancels_on_drop {
+                    let target = CancelTarget::Request(slot.ticket());
+                    driver.start_cancel(target, OnGraceExpired::GiveUpIfTold);
+                }
+                let mut locked = driver.lock();
+                let (multiplexer, effects) = locked.parts();
+                let is_taken_back = multiplexer.leave(slot, effects);
+                if let Operation::Statement(query) = &mut self.operation {
+                    multiplexer.abandon(query);
+                }
+                if flushes {
+                    multiplexer.end_flush_promise();
+                }
+                // A COPY that was given up has a last message to send.
+                let has_last_message =
+                    self.mode != ResponseMode::Buffered && multiplexer.has_output();
+                // What it did not fetch held up the reading.
+                if !multiplexer.is_over_limit() {
+                    driver.resume();
+                }
+                drop(locked);
+                // What waited behind it may leave now.
+                if flushes || has_last_message || is_taken_back {
+                    driver.drive(None, true);
+                }
+                if driver.is_ready() {
+                    // This call may have been the one that was woken to drive.
+                    driver.pass_on();
+                }
+            }
+            CallState::Queued { id: None } | CallState::Ended => {}
+        }
+    }
+}
+
+impl<W, D: Drive> Drop for Call<'_, W, D> {
+    fn drop(&mut self) {
+        if !matches!(self.state, CallState::Ended) {
+            self.leave();
+            if let Some(cancellation) = &self.cancellation {
+                cancellation.over();
+            }
+        }
+    }
+}

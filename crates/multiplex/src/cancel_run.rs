@@ -1,0 +1,159 @@
+//! Telling the server to stop: when to send a CancelRequest, how long to wait, when to give up.
+//!
+//! ```text
+//!           ┌────────────── not settled after a pause ───────────────┐
+//!           ▼                                                        │
+//!   ──▶ Tell ──heard, or it never left: the gate opens──▶ Wait ──────┤
+//!           │                                              │         └─ the grace is over ──▶ Expired
+//!           └─ it may have left, and did not arrive: GiveUp└─ settled ──▶ Done
+//! ```
+//!
+//! PostgreSQL does not answer a CancelRequest: it interrupts whatever the session does at that
+//! moment, or nothing, and hangs up (manual, section 54.2.8). So the gate stays shut until then, and
+//! the request is sent again if the statement runs on: the first one may have arrived before the
+//! statement did.
+
+use std::time::{Duration, Instant};
+
+use txpostgres_session::{CancelKey, Delivery, Error, ErrorKind, Result, Ticket};
+
+use crate::multiplexer::{Multiplexer, no_key};
+
+/// Pause before a statement that runs on is cancelled again: 20 ms at first, in which a server that
+/// was told has long ended it.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest such pause: 1 s. A statement may also catch the cancel (`exception when
+/// query_canceled` in PL/pgSQL).
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct CancelRun {
+    ticket: Ticket,
+    key: Option<CancelKey>,
+    grace: Duration,
+    expires: Instant,
+    pause: Duration,
+    told: Result<()>,
+}
+
+/// What must be done next.
+#[derive(Debug)]
+pub enum CancelStep {
+    /// Send a CancelRequest with this key, and wait until the server hangs up; then
+    /// [`told`](CancelRun::told).
+    Tell(CancelKey),
+    /// Drive, and wait until the request is settled or this time has come; then
+    /// [`waited`](CancelRun::waited).
+    WaitUntil(Instant),
+    /// It is over.
+    Done(Result<()>),
+    /// Give up the connection for the first reason; the second is the outcome.
+    GiveUp(Error, Error),
+}
+
+impl CancelRun {
+    /// The cancel of a request that the server runs. Without a key it can only wait.
+    pub fn new(ticket: Ticket, key: Option<CancelKey>, now: Instant, grace: Duration) -> Self {
+        let expires = now + grace;
+        Self { ticket, key, grace, expires, pause: FIRST_PAUSE, told: Err(no_key()) }
+    }
+
+    /// The request.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// When the grace is over.
+    pub fn expires(&self) -> Instant {
+        self.expires
+    }
+
+    /// The first step.
+    pub fn begin(&self) -> CancelStep {
+        match &self.key {
+            Some(key) => CancelStep::Tell(key.clone()),
+            None => CancelStep::WaitUntil(self.expires),
+        }
+    }
+
+    /// The CancelRequest was sent, or could not be. `None`: not within the grace.
+    pub fn told(
+        &mut self,
+        now: Instant,
+        heard: Option<Result<()>>,
+        may_have_left: bool,
+        multiplexer: &mut Multiplexer,
+    ) -> CancelStep {
+        let heard = heard.unwrap_or_else(|| {
+            let message = "the server could not be told in time to cancel a statement";
+            Err(Error::new(ErrorKind::Timeout, message))
+        });
+        match heard {
+            // It may arrive at any time, and hit whatever is sent until then.
+            Err(error) if may_have_left => {
+                multiplexer.cancel_ended(self.ticket);
+                CancelStep::GiveUp(whether_arrived(), error)
+            }
+            heard => {
+                self.told = heard;
+                multiplexer.open_gate();
+                CancelStep::WaitUntil(self.expires.min(now + self.pause))
+            }
+        }
+    }
+
+    /// The request was settled, or the time has come.
+    pub fn waited(&mut self, now: Instant, multiplexer: &mut Multiplexer) -> CancelStep {
+        if !multiplexer.is_outstanding(self.ticket) {
+            multiplexer.cancel_ended(self.ticket);
+            return CancelStep::Done(Ok(()));
+        }
+        if now >= self.expires {
+            return self.expired(multiplexer.cancel_ended(self.ticket));
+        }
+        let Some(key) = &self.key else {
+            return CancelStep::WaitUntil(self.expires);
+        };
+        if !multiplexer.cancel_again(self.ticket) {
+            multiplexer.cancel_ended(self.ticket);
+            return CancelStep::Done(Ok(()));
+        }
+        self.pause = LONGEST_PAUSE.min(self.pause * 2);
+        CancelStep::Tell(key.clone())
+    }
+
+    /// Whoever carries this out goes away before the end. Gives the reason for which the connection
+    /// must be given up, if it must.
+    pub fn abandon(&self, may_have_left: bool, multiplexer: &mut Multiplexer) -> Option<Error> {
+        multiplexer.cancel_ended(self.ticket);
+        if may_have_left {
+            return Some(whether_arrived());
+        }
+        multiplexer.open_gate();
+        None
+    }
+
+    /// The grace is over, and the request is not.
+    fn expired(&mut self, gives_up: bool) -> CancelStep {
+        let grace = self.grace;
+        let told = std::mem::replace(&mut self.told, Ok(()));
+        let message = match told {
+            Ok(()) => format!("the server did not end a cancelled statement within {grace:?}"),
+            Err(_) => {
+                format!("the server could not be told within {grace:?} to cancel a statement")
+            }
+        };
+        let reason = Error::new(ErrorKind::Lost, message.clone());
+        let mut error = Error::new(ErrorKind::Timeout, message).with_delivery(Delivery::Unknown);
+        if let Err(why) = told {
+            error = error.with_source(why);
+        }
+        if gives_up { CancelStep::GiveUp(reason, error) } else { CancelStep::Done(Err(error)) }
+    }
+}
+
+fn whether_arrived() -> Error {
+    Error::new(ErrorKind::Lost, "a cancel was sent, and whether it has arrived is unknown")
+}

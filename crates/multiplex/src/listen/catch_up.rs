@@ -1,0 +1,85 @@
+//! Whether listeners that were woken have taken what woke them.
+//!
+//! A driver that reads a burst of notifications faster than their listeners are scheduled would
+//! overflow the queues of listeners that are quick enough. So after a read that brought notifications
+//! it waits until every listener that was woken waits again: not for a turn of the executor, which may
+//! poll the driver many times before it polls a listener. The watchdog's interval bounds the wait, so
+//! a listener that is stuck delays others once.
+
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(crate) struct CatchUp(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Listeners that were woken in an earlier round are not waited for any more.
+    round: u64,
+    /// How many listeners were woken in this round and do not wait yet.
+    behind: usize,
+    /// The driver, if it waits for them.
+    driver: Option<Waker>,
+}
+
+impl CatchUp {
+    /// A listener is being woken. Gives the round.
+    pub(super) fn woken(&self) -> u64 {
+        let mut state = self.0.lock();
+        state.behind += 1;
+        state.round
+    }
+
+    /// A listener that was woken in this round waits again, or is gone. Gives the driver if it waited
+    /// for this.
+    pub(super) fn caught_up(&self, round: u64) -> Option<Waker> {
+        let mut state = self.0.lock();
+        if state.round != round {
+            return None;
+        }
+        state.behind = state.behind.saturating_sub(1);
+        if state.behind == 0 { state.driver.take() } else { None }
+    }
+
+    /// The driver waits. `false` if no listener is behind. Gives a waker to be dropped outside of all
+    /// locks.
+    pub(super) fn wait(&self, driver: Waker) -> (bool, Option<Waker>) {
+        let mut state = self.0.lock();
+        if state.behind == 0 {
+            return (false, Some(driver));
+        }
+        (true, state.driver.replace(driver))
+    }
+
+    /// Those who are behind are not waited for any more. Gives the driver, if it waited.
+    pub(super) fn give_up(&self) -> Option<Waker> {
+        let mut state = self.0.lock();
+        state.round += 1;
+        state.behind = 0;
+        state.driver.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_driver_waits_for_all_and_for_none_twice() {
+        let catch_up = CatchUp::default();
+        assert!(!catch_up.wait(Waker::noop().clone()).0);
+        let (first, second) = (catch_up.woken(), catch_up.woken());
+        assert!(catch_up.wait(Waker::noop().clone()).0);
+        assert!(catch_up.caught_up(first).is_none());
+        assert!(catch_up.caught_up(second).is_some());
+        let stuck = catch_up.woken();
+        assert!(catch_up.wait(Waker::noop().clone()).0);
+        assert!(catch_up.give_up().is_some());
+        let next = catch_up.woken();
+        assert!(catch_up.wait(Waker::noop().clone()).0);
+        assert!(catch_up.caught_up(stuck).is_none(), "of an earlier round");
+        assert!(catch_up.caught_up(next).is_some());
+    }
+}

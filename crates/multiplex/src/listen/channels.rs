@@ -1,0 +1,349 @@
+//! Which channels are wanted, which are listened to, and what must be said to the server to reconcile
+//! the two.
+//!
+//! No call sends LISTEN or UNLISTEN by itself: a call changes what is wanted, and the multiplexer sends
+//! one round after the other until the actual state agrees. So a LISTEN of one task cannot meet an
+//! UNLISTEN of another on the way, and a future dropped anywhere leaves nothing to be put right.
+//!
+//! ```text
+//!             wanted: LISTEN ▶            ◀ confirmed
+//!        No ───────────────────▶ Unsure ───────────────────▶ Yes
+//!        ▲ ◀───────────────────     ▲    ◀──────────────────  │
+//!        │  confirmed, or refused    └─ not wanted: UNLISTEN ─┘
+//!        └── the session ended, or UNLISTEN, DISCARD ALL or a rollback took it (from anywhere)
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use txpostgres_session::{Error, ErrorKind, push_ident};
+
+use super::queue::Queue;
+use super::reply::Reply;
+use crate::effects::Effects;
+
+/// Bytes of SQL that one round may have: 1 MiB, some 16,000 channels. A round is one request, and
+/// holds up what comes after it.
+const ROUND_BYTES: usize = 1024 * 1024;
+
+/// A name that a channel can have; quoting it cannot fail.
+pub type ChannelName = Arc<str>;
+
+/// All channels that are wanted, or that may be listened to still.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    /// Looked up for every notification. Names may come from untrusted peers, so that the hash is
+    /// seeded; `SipHash` would be a third of what a notification costs.
+    by_name: HashMap<ChannelName, Channel, RandomState>,
+    /// Those that have to be looked at; each is in it once.
+    due: VecDeque<ChannelName>,
+    /// Replies of calls that asked for UNLISTEN of everything; `None` if there are none.
+    unlisten_all: Option<Vec<Reply>>,
+}
+
+#[derive(Debug, Default)]
+struct Channel {
+    /// Wanted by a call of `listen`.
+    is_explicit: bool,
+    subscribers: Vec<Arc<Queue>>,
+    listen_state: ListenState,
+    is_due: bool,
+    /// It was part of a round that was refused: the next round has it alone, to find the culprit.
+    is_tried_alone: bool,
+    replies: Vec<Reply>,
+}
+
+/// Whether the session listens to a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum ListenState {
+    #[default]
+    No,
+    Unsure,
+    Yes,
+}
+
+/// What is said to the server in one request.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) sql: String,
+    steps: Vec<Step>,
+    /// Of calls that asked for UNLISTEN of everything.
+    unlisten_all: Vec<Reply>,
+}
+
+#[derive(Debug)]
+struct Step {
+    name: ChannelName,
+    listen: bool,
+    replies: Vec<Reply>,
+}
+
+impl Channel {
+    fn is_wanted(&self) -> bool {
+        self.is_explicit || !self.subscribers.is_empty()
+    }
+
+    fn is_settled(&self) -> bool {
+        match self.listen_state {
+            ListenState::No => !self.is_wanted(),
+            ListenState::Unsure => false,
+            ListenState::Yes => self.is_wanted(),
+        }
+    }
+
+    fn is_forgotten(&self) -> bool {
+        !self.is_wanted()
+            && self.listen_state == ListenState::No
+            && self.replies.is_empty()
+            && !self.is_due
+    }
+}
+
+impl Channels {
+    /// The queues of the subscriptions to this channel.
+    #[inline]
+    pub(crate) fn subscribers(&self, name: &str) -> &[Arc<Queue>] {
+        if self.by_name.is_empty() {
+            return &[];
+        }
+        self.by_name.get(name).map_or(&[], |channel| &channel.subscribers)
+    }
+
+    pub(crate) fn all_subscribers(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.by_name.values().flat_map(|channel| &channel.subscribers)
+    }
+
+    /// Whether anything must be said to the server.
+    pub(crate) fn has_work(&self) -> bool {
+        self.unlisten_all.is_some() || !self.due.is_empty()
+    }
+
+    // --- What is wanted ---
+
+    /// A call of `listen`. Says whether an earlier one had asked for the same.
+    pub(crate) fn listen(&mut self, name: &ChannelName, reply: Option<Reply>) -> bool {
+        let channel = self.by_name.entry(Arc::clone(name)).or_default();
+        let before = std::mem::replace(&mut channel.is_explicit, true);
+        self.ask(name, reply);
+        before
+    }
+
+    /// UNLISTEN is sent even if no LISTEN is known: a statement may have sent one.
+    pub(crate) fn unlisten(&mut self, name: &ChannelName, reply: Option<Reply>) {
+        let channel = self.by_name.entry(Arc::clone(name)).or_default();
+        channel.is_explicit = false;
+        if channel.listen_state == ListenState::No {
+            channel.listen_state = ListenState::Unsure;
+        }
+        self.ask(name, reply);
+    }
+
+    /// A call of `listen` failed: it is as if it had not been made.
+    pub(crate) fn forget(&mut self, name: &ChannelName) {
+        if let Some(channel) = self.by_name.get_mut(name) {
+            channel.is_explicit = false;
+            self.ask(name, None);
+            self.drop_forgotten(name);
+        }
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        name: &ChannelName,
+        queue: Arc<Queue>,
+        reply: Option<Reply>,
+    ) {
+        self.by_name.entry(Arc::clone(name)).or_default().subscribers.push(queue);
+        self.ask(name, reply);
+    }
+
+    pub(crate) fn unsubscribe(&mut self, name: &ChannelName, queue: &Arc<Queue>) {
+        let Some(channel) = self.by_name.get_mut(name) else {
+            return;
+        };
+        if let Some(place) = channel.subscribers.iter().position(|known| Arc::ptr_eq(known, queue))
+        {
+            channel.subscribers.swap_remove(place);
+            if channel.subscribers.is_empty() {
+                self.ask(name, None);
+                self.drop_forgotten(name);
+            }
+        }
+    }
+
+    pub(crate) fn unlisten_all(&mut self, reply: Option<Reply>) {
+        for channel in self.by_name.values_mut() {
+            channel.is_explicit = false;
+        }
+        self.unlisten_all.get_or_insert_default().extend(reply);
+    }
+
+    /// The user closes the connection: nothing is wanted any more. Gives the queues of the
+    /// subscriptions, and the replies of calls that wait.
+    pub(crate) fn clear(&mut self) -> (Vec<Arc<Queue>>, Vec<Reply>) {
+        let replies = self.take_replies();
+        let subscribers =
+            self.by_name.drain().flat_map(|(_, channel)| channel.subscribers).collect();
+        self.due.clear();
+        (subscribers, replies)
+    }
+
+    fn ask(&mut self, name: &ChannelName, reply: Option<Reply>) {
+        let Some(channel) = self.by_name.get_mut(name) else {
+            return;
+        };
+        channel.replies.extend(reply);
+        if (!channel.is_settled() || !channel.replies.is_empty()) && !channel.is_due {
+            channel.is_due = true;
+            self.due.push_back(Arc::clone(name));
+        }
+    }
+
+    // --- Making it so ---
+
+    /// The next round. Calls whose wish is fulfilled already are answered.
+    pub(crate) fn round(&mut self, effects: &mut Effects) -> Option<Round> {
+        let mut round = Round { sql: String::new(), steps: Vec::new(), unlisten_all: Vec::new() };
+        let is_unlisten_all = self.unlisten_all.is_some();
+        if let Some(unlisten_all) = self.unlisten_all.take() {
+            round.unlisten_all = unlisten_all;
+            round.sql.push_str("UNLISTEN *");
+            self.restart();
+        }
+        while let Some(name) = self.due.pop_front() {
+            let Some(channel) = self.by_name.get_mut(&name) else {
+                continue;
+            };
+            if channel.is_tried_alone && !round.sql.is_empty() || round.sql.len() > ROUND_BYTES {
+                self.due.push_front(name);
+                break;
+            }
+            channel.is_due = false;
+            let is_tried_alone = std::mem::take(&mut channel.is_tried_alone);
+            let waiting = std::mem::take(&mut channel.replies);
+            if channel.is_settled() {
+                if is_unlisten_all {
+                    // True once UNLISTEN of everything was answered.
+                    round.unlisten_all.extend(waiting);
+                } else {
+                    answer(waiting, effects);
+                }
+                self.drop_forgotten(&name);
+                continue;
+            }
+            let listen = channel.is_wanted();
+            channel.listen_state = ListenState::Unsure;
+            round.say(name, listen, waiting);
+            if is_tried_alone {
+                break;
+            }
+        }
+        (!round.sql.is_empty()).then_some(round)
+    }
+
+    /// The server has done what the round said.
+    pub(crate) fn confirmed(&mut self, round: Round, effects: &mut Effects) {
+        for step in round.steps {
+            self.settle(&step.name, if step.listen { ListenState::Yes } else { ListenState::No });
+            answer(step.replies, effects);
+        }
+        answer(round.unlisten_all, effects);
+    }
+
+    /// The server has refused the round as a whole. If one of several channels was to blame, each is
+    /// tried alone.
+    pub(crate) fn refused(&mut self, round: Round, error: &Error, effects: &mut Effects) {
+        let several = round.steps.len() > 1 || !round.unlisten_all.is_empty();
+        for step in round.steps {
+            self.settle(&step.name, if step.listen { ListenState::No } else { ListenState::Yes });
+            if !several {
+                refuse(step.replies, error, effects);
+            } else if let Some(channel) = self.by_name.get_mut(&step.name) {
+                channel.is_tried_alone = true;
+                channel.replies.extend(step.replies);
+                self.ask(&step.name, None);
+            }
+        }
+        refuse(round.unlisten_all, error, effects);
+    }
+
+    /// The replies of all calls that wait.
+    pub(crate) fn take_replies(&mut self) -> Vec<Reply> {
+        let mut replies = self.unlisten_all.take().unwrap_or_default();
+        for channel in self.by_name.values_mut() {
+            replies.append(&mut channel.replies);
+        }
+        replies
+    }
+
+    /// Nothing is listened to: the session is new, or over, or a statement has undone its LISTENs.
+    /// What is wanted stays wanted.
+    pub(crate) fn restart(&mut self) {
+        self.due.clear();
+        self.by_name.retain(|name, channel| {
+            channel.listen_state = ListenState::No;
+            channel.is_due = channel.is_wanted() || !channel.replies.is_empty();
+            if channel.is_due {
+                self.due.push_back(Arc::clone(name));
+            }
+            channel.is_due
+        });
+    }
+
+    fn settle(&mut self, name: &ChannelName, listen_state: ListenState) {
+        if let Some(channel) = self.by_name.get_mut(name) {
+            channel.listen_state = listen_state;
+            self.drop_forgotten(name);
+        }
+    }
+
+    fn drop_forgotten(&mut self, name: &ChannelName) {
+        if self.by_name.get(name).is_some_and(Channel::is_forgotten) {
+            self.by_name.remove(name);
+        }
+    }
+}
+
+impl Round {
+    fn say(&mut self, name: ChannelName, listen: bool, replies: Vec<Reply>) {
+        if !self.sql.is_empty() {
+            self.sql.push_str("; ");
+        }
+        self.sql.push_str(if listen { "LISTEN " } else { "UNLISTEN " });
+        // Names were looked at when they came.
+        push_ident(&mut self.sql, &name).ok();
+        self.steps.push(Step { name, listen, replies });
+    }
+
+    /// The replies of all calls that wait for this round.
+    pub(crate) fn into_replies(self) -> impl Iterator<Item = Reply> {
+        self.steps.into_iter().flat_map(|step| step.replies).chain(self.unlisten_all)
+    }
+}
+
+/// Answers calls whose wish is fulfilled.
+fn answer(replies: Vec<Reply>, effects: &mut Effects) {
+    for reply in replies {
+        reply.send(Ok(()), effects);
+    }
+}
+
+/// Answers calls whose wish was refused.
+pub(crate) fn refuse(
+    replies: impl IntoIterator<Item = Reply>,
+    error: &Error,
+    effects: &mut Effects,
+) {
+    for reply in replies {
+        reply.send(Err(copy(error)), effects);
+    }
+}
+
+/// The same error for another call.
+fn copy(error: &Error) -> Error {
+    match error.server() {
+        Some(server) if error.kind() == ErrorKind::Server => Error::from_server(server.clone()),
+        _ => Error::new(error.kind(), error.to_string()),
+    }
+}

@@ -1,0 +1,253 @@
+//! Everything that hears what a connection is notified of: streams of all channels, and of one.
+//!
+//! The listeners belong to the connection and outlive its sessions. The multiplexer dispatches each
+//! notification in the order of the wire, before the answer that follows it. Locks are taken in this
+//! order: the multiplexer's, the listeners', a queue's or a reply's. None of the user's code runs
+//! under them.
+
+mod catch_up;
+mod channels;
+mod event;
+mod queue;
+mod reply;
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use txpostgres_session::{Error, ErrorKind, Notification, Result};
+
+pub use channels::ChannelName;
+pub(crate) use channels::Round;
+pub use event::NotifyEvent;
+pub use queue::{Queue, QueueBounds};
+pub use reply::{Reply, ReplyReceiver};
+
+use crate::effects::Effects;
+use catch_up::CatchUp;
+use channels::{Channels, refuse};
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Listeners {
+    bounds: QueueBounds,
+    catch_up: Arc<CatchUp>,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    /// Queues of all channels that stay when the connection is closed: observers.
+    lasting: Vec<Arc<Queue>>,
+    /// Queues of all channels that end when the connection is closed: streams.
+    streams: Vec<Arc<Queue>>,
+    channels: Channels,
+    /// How many sessions the connection has had.
+    generation: u64,
+    /// The last of them has not ended.
+    is_live: bool,
+    /// A session was followed by another one, and the listeners were not told yet.
+    gap_is_due: bool,
+}
+
+impl Listeners {
+    /// None yet.
+    pub fn new(bounds: QueueBounds) -> Arc<Self> {
+        Arc::new(Self { bounds, catch_up: Arc::default(), registry: Mutex::default() })
+    }
+
+    // --- What a session tells ---
+
+    /// A session begins: its number.
+    pub(crate) fn begin(&self) -> u64 {
+        let mut registry = self.registry.lock();
+        registry.gap_is_due = registry.generation > 0;
+        registry.generation += 1;
+        registry.is_live = true;
+        registry.channels.restart();
+        registry.generation
+    }
+
+    /// A notification, in the order of the wire.
+    // Kept apart from the dispatch of answers.
+    #[inline(never)]
+    pub(crate) fn dispatch(&self, notification: &Notification, effects: &mut Effects) {
+        let mut registry = self.registry.lock();
+        if registry.gap_is_due {
+            registry.tell_gap(effects);
+        }
+        let registry = &*registry;
+        let event = || NotifyEvent::Notification(notification.clone());
+        for queue in registry.lasting.iter().chain(&registry.streams) {
+            queue.push(event(), effects);
+        }
+        for queue in registry.channels.subscribers(notification.channel()) {
+            queue.push(event(), effects);
+        }
+    }
+
+    /// The session with this number ended: all listeners are told, once, and nothing is listened to.
+    pub(crate) fn ended(&self, generation: u64, error: &Error, effects: &mut Effects) {
+        let mut registry = self.registry.lock();
+        if registry.generation == generation && std::mem::take(&mut registry.is_live) {
+            refuse(registry.channels.take_replies(), error, effects);
+            registry.channels.restart();
+            for queue in registry.all() {
+                queue.push(NotifyEvent::Disconnected, effects);
+            }
+            effects.discard(self.catch_up.give_up());
+        }
+    }
+
+    /// Answers all calls that wait with this error: there is no session.
+    pub(crate) fn refuse_all(&self, error: &Error, effects: &mut Effects) {
+        refuse(self.registry.lock().channels.take_replies(), error, effects);
+    }
+
+    /// A statement has undone the LISTENs of the session.
+    pub(crate) fn lost(&self) {
+        self.registry.lock().channels.restart();
+    }
+
+    /// Has the driver woken when all listeners that were woken wait again; `false` if they do. Gives a
+    /// waker to be dropped outside of all locks.
+    pub(crate) fn wait(&self, driver: Waker) -> (bool, Option<Waker>) {
+        self.catch_up.wait(driver)
+    }
+
+    /// Listeners that have not caught up are not waited for any more.
+    pub(crate) fn give_up_waiting(&self, effects: &mut Effects) {
+        effects.wake(self.catch_up.give_up());
+    }
+
+    // --- Reconciling ---
+
+    /// What must be said next to the server. Nothing: listeners are told of a gap, if there was one.
+    pub(crate) fn next_round(&self, effects: &mut Effects) -> Option<Round> {
+        let mut registry = self.registry.lock();
+        let round = registry.channels.round(effects);
+        if round.is_none() && registry.gap_is_due {
+            registry.tell_gap(effects);
+        }
+        round
+    }
+
+    /// A round has its answer.
+    pub(crate) fn finish(&self, round: Round, outcome: Result<(), &Error>, effects: &mut Effects) {
+        let mut registry = self.registry.lock();
+        match outcome {
+            Ok(()) => registry.channels.confirmed(round, effects),
+            Err(error) if error.kind() == ErrorKind::Server => {
+                registry.channels.refused(round, error, effects);
+            }
+            Err(error) => {
+                registry.channels.restart();
+                refuse(round.into_replies(), error, effects);
+            }
+        }
+    }
+
+    // --- Listeners come and go ---
+
+    fn queue(&self, generation: u64) -> Queue {
+        Queue::new(self.bounds, generation, &self.catch_up)
+    }
+
+    /// A queue of all channels that stays when the connection is closed.
+    pub fn add_lasting(&self) -> Arc<Queue> {
+        let mut registry = self.registry.lock();
+        let queue = Arc::new(self.queue(registry.generation));
+        registry.lasting.push(Arc::clone(&queue));
+        queue
+    }
+
+    /// Removes a queue that was to stay, and discards what waits in it.
+    pub fn remove_lasting(&self, queue: &Arc<Queue>) {
+        let mut effects = Effects::default();
+        remove(&mut self.registry.lock().lasting, queue);
+        queue.discard(&mut effects);
+    }
+
+    /// A queue of all channels that ends when the connection is closed.
+    pub fn add_stream(&self) -> Arc<Queue> {
+        let mut registry = self.registry.lock();
+        let queue = Arc::new(self.queue(registry.generation));
+        registry.streams.push(Arc::clone(&queue));
+        queue
+    }
+
+    /// Removes such a queue.
+    pub fn remove_stream(&self, queue: &Arc<Queue>) {
+        remove(&mut self.registry.lock().streams, queue);
+    }
+
+    /// A queue of one channel, which is wanted from now on.
+    pub fn add_subscriber(&self, name: &ChannelName, reply: Option<Reply>) -> Arc<Queue> {
+        let mut registry = self.registry.lock();
+        let queue = Arc::new(self.queue(registry.generation));
+        registry.channels.subscribe(name, Arc::clone(&queue), reply);
+        queue
+    }
+
+    /// Removes such a queue. After the last one the channel is not wanted for it any more.
+    pub fn remove_subscriber(&self, name: &ChannelName, queue: &Arc<Queue>) {
+        self.registry.lock().channels.unsubscribe(name, queue);
+    }
+
+    /// A call of `listen`. Says whether an earlier one had asked for the same.
+    pub fn listen(&self, name: &ChannelName, reply: Option<Reply>) -> bool {
+        self.registry.lock().channels.listen(name, reply)
+    }
+
+    /// A call of `listen` failed: it is as if it had not been made.
+    pub fn forget(&self, name: &ChannelName) {
+        self.registry.lock().channels.forget(name);
+    }
+
+    /// A call of `unlisten`.
+    pub fn unlisten(&self, name: &ChannelName, reply: Option<Reply>) {
+        self.registry.lock().channels.unlisten(name, reply);
+    }
+
+    /// A call of `unlisten_all`.
+    pub fn unlisten_all(&self, reply: Option<Reply>) {
+        self.registry.lock().channels.unlisten_all(reply);
+    }
+
+    /// The user closed the connection, or the last handle of it is gone: streams end, and nothing is
+    /// wanted. `for_good`: lasting queues end as well.
+    pub fn close(&self, for_good: bool) {
+        let mut effects = Effects::default();
+        let mut registry = self.registry.lock();
+        let (subscribers, replies) = registry.channels.clear();
+        let streams = std::mem::take(&mut registry.streams);
+        let lasting = if for_good { std::mem::take(&mut registry.lasting) } else { Vec::new() };
+        drop(registry);
+        for queue in streams.iter().chain(&subscribers).chain(&lasting) {
+            queue.end(&mut effects);
+        }
+        let closed = Error::new(ErrorKind::Closed, "the connection is closed");
+        refuse(replies, &closed, &mut effects);
+    }
+}
+
+impl Registry {
+    fn all(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.lasting.iter().chain(&self.streams).chain(self.channels.all_subscribers())
+    }
+
+    #[cold]
+    fn tell_gap(&mut self, effects: &mut Effects) {
+        self.gap_is_due = false;
+        let generation = self.generation;
+        for queue in self.all().filter(|queue| queue.generation < generation) {
+            queue.push(NotifyEvent::Gap { generation }, effects);
+        }
+    }
+}
+
+fn remove(queues: &mut Vec<Arc<Queue>>, queue: &Arc<Queue>) {
+    if let Some(at) = queues.iter().position(|known| Arc::ptr_eq(known, queue)) {
+        queues.remove(at);
+    }
+}

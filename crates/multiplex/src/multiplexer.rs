@@ -1,0 +1,623 @@
+//! Many callers on one session: who may submit, who waits for which answer, and what follows from
+//! what arrives.
+//!
+//! ```text
+//!   Call ──admit, submit──▶ ┌─────────────┐ ──take_output──▶  driver writes
+//!        ◀──poll, fetch──── │ Multiplexer │
+//!   EndTransaction, Round ▶ └─────────────┘ ◀──received────── driver reads
+//! ```
+//!
+//! A connection has one multiplexer for all its life, and sessions one after the other. It knows no
+//! socket, no clock and no runtime. It is used under a lock that is held for moments only, never
+//! across a system call, and none of the user's code runs under it: see [`Effects`].
+
+mod access;
+mod cancelling;
+mod dispatch;
+mod listening;
+
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use bytes::BytesMut;
+use txpostgres_session::{
+    Answer, CancelKey, Error, ErrorKind, NextStep, Query, Request, Result, ServerError, Session,
+    Ticket, TransactionStatus,
+};
+
+pub use access::{Access, EndStart};
+pub(crate) use cancelling::no_key;
+pub use cancelling::{CancelStart, OnGraceExpired};
+pub use dispatch::{Input, Received};
+
+use crate::access_lock::AccessLock;
+use crate::effects::Effects;
+use crate::listen::Listeners;
+use crate::operation::Operation;
+use crate::response_buffer::{Capacity, Next, ResponseBuffer};
+use crate::slots::{Settled, Slot, SlotId, Slots};
+use crate::transaction::Transaction;
+use cancelling::PendingCancel;
+use listening::Reconciliation;
+
+/// A response that is larger than this is fetched in chunks of this size by calls that can: 64 KiB,
+/// as much as is read at a time.
+const CHUNK_BYTES: u32 = 64 * 1024;
+
+/// See the module's text.
+pub struct Multiplexer {
+    session: Option<Box<Session>>,
+    availability: Availability,
+    /// How many sessions there have been.
+    generation: u64,
+    lock: AccessLock,
+    transaction: Option<Transaction>,
+    slots: Slots,
+    /// A task has promised to send what has gathered.
+    is_flush_promised: bool,
+    pending_cancel: Option<PendingCancel>,
+    listeners: Arc<Listeners>,
+    reconciliation: Reconciliation,
+    /// Notifications were dispatched that their listeners had no time to take.
+    has_notified: bool,
+}
+
+/// Whether there is a session to use, and if not, why.
+#[derive(Debug)]
+enum Availability {
+    /// Never opened, or closed by the user.
+    Closed,
+    Opening,
+    Open,
+    /// The session ended for this reason.
+    Dead(Error),
+}
+
+/// How a call gets its response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResponseMode {
+    /// As a whole.
+    Buffered,
+    /// In chunks as they arrive, of which this many bytes may wait.
+    Streamed(usize),
+    /// In chunks if it is large, and the rest with its end.
+    Chunked,
+}
+
+/// Whether a COPY takes more data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyRoom {
+    /// It does.
+    Free,
+    /// Not before some of it was sent.
+    Full,
+    /// It takes no more.
+    Over,
+}
+
+/// Who drives a connection whose socket has become ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driven {
+    /// A call that waits, which was woken. Others may depend on it, so the watchdog must look after an
+    /// interval.
+    ByCall,
+    /// The watchdog, since no call waits.
+    ByWatchdog,
+}
+
+/// What the watchdog must do after a [`tick`](Multiplexer::tick).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tick {
+    /// Send what has gathered: whoever promised to has not come.
+    pub flush: bool,
+    /// Look again after another interval.
+    pub again: bool,
+}
+
+impl Multiplexer {
+    /// One without a session.
+    pub fn new(listeners: Arc<Listeners>) -> Self {
+        Self {
+            session: None,
+            availability: Availability::Closed,
+            generation: 0,
+            lock: AccessLock::default(),
+            transaction: None,
+            slots: Slots::default(),
+            is_flush_promised: false,
+            pending_cancel: None,
+            listeners,
+            reconciliation: Reconciliation::Agreed,
+            has_notified: false,
+        }
+    }
+
+    // --- The life of a session ---
+
+    /// A session is about to be opened.
+    pub fn opening(&mut self) {
+        self.availability = Availability::Opening;
+    }
+
+    /// The session could not be opened.
+    pub fn not_opened(&mut self) {
+        if let Availability::Opening = self.availability {
+            self.availability = Availability::Closed;
+        }
+    }
+
+    /// Takes a session that is open. Its tickets go on where those of the last one ended.
+    pub fn install(&mut self, session: Session, effects: &mut Effects) {
+        let mut session = Box::new(session);
+        if let Some(last) = &self.session {
+            session.number_from(last.next_ticket());
+        }
+        self.session = Some(session);
+        self.availability = Availability::Open;
+        self.generation = self.listeners.begin();
+        self.is_flush_promised = false;
+        self.reconciliation = Reconciliation::Due;
+        self.pending_cancel = None;
+        // It may have ended with the same bytes that it began with.
+        self.dispatch(None, effects);
+        self.begin_round(effects);
+    }
+
+    /// Which session of the connection this is, the first being 1.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The last session, open or not: what is known of it.
+    #[inline]
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
+    /// Whether there is no session that could be used.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        !matches!(self.availability, Availability::Open)
+    }
+
+    /// Whether a session is open or being opened.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.availability, Availability::Open | Availability::Opening)
+    }
+
+    /// Whether a session is being opened.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.availability, Availability::Opening)
+    }
+
+    /// The session, if it can be used.
+    #[inline]
+    pub(crate) fn open_session(&mut self) -> Result<&mut Session> {
+        if self.session.is_none() || self.is_closed() {
+            return Err(self.why_closed());
+        }
+        self.session.as_deref_mut().ok_or_else(closed)
+    }
+
+    /// Why a call cannot be made.
+    #[cold]
+    pub fn why_closed(&self) -> Error {
+        match &self.availability {
+            Availability::Dead(reason) => Error::connection_dead(reason),
+            Availability::Opening => {
+                Error::new(ErrorKind::Closed, "the connection is not open yet")
+            }
+            Availability::Closed | Availability::Open => closed(),
+        }
+    }
+
+    /// The user closes the session: calls in flight end with an error, and Terminate can be sent.
+    pub fn close(&mut self, effects: &mut Effects) {
+        self.is_flush_promised = false;
+        if let Some(session) = &mut self.session {
+            session.close();
+        }
+        self.dispatch(None, effects);
+        self.ended(Availability::Closed, effects);
+    }
+
+    /// The session is over.
+    fn ended(&mut self, availability: Availability, effects: &mut Effects) {
+        self.availability = availability;
+        self.lock.wake_all(effects);
+        if let Some(transaction) = self.transaction.take() {
+            transaction.wake_all(effects);
+        }
+        let why = self.why_closed();
+        self.listeners.ended(self.generation, &why, effects);
+    }
+
+    /// The key to cancel with, if the server has something to do.
+    pub fn running(&self) -> Option<CancelKey> {
+        let session = self.session.as_ref().filter(|_| !self.is_closed())?;
+        (session.outstanding() > 0).then(|| session.cancel_key().cloned()).flatten()
+    }
+
+    /// The transaction status that the server reported last.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        self.session
+            .as_ref()
+            .map_or(TransactionStatus::Idle, |session| session.transaction_status())
+    }
+
+    /// The newest notices, the oldest first.
+    pub fn notices(&self) -> Vec<ServerError> {
+        self.session.as_ref().map_or_else(Vec::new, |session| session.notices().cloned().collect())
+    }
+
+    // --- Requests ---
+
+    /// Notes what is expected of a request that the session has just taken.
+    #[inline]
+    pub(crate) fn expect(
+        &mut self,
+        ticket: Ticket,
+        mode: ResponseMode,
+        is_exclusive: bool,
+        waker: Waker,
+    ) -> SlotId {
+        if is_exclusive && let Some(session) = &mut self.session {
+            session.make_exclusive(ticket);
+        }
+        let slot = match (mode, &mut self.session) {
+            (ResponseMode::Streamed(limit), Some(session)) => {
+                session.stream(ticket, 0);
+                let capacity = match is_exclusive {
+                    true => Capacity::Exclusive(limit),
+                    false => Capacity::Shared(limit),
+                };
+                Slot::Buffered(Box::new(ResponseBuffer::new(capacity, Some(waker))))
+            }
+            (ResponseMode::Chunked, Some(session)) => {
+                session.stream(ticket, CHUNK_BYTES);
+                Slot::Waiting(Some(waker))
+            }
+            _ => Slot::Waiting(Some(waker)),
+        };
+        self.insert(ticket, slot)
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, ticket: Ticket, slot: Slot) -> SlotId {
+        let is_end = matches!(slot, Slot::Ending(_));
+        if !is_end
+            && self.transaction.as_ref().is_some_and(Transaction::is_exclusive)
+            && let Some(session) = &mut self.session
+        {
+            session.make_exclusive(ticket);
+        }
+        self.slots.insert(ticket, slot)
+    }
+
+    /// Submits a request whose answer nothing fetches, if it may be sent.
+    pub fn tell(&mut self, access: Access, request: Request<'_>) -> bool {
+        if !self.is_admitted(access) {
+            return false;
+        }
+        let Ok(Ok(ticket)) = self.open_session().map(|session| session.submit(request)) else {
+            return false;
+        };
+        self.insert(ticket, Slot::Ignored);
+        true
+    }
+
+    /// Nothing fetches the answer of this request, and if it takes place, another one undoes it. That
+    /// one comes right behind it and is exclusive: it leaves when the answer is known, or is withdrawn.
+    pub fn undo(&mut self, id: SlotId, by: Request<'_>, effects: &mut Effects) {
+        let is_in_flight = self.slots.is_in_flight(id);
+        let has_failed = matches!(self.slots.get(id), Some(Slot::Answered((Err(_), _))));
+        if has_failed {
+            return;
+        }
+        let Ok(Ok(undoing)) = self.open_session().map(|session| session.submit(by)) else {
+            return;
+        };
+        self.insert(undoing, Slot::Ignored);
+        if is_in_flight {
+            if let Some(session) = &mut self.session {
+                session.make_exclusive(undoing);
+            }
+            let before = self.slots.replace(id, Slot::UndoneBy(undoing));
+            discard(before, effects);
+        }
+    }
+
+    /// How many requests are outstanding.
+    #[inline]
+    pub fn outstanding(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.outstanding())
+    }
+
+    /// The answer of a request, if it has come. Otherwise the task waits: `waker` is taken if it is
+    /// there; `Err(NeedsWaker)` asks for one, cloned outside of the lock.
+    #[inline]
+    pub(crate) fn poll(
+        &mut self,
+        id: SlotId,
+        current: &Waker,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Result<Poll<Settled>, NeedsWaker> {
+        match self.slots.get(id) {
+            Some(Slot::Answered(_)) => match self.slots.free(id) {
+                Slot::Answered(settled) => Ok(Poll::Ready(settled)),
+                _ => Ok(Poll::Pending),
+            },
+            Some(Slot::Waiting(known)) => {
+                if !known.as_ref().is_some_and(|known| known.will_wake(current)) {
+                    let waker = waker.take().ok_or(NeedsWaker)?;
+                    effects.discard(known.replace(waker));
+                }
+                Ok(Poll::Pending)
+            }
+            // Fetched already: a future that is polled after its end.
+            _ => Ok(Poll::Pending),
+        }
+    }
+
+    /// The next chunk of a response, or its end; as [`poll`](Self::poll).
+    pub(crate) fn poll_chunk(
+        &mut self,
+        id: SlotId,
+        current: &Waker,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Result<Poll<Next>, NeedsWaker> {
+        let Some(Slot::Buffered(buffer)) = self.slots.get(id) else {
+            return Ok(self.poll(id, current, waker, effects)?.map(Next::End));
+        };
+        let mut shared = None;
+        if !buffer.knows(current) {
+            shared = Some(Arc::new(waker.take().ok_or(NeedsWaker)?));
+        }
+        let next = buffer.poll(&mut shared);
+        effects.discard(shared.and_then(Arc::into_inner));
+        if let Poll::Ready(Next::End(_)) = next {
+            discard(self.slots.free(id), effects);
+        }
+        Ok(next)
+    }
+
+    /// Whether a call that fetches chunks should have the socket read on: its buffer has room, and
+    /// the oldest buffer is not over its limit.
+    pub(crate) fn may_read_on(&mut self, id: SlotId) -> bool {
+        let has_room = self.buffer(id).is_some_and(|buffer| buffer.has_room());
+        has_room && !self.is_over_limit()
+    }
+
+    /// The buffer of a response that comes in chunks.
+    fn buffer(&mut self, id: SlotId) -> Option<&mut ResponseBuffer> {
+        match self.slots.get(id)? {
+            Slot::Buffered(buffer) => Some(buffer),
+            _ => None,
+        }
+    }
+
+    /// Gives back an answer that was read, to be used for another one.
+    #[inline]
+    pub(crate) fn recycle(&mut self, answer: Box<Answer>) {
+        if let Some(session) = &mut self.session {
+            session.recycle(answer);
+        }
+    }
+
+    /// Takes the answer to a step of a query.
+    #[inline]
+    pub(crate) fn settled_step(
+        &mut self,
+        operation: &mut Operation,
+        sql: &str,
+        (outcome, status): Settled,
+    ) -> NextStep {
+        match &mut self.session {
+            Some(session) => operation.settled(session, sql, (outcome, status)),
+            None => NextStep::Done(outcome),
+        }
+    }
+
+    /// Forgets what was looked up of the database's own types.
+    pub fn forget_types(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.forget_types();
+        }
+    }
+
+    /// Nothing waits for the answers of this query any more.
+    pub(crate) fn abandon(&mut self, query: &mut Query) {
+        if let Some(session) = &mut self.session {
+            query.abandon(session);
+        }
+    }
+
+    /// Whether a call of this task may wait behind what is in flight.
+    ///
+    /// # Errors
+    ///
+    /// It would wait behind a stream or a COPY that this very task does not fetch at the moment.
+    pub fn check_stalled(&self, waker: &Waker) -> Result<()> {
+        match self.slots.oldest_buffer() {
+            Some(buffer) if buffer.is_left_by(waker) => Err(Error::new(
+                ErrorKind::Request,
+                "the call would wait behind a stream or a COPY of the same task",
+            )
+            .with_hint("end or drop that first, or use another connection")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The session, to give it the data of a COPY.
+    ///
+    /// # Errors
+    ///
+    /// There is none that is open.
+    pub fn copy_session(&mut self) -> Result<&mut Session> {
+        self.open_session()
+    }
+
+    /// Whether a COPY takes more data: whether no more than `most` bytes have yet to be sent. Its task
+    /// is woken for whatever the server says.
+    pub fn poll_copy_room(
+        &mut self,
+        id: SlotId,
+        most: usize,
+        waker: &mut Option<Arc<Waker>>,
+    ) -> CopyRoom {
+        let Some(buffer) = self.buffer(id).filter(|buffer| !buffer.has_ended()) else {
+            return CopyRoom::Over;
+        };
+        buffer.wait(waker);
+        let is_fed = self.session.as_ref().is_some_and(|session| session.is_fed(id.ticket()));
+        match is_fed && !self.is_closed() {
+            // The server has refused the data, and says when it is ready again.
+            false => CopyRoom::Over,
+            true if self.output_len() <= most => CopyRoom::Free,
+            true => CopyRoom::Full,
+        }
+    }
+
+    /// The task of this call does something else for now. Its answer is kept.
+    pub(crate) fn step_aside(&mut self, id: SlotId, effects: &mut Effects) {
+        match self.slots.get(id) {
+            Some(Slot::Waiting(waker)) => effects.discard(waker.take()),
+            Some(Slot::Buffered(buffer)) => drop(buffer.take_waker()),
+            _ => {}
+        }
+    }
+
+    /// Nothing fetches the answer of this request any more. If it has not left, it is taken back;
+    /// says whether it was.
+    pub(crate) fn leave(&mut self, id: SlotId, effects: &mut Effects) -> bool {
+        if !self.slots.is_in_flight(id) {
+            discard(self.slots.free(id), effects);
+            return false;
+        }
+        discard(self.slots.replace(id, Slot::Ignored), effects);
+        let Some(session) = &mut self.session else {
+            return false;
+        };
+        let is_taken_back = session.take_back(id.ticket());
+        if is_taken_back {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.withdrawn(id.ticket(), effects);
+            }
+            self.dispatch(None, effects);
+        } else {
+            session.abandon(id.ticket());
+        }
+        is_taken_back
+    }
+
+    // --- What a driver needs ---
+
+    /// Whether the oldest response is over its limit, so that nothing must be read (backpressure).
+    pub fn is_over_limit(&self) -> bool {
+        self.slots.has_buffers()
+            && self
+                .slots
+                .oldest_buffer()
+                .is_some_and(|buffer| buffer.is_over_limit(self.outstanding() > 1))
+    }
+
+    /// Wakes the task that must drive: the oldest that waits. A task that was woken and has not come
+    /// yet is not woken again. If none waits, the watchdog must drive.
+    #[inline]
+    pub fn wake_driver(&mut self, effects: &mut Effects) -> Driven {
+        if self.slots.wake_oldest(effects) { Driven::ByCall } else { Driven::ByWatchdog }
+    }
+
+    /// Has `driver` woken when all listeners that were woken have taken what woke them; `false` if
+    /// they have. Gives a waker to be dropped outside of all locks.
+    pub fn wait_for_listeners(
+        &mut self,
+        driver: Waker,
+        effects: &mut Effects,
+    ) -> (bool, Option<Waker>) {
+        effects.watch();
+        self.listeners.wait(driver)
+    }
+
+    /// An interval after something was woken or promised that others depend on: what has not
+    /// happened since is done now.
+    pub fn tick(&mut self, effects: &mut Effects) -> Tick {
+        self.listeners.give_up_waiting(effects);
+        let waits = self.lock.tick(effects);
+        let flush = std::mem::take(&mut self.is_flush_promised);
+        Tick { flush, again: waits || flush }
+    }
+
+    /// Of what was taken for sending, `count` more bytes have been written.
+    pub fn sent(&mut self, count: usize) {
+        if let Some(session) = &mut self.session {
+            session.sent(count);
+        }
+    }
+
+    /// Appends what must be sent, unless a task has promised to send it with what comes next.
+    #[inline]
+    pub fn take_output(&mut self, into: &mut BytesMut) {
+        if !self.is_flush_promised
+            && let Some(session) = &mut self.session
+        {
+            session.take_output(into);
+        }
+    }
+
+    /// Whether there is anything to send.
+    pub fn has_output(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.has_output())
+    }
+
+    /// How many bytes wait to be taken for sending.
+    pub fn output_len(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.output_len())
+    }
+
+    /// Promises to send what gathers. `false`: somebody has promised already.
+    pub(crate) fn promise_flush(&mut self, effects: &mut Effects) -> bool {
+        if std::mem::replace(&mut self.is_flush_promised, true) {
+            return false;
+        }
+        effects.watch();
+        true
+    }
+
+    /// The promise is kept now.
+    #[inline]
+    pub(crate) fn end_flush_promise(&mut self) {
+        self.is_flush_promised = false;
+    }
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the connection is closed").with_hint("open it with connect")
+}
+
+/// A waker must be cloned, which is done outside of the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeedsWaker;
+
+/// Drops what was in a slot, and its wakers outside of the lock.
+fn discard(slot: Slot, effects: &mut Effects) {
+    match slot {
+        Slot::Waiting(waker) => effects.discard(waker),
+        Slot::Buffered(buffer) => buffer.discard(effects),
+        Slot::Ending(mut ending) => effects.discard(ending.take_waker()),
+        _ => {}
+    }
+}
+
+impl std::fmt::Debug for Multiplexer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Multiplexer")
+            .field("availability", &self.availability)
+            .field("generation", &self.generation)
+            .field("outstanding", &self.outstanding())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,282 @@
+//! Who may submit now: calls of the connection, of a transaction, and the end of a transaction.
+
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use txpostgres_session::{Error, ErrorKind, Request, Result, Ticket};
+
+use super::{Availability, Multiplexer, NeedsWaker};
+use crate::access_lock::LockId;
+use crate::effects::Effects;
+use crate::slots::{Slot, SlotId};
+use crate::transaction::{Admission, EndKind, EndPlan, Ending, Transaction, outlived};
+
+/// In whose name a request is submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Of the connection, whichever session it has.
+    Shared,
+    /// Of the connection, in this session only.
+    Session(u64),
+    /// Of the transaction that holds this lease, at this depth of savepoints.
+    Lease {
+        /// The lease.
+        id: LockId,
+        /// How many savepoints deep.
+        level: u32,
+    },
+    /// Of the transaction that holds this lease, at whatever depth it is.
+    AnyLevel(LockId),
+}
+
+/// What became of a request to end a transaction.
+#[derive(Debug)]
+pub enum EndStart {
+    /// Nothing had to be sent.
+    Done(Result<()>),
+    /// It was submitted.
+    Sent(SlotId),
+}
+
+impl Multiplexer {
+    /// Whether a call may submit now, and the BEGIN that must go with it. Otherwise its task waits and
+    /// `waker` is taken.
+    #[inline]
+    pub(crate) fn admit(
+        &mut self,
+        access: Access,
+        id: &mut Option<LockId>,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Poll<Result<Option<Arc<str>>>> {
+        if !matches!(self.availability, Availability::Open) {
+            return Poll::Ready(Err(self.why_closed()));
+        }
+        let (lease, level) = match access {
+            Access::Shared => {
+                let passes = self.lock.poll_shared(id, waker, effects);
+                return if passes { Poll::Ready(Ok(None)) } else { Poll::Pending };
+            }
+            Access::Session(generation) if generation != self.generation => {
+                return Poll::Ready(Err(self.session_is_over()));
+            }
+            Access::Session(_) => {
+                let passes = self.lock.poll_shared(id, waker, effects);
+                return if passes { Poll::Ready(Ok(None)) } else { Poll::Pending };
+            }
+            Access::Lease { id, level } => (id, Some(level)),
+            Access::AnyLevel(id) => (id, None),
+        };
+        let status = (self.outstanding() == 0).then(|| self.transaction_status());
+        let Some(transaction) = self.transaction_of(lease) else {
+            return Poll::Ready(Err(outlived()));
+        };
+        match transaction.admit(level, status) {
+            Admission::Now { begins } => Poll::Ready(Ok(begins.then(|| transaction.begin_sql()))),
+            Admission::Refused(error) => Poll::Ready(Err(error)),
+            Admission::Later => {
+                transaction.wait(waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    #[cold]
+    fn session_is_over(&self) -> Error {
+        Error::new(ErrorKind::ConnectionDead, "the session that the cursor belongs to has ended")
+    }
+
+    /// Whether a request whose answer nothing fetches may be sent.
+    pub(super) fn is_admitted(&mut self, access: Access) -> bool {
+        match access {
+            Access::Shared => true,
+            Access::Session(generation) => generation == self.generation,
+            Access::Lease { id, .. } | Access::AnyLevel(id) => {
+                self.transaction_of(id).is_some_and(|transaction| transaction.is_open())
+            }
+        }
+    }
+
+    // --- Transactions ---
+
+    /// The lease, if it is free; otherwise the task waits and `waker` is taken. `is_exclusive`: its
+    /// requests must be exclusive, so that they can be cancelled.
+    pub fn poll_lease(
+        &mut self,
+        id: &mut Option<LockId>,
+        begin: &Arc<str>,
+        is_exclusive: bool,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Poll<Result<LockId>> {
+        if self.is_closed() {
+            return Poll::Ready(Err(self.why_closed()));
+        }
+        match self.lock.poll_exclusive(id, waker, effects) {
+            Some(lease) => {
+                self.transaction = Some(Transaction::new(lease, Arc::clone(begin), is_exclusive));
+                Poll::Ready(Ok(lease))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// The lease that is given out.
+    pub fn lease(&self) -> Option<LockId> {
+        self.lock.lease()
+    }
+
+    /// A call or a transaction no longer waits for its turn.
+    pub fn leave_queue(&mut self, id: LockId, effects: &mut Effects) {
+        self.lock.leave(id, effects);
+    }
+
+    #[inline]
+    pub(super) fn transaction_of(&mut self, lease: LockId) -> Option<&mut Transaction> {
+        self.transaction.as_mut().filter(|transaction| transaction.lease() == lease)
+    }
+
+    /// BEGIN goes with this request.
+    pub(crate) fn begin(&mut self, ticket: Ticket) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.begin(ticket);
+        }
+    }
+
+    /// Whether anything was sent in the transaction of this lease.
+    pub fn has_begun(&mut self, lease: LockId) -> bool {
+        self.transaction_of(lease).is_some_and(|transaction| transaction.begun().is_some())
+    }
+
+    /// A savepoint begins in the transaction of this lease.
+    ///
+    /// # Errors
+    ///
+    /// It would not be the innermost one.
+    pub fn enter_savepoint(&mut self, lease: LockId, level: u32) -> Result<()> {
+        match self.transaction_of(lease) {
+            Some(transaction) => transaction.enter(level),
+            None => Err(outlived()),
+        }
+    }
+
+    /// The savepoint of this level could not be made.
+    pub fn leave_savepoint(&mut self, lease: LockId, level: u32) {
+        if let Some(transaction) = self.transaction_of(lease) {
+            transaction.leave(level);
+        }
+    }
+
+    /// Ends a transaction or the savepoint of this level. `waker`: of the task that awaits the
+    /// outcome, which is `None` if nothing does. The request cannot be cancelled or taken back.
+    pub fn end(
+        &mut self,
+        lease: LockId,
+        level: u32,
+        kind: EndKind,
+        waker: Option<Waker>,
+        effects: &mut Effects,
+    ) -> EndStart {
+        let why_closed = self.is_closed().then(|| self.why_closed());
+        let Some(transaction) = self.transaction_of(lease) else {
+            // Its session is over, and the server ends the transaction by itself.
+            return EndStart::Done(match (kind, why_closed) {
+                (EndKind::RollBack | EndKind::RollBackTo(_), _) => Ok(()),
+                (_, Some(error)) => Err(error),
+                (_, None) => Err(outlived()),
+            });
+        };
+        let was_ending = transaction.is_ending();
+        match transaction.end(&kind) {
+            EndPlan::Done(outcome) => {
+                if was_ending {
+                    // The end that is in flight releases the lease.
+                } else if kind.is_nested() {
+                    transaction.leave(level);
+                } else if !transaction.is_replaced() {
+                    self.release(lease, effects);
+                }
+                EndStart::Done(outcome)
+            }
+            EndPlan::Send(sql) => {
+                if matches!(kind, EndKind::RollBackTo(_)) {
+                    transaction.leave(level);
+                }
+                let request = Request::Script { sql: &sql };
+                match self.open_session().and_then(|session| session.submit(request)) {
+                    Ok(ticket) => {
+                        let ending = Ending::new(lease, level, kind, waker);
+                        EndStart::Sent(self.insert(ticket, Slot::Ending(Box::new(ending))))
+                    }
+                    Err(error) => EndStart::Done(Err(error)),
+                }
+            }
+        }
+    }
+
+    /// The outcome of an end that was submitted.
+    pub fn poll_end(
+        &mut self,
+        id: SlotId,
+        current: &Waker,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Result<Poll<Result<()>>, NeedsWaker> {
+        let Some(Slot::Ending(ending)) = self.slots.get(id) else {
+            return Ok(Poll::Pending);
+        };
+        if let Some(outcome) = ending.take_outcome() {
+            self.slots.free(id);
+            return Ok(Poll::Ready(outcome));
+        }
+        if !ending.is_known(current) {
+            if waker.is_none() {
+                return Err(NeedsWaker);
+            }
+            ending.wait(waker, effects);
+        }
+        Ok(Poll::Pending)
+    }
+
+    /// Nothing awaits the outcome of this end any more. It is carried out all the same.
+    pub fn abandon_end(&mut self, id: SlotId, effects: &mut Effects) {
+        let is_in_flight = self.slots.is_in_flight(id);
+        match self.slots.get(id) {
+            Some(Slot::Ending(ending)) if is_in_flight => ending.abandon(effects),
+            Some(Slot::Ending(_)) => super::discard(self.slots.free(id), effects),
+            _ => {}
+        }
+    }
+
+    /// The transaction of this lease is over, and others may go on.
+    pub(super) fn release(&mut self, lease: LockId, effects: &mut Effects) {
+        if self.transaction_of(lease).is_some()
+            && let Some(transaction) = self.transaction.take()
+        {
+            transaction.wake_all(effects);
+        }
+        self.lock.release(lease, effects);
+        // What was said of channels meanwhile comes before whatever else waits.
+        self.begin_round(effects);
+    }
+
+    /// Rolls back a transaction in which nothing but BEGIN took place, so that its first request, this
+    /// one, can be made once more with another BEGIN.
+    pub(crate) fn restart(&mut self, ticket: Ticket) -> bool {
+        let next = self.session.as_ref().map(|session| session.next_ticket());
+        let is_newest = next.is_some_and(|next| next.number() == ticket.number() + 1);
+        let is_begun_by = |transaction: &Transaction| transaction.is_begun_by(ticket);
+        if !is_newest || !self.transaction.as_ref().is_some_and(is_begun_by) {
+            return false;
+        }
+        let rollback = Request::Script { sql: "ROLLBACK" };
+        let Ok(ticket) = self.open_session().and_then(|session| session.submit(rollback)) else {
+            return false;
+        };
+        self.slots.insert(ticket, Slot::Ignored);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.restart();
+        }
+        true
+    }
+}

@@ -1,0 +1,204 @@
+//! What arrives, and whom it concerns: each event goes to its slot, its listeners, its transaction.
+
+use txpostgres_session::{Error, Event, Ticket};
+
+use super::listening::Reconciliation;
+use super::{Availability, Multiplexer};
+use crate::effects::Effects;
+use crate::response_buffer::{Capacity, Chunk, ResponseBuffer};
+use crate::slots::{Settled, Slot, SlotId};
+use crate::transaction::Seen;
+
+/// What the driver found when it read.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Bytes, cut anywhere.
+    Bytes(&'a [u8]),
+    /// The server has ended the connection.
+    End,
+    /// The connection broke for this reason.
+    Lost(Error),
+}
+
+/// What the driver must know after it read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// The session is over.
+    pub has_ended: bool,
+    /// The oldest response is over its limit: nothing must be read (backpressure).
+    pub is_over_limit: bool,
+    /// The driving call should fetch what came before more is read.
+    pub is_fetched_first: bool,
+    /// Notifications were dispatched; their listeners must run before more is read.
+    pub has_notified: bool,
+}
+
+impl Multiplexer {
+    /// Takes what the driver read, after `sent` more bytes of output have left. `own` is the request
+    /// of the driving task, which need not be woken.
+    #[inline]
+    pub fn received(
+        &mut self,
+        sent: usize,
+        input: Input<'_>,
+        own: Option<Ticket>,
+        effects: &mut Effects,
+    ) -> Received {
+        if let Some(session) = &mut self.session {
+            session.sent(sent);
+            match input {
+                Input::Bytes(bytes) => session.receive(bytes),
+                Input::End => session.receive_end(),
+                Input::Lost(reason) => session.lost(reason),
+            }
+        }
+        self.dispatch(own, effects);
+        Received {
+            has_ended: self.is_closed(),
+            is_over_limit: self.is_over_limit(),
+            is_fetched_first: own.is_some() && self.is_fetched_first(own),
+            has_notified: std::mem::take(&mut self.has_notified),
+        }
+    }
+
+    /// Whether a chunk of this request's response should be fetched before more is read.
+    fn is_fetched_first(&mut self, own: Option<Ticket>) -> bool {
+        self.slots.has_buffers()
+            && match own.and_then(|own| self.slots.in_flight(own)) {
+                Some(Slot::Buffered(buffer)) => buffer.is_fetched_first(),
+                _ => false,
+            }
+    }
+
+    /// Hands out every event that the session has.
+    pub(super) fn dispatch(&mut self, own: Option<Ticket>, effects: &mut Effects) {
+        while let Some(event) = self.session.as_mut().and_then(|session| session.next_event()) {
+            match event {
+                Event::Settled { ticket, outcome, status } => {
+                    self.settled(ticket, (outcome, status), own, effects);
+                }
+                Event::Rows { ticket, rows } => {
+                    self.push(ticket, Chunk::Rows(rows), own, effects);
+                }
+                Event::CopyStarted { ticket, layout, .. } => {
+                    self.push(ticket, Chunk::CopyStarted(layout), own, effects);
+                }
+                Event::CopyData { ticket, data } => {
+                    self.push(ticket, Chunk::CopyData(data), own, effects);
+                }
+                // Before the answer that follows it: the order of the wire is kept.
+                Event::Notification(notification) => {
+                    self.has_notified = true;
+                    self.listeners.dispatch(&notification, effects);
+                }
+                Event::Notice(notice) => effects.log(notice),
+                Event::Closed(error) => {
+                    let why = error.map_or(Availability::Closed, Availability::Dead);
+                    self.ended(why, effects);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[inline]
+    fn settled(
+        &mut self,
+        ticket: Ticket,
+        settled: Settled,
+        own: Option<Ticket>,
+        effects: &mut Effects,
+    ) {
+        if let Some(transaction) = &mut self.transaction {
+            let ended = match &settled.0 {
+                Ok(answer) => answer.has_committed(),
+                Err(error) => error.has_committed(),
+            };
+            transaction.settled(ticket, settled.1, Seen { ended, met_open: false }, effects);
+        }
+        if let Some(pending) = &mut self.pending_cancel {
+            effects.wake(pending.settled(ticket));
+        }
+        let Some((id, slot)) = self.slots.settle(ticket) else {
+            return;
+        };
+        match slot {
+            Slot::Waiting(waker) => {
+                if own == Some(ticket) {
+                    effects.discard(waker.take());
+                } else {
+                    effects.wake(waker.take());
+                }
+                *slot = Slot::Answered(settled);
+            }
+            Slot::Buffered(buffer) => {
+                let waker = buffer.end(settled);
+                if own != Some(ticket) {
+                    effects.wake_shared(waker);
+                }
+            }
+            Slot::Ending(_) => self.transaction_ended(id, settled, effects),
+            Slot::Round(_) => self.reconciled(id, settled, effects),
+            Slot::UndoneBy(undoing) => {
+                let undoing = *undoing;
+                if settled.0.is_err()
+                    && let Some(session) = &mut self.session
+                {
+                    // It has not left: this answer was before it.
+                    session.cancel(undoing);
+                }
+                self.slots.free(id);
+            }
+            Slot::Ignored | Slot::Answered(_) | Slot::Free => {
+                self.slots.free(id);
+            }
+        }
+        if self.reconciliation == Reconciliation::Due {
+            self.begin_round(effects);
+        }
+    }
+
+    fn push(&mut self, ticket: Ticket, chunk: Chunk, own: Option<Ticket>, effects: &mut Effects) {
+        let Some(slot) = self.slots.in_flight(ticket) else {
+            return;
+        };
+        // A large response that is fetched in chunks.
+        if let Slot::Waiting(waker) = slot {
+            let buffer = ResponseBuffer::new(Capacity::Unbounded, waker.take());
+            *slot = Slot::Buffered(Box::new(buffer));
+            self.slots.count_buffer();
+        }
+        if let Some(Slot::Buffered(buffer)) = self.slots.in_flight(ticket) {
+            let waker = buffer.push(chunk);
+            if own != Some(ticket) {
+                effects.wake_shared(waker);
+            }
+        }
+    }
+
+    /// The request that ends a transaction or a savepoint was answered.
+    fn transaction_ended(&mut self, id: SlotId, (answer, status): Settled, effects: &mut Effects) {
+        let Some(Slot::Ending(ending)) = self.slots.get(id) else {
+            return;
+        };
+        let (lease, level) = (ending.lease, ending.level);
+        let is_nested = ending.kind().is_nested();
+        let verdict = ending.judge(answer, status);
+        let is_released = verdict.outcome.is_ok();
+        ending.put(verdict.outcome);
+        effects.wake(ending.take_waker());
+        if ending.is_abandoned() {
+            self.slots.free(id);
+        }
+        if let Some(reason) = verdict.lost {
+            // What state the transaction is in cannot be known: nothing else may use the session.
+            if let Some(session) = &mut self.session {
+                session.lost(reason);
+            }
+        } else if !is_nested {
+            self.release(lease, effects);
+        } else if is_released && let Some(transaction) = self.transaction_of(lease) {
+            transaction.leave(level);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! LISTEN and UNLISTEN: one round after the other, each a request like others.
+
+use txpostgres_session::{Error, ErrorKind, Request, TransactionStatus};
+
+use super::{Multiplexer, discard};
+use crate::effects::Effects;
+use crate::listen::Round;
+use crate::slots::{Settled, Slot, SlotId};
+
+/// Whether what is listened to agrees with what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reconciliation {
+    /// It does, as far as is known.
+    Agreed,
+    /// What is wanted has changed, or what is listened to.
+    Due,
+    /// A round is in flight. After its answer another one is due, perhaps with nothing to say.
+    InFlight,
+}
+
+impl Multiplexer {
+    /// What is wanted has changed. Says whether a request was submitted, which must be sent.
+    pub fn reconcile(&mut self, effects: &mut Effects) -> bool {
+        if self.is_closed() {
+            let why = self.why_closed();
+            self.listeners.refuse_all(&why, effects);
+            return false;
+        }
+        if self.reconciliation == Reconciliation::Agreed {
+            self.reconciliation = Reconciliation::Due;
+        }
+        self.begin_round(effects)
+    }
+
+    /// Submits the next round, if one is due and no transaction has the session: what is said there
+    /// counts when that commits.
+    pub(super) fn begin_round(&mut self, effects: &mut Effects) -> bool {
+        if self.reconciliation != Reconciliation::Due
+            || self.lock.lease().is_some()
+            || self.is_closed()
+        {
+            return false;
+        }
+        let Some(round) = self.listeners.next_round(effects) else {
+            self.reconciliation = Reconciliation::Agreed;
+            return false;
+        };
+        let request = Request::Script { sql: &round.sql };
+        match self.open_session().and_then(|session| session.submit(request)) {
+            Ok(ticket) => {
+                self.insert(ticket, Slot::Round(Box::new(round)));
+                self.reconciliation = Reconciliation::InFlight;
+                true
+            }
+            Err(error) => {
+                self.listeners.finish(round, Err(&error), effects);
+                false
+            }
+        }
+    }
+
+    /// A round was answered.
+    pub(super) fn reconciled(&mut self, id: SlotId, (outcome, _): Settled, effects: &mut Effects) {
+        let round = match self.slots.free(id) {
+            Slot::Round(round) => *round,
+            other => return discard(other, effects),
+        };
+        self.finish_round(round, outcome.map(drop), effects);
+        // There may have been changes meanwhile, and a refused round may have to be tried in parts.
+        self.reconciliation = Reconciliation::Due;
+    }
+
+    fn finish_round(&mut self, round: Round, outcome: Result<(), Error>, effects: &mut Effects) {
+        if let Err(error) = &outcome
+            && error.kind() == ErrorKind::Server
+        {
+            effects.warn(format!("LISTEN or UNLISTEN failed: {error}"));
+        }
+        self.listeners.finish(round, outcome.as_ref().copied(), effects);
+    }
+
+    /// A statement has undone the LISTENs of the session: they are renewed.
+    pub(super) fn listens_lost(&mut self, effects: &mut Effects) {
+        if self.transaction_status() == TransactionStatus::Idle {
+            self.listeners.lost();
+            self.reconcile(effects);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a call asks for: a statement, step by step, or something without parameters.
+
+use std::sync::Arc;
+
+use txpostgres_session::{
+    Answer, Column, Execute, NextStep, Query, Request, Result, Session, Ticket,
+};
+
+use crate::params::Params;
+use crate::slots::Settled;
+
+/// What is done with the text of a call.
+#[derive(Debug)]
+pub(crate) enum Operation {
+    /// It is one statement with parameters.
+    Statement(Query),
+    /// It has no parameters. `begins`: a BEGIN was sent first, since it cannot go in the same
+    /// flight.
+    Simple { operation: SimpleOperation, begins: bool },
+}
+
+/// What is asked for without parameters.
+#[derive(Debug)]
+pub enum SimpleOperation {
+    /// Any number of statements.
+    Script,
+    /// A COPY whose data we send.
+    CopyIn,
+    /// A COPY whose data we get.
+    CopyOut,
+    /// The next rows of a portal.
+    Fetch {
+        /// Its name.
+        portal: String,
+        /// Its columns, once known.
+        columns: Option<Arc<[Column]>>,
+        /// How many rows at most.
+        rows: u32,
+    },
+}
+
+/// How a statement is executed, and with which values.
+pub trait BindParams: Send {
+    /// Calls `f` with them, once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    fn bind<R>(&self, f: impl FnOnce(Execute<'_>) -> Result<R>) -> Result<R>;
+}
+
+impl<P: Params> BindParams for P {
+    #[inline]
+    fn bind<R>(&self, f: impl FnOnce(Execute<'_>) -> Result<R>) -> Result<R> {
+        self.with(|parameters| f(Execute::Run(parameters)))
+    }
+}
+
+impl Operation {
+    /// Submits the next step. `begin` opens a transaction in the same flight.
+    pub(crate) fn submit(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        params: &impl BindParams,
+        begin: Option<&str>,
+    ) -> Result<Ticket> {
+        let operation = match self {
+            Self::Statement(query) => {
+                return params.bind(|execute| query.submit(session, sql, execute, begin));
+            }
+            Self::Simple { operation, begins } => {
+                *begins = begin.is_some();
+                operation
+            }
+        };
+        if let Some(sql) = begin {
+            return session.submit(Request::Script { sql });
+        }
+        session.submit(match operation {
+            SimpleOperation::Script => Request::Script { sql },
+            SimpleOperation::CopyIn => Request::CopyIn { sql },
+            SimpleOperation::CopyOut => Request::CopyOut { sql },
+            SimpleOperation::Fetch { portal, columns, rows } => {
+                Request::Fetch { portal, columns: columns.as_ref(), rows: *rows }
+            }
+        })
+    }
+
+    /// Whether the next step is the statement itself.
+    pub(crate) fn runs_next(&self, session: &mut Session, sql: &str, bare: bool) -> bool {
+        match self {
+            Self::Statement(query) => query.runs_next(session, sql, bare),
+            Self::Simple { .. } => true,
+        }
+    }
+
+    /// Whether a step was taken that still counts.
+    pub(crate) fn has_begun(&self) -> bool {
+        match self {
+            Self::Statement(query) => query.has_begun(),
+            Self::Simple { begins, .. } => *begins,
+        }
+    }
+
+    /// Whether the answer to come is the last one.
+    pub(crate) fn is_last(&self) -> bool {
+        match self {
+            Self::Statement(query) => query.is_last(),
+            Self::Simple { begins, .. } => !begins,
+        }
+    }
+
+    /// Whether the answer to come is the last one, and its columns are known already.
+    pub(crate) fn is_foreseen(&self) -> bool {
+        matches!(self, Self::Statement(query) if query.is_foreseen())
+    }
+
+    /// The answer, if all that is left to do is to look its types up.
+    pub(crate) fn take_held(&mut self) -> Option<Box<Answer>> {
+        match self {
+            Self::Statement(query) => query.take_held(),
+            Self::Simple { .. } => None,
+        }
+    }
+
+    pub(crate) fn settled(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        (outcome, status): Settled,
+    ) -> NextStep {
+        match self {
+            Self::Statement(query) => query.settled(session, sql, outcome, status),
+            Self::Simple { begins: true, .. } => match outcome {
+                Ok(_) => NextStep::Again,
+                Err(error) => NextStep::Done(Err(error)),
+            },
+            Self::Simple { begins: false, .. } => {
+                NextStep::Done(outcome.map_err(|error| error.with_statement(sql)))
+            }
+        }
+    }
+}

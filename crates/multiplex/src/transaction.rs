@@ -1,0 +1,620 @@
+//! The transaction of a lease: how it begins, what its statements do to it, and how it ends.
+//!
+//! ```text
+//!          first statement, BEGIN with it             answered
+//!   Idle ─────────────────────────────▶ Beginning ──────────────▶ Open ──end submitted──▶ Ending
+//!    ▲  │ ◀───taken back before it left───┘    │                   │ │                      │
+//!    │  │                                      │ BEGIN failed      │ │ a statement ended it │ answered
+//!    │  └─end: nothing to send──▶ released     └──▶ Over ◀─────────┘ └──▶ Replaced           ▼
+//!    └──rolled back, to begin again (restart)        (Foreign: it was never ours)        released
+//! ```
+//!
+//! There is one end of a transaction, for a closure that returned, failed, panicked or was dropped:
+//! [`Transaction::end`] says what to send, [`Ending::judge`] what each answer means. No cancel can
+//! reach the request that ends a transaction.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use txpostgres_session::{
+    Answer, Delivery, Error, ErrorKind, Result, SqlState, Ticket, TransactionStatus,
+};
+
+use crate::access_lock::LockId;
+use crate::effects::Effects;
+
+/// Where the transaction of a lease is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransactionState {
+    /// Nothing was sent: the server knows of no transaction.
+    Idle,
+    /// BEGIN is on its way with this request, and unanswered. Nothing else may be sent: if BEGIN
+    /// fails, it would be committed by itself.
+    Beginning(Ticket),
+    /// BEGIN was answered. The ticket is that of the first request.
+    Open(Ticket),
+    /// Its end was submitted.
+    Ending(Ticket),
+    /// It is over: BEGIN failed, or one of its statements ended it.
+    Over,
+    /// One of its statements ended it and began another one (`COMMIT AND CHAIN`), which would not
+    /// share the fate of what was done before.
+    Replaced(Ticket),
+    /// BEGIN met a transaction that a statement of the connection had begun. It is not ours to end.
+    Foreign,
+}
+
+/// What the answer to a request said about its transaction, beside the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Seen {
+    /// The transaction was ended by one of the request's statements, whatever is open now.
+    pub(crate) ended: bool,
+    /// Our BEGIN met an open transaction.
+    pub(crate) met_open: bool,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    lease: LockId,
+    /// The BEGIN that its first statement takes along.
+    begin: Arc<str>,
+    state: TransactionState,
+    /// How many savepoints deep its statements are.
+    level: u32,
+    /// Its requests are exclusive, so that they can be cancelled.
+    is_exclusive: bool,
+    /// Calls that wait for the answer to BEGIN.
+    waiting: Vec<Waker>,
+}
+
+/// Whether a call of a transaction may be submitted.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    Now {
+        /// BEGIN goes with it.
+        begins: bool,
+    },
+    /// When BEGIN is answered.
+    Later,
+    Refused(Error),
+}
+
+/// How a transaction or a savepoint is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndKind {
+    /// COMMIT.
+    Commit,
+    /// ROLLBACK.
+    RollBack,
+    /// RELEASE of the savepoint of this name.
+    Release(String),
+    /// ROLLBACK to the savepoint of this name, and its RELEASE.
+    RollBackTo(String),
+}
+
+/// What is to be done to end it.
+#[derive(Debug)]
+pub(crate) enum EndPlan {
+    /// Nothing; this is the outcome.
+    Done(Result<()>),
+    /// This is sent.
+    Send(String),
+}
+
+/// A request that ends a transaction or a savepoint, and what it is to say when it is answered.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) lease: LockId,
+    /// Of the savepoint; 0 for the transaction.
+    pub(crate) level: u32,
+    kind: EndKind,
+    /// The task that awaits the end; `None` while it is being woken.
+    waker: Option<Waker>,
+    /// Nothing fetches the outcome.
+    is_abandoned: bool,
+    outcome: Option<Result<()>>,
+}
+
+/// What follows from the answer to an [`Ending`].
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) outcome: Result<()>,
+    /// The session must not be used any more, for this reason.
+    pub(crate) lost: Option<Error>,
+}
+
+impl EndKind {
+    /// Whether it ends a savepoint, and not the transaction.
+    pub(crate) fn is_nested(&self) -> bool {
+        matches!(self, Self::Release(_) | Self::RollBackTo(_))
+    }
+
+    fn sql(&self) -> String {
+        match self {
+            Self::Commit => "COMMIT".to_owned(),
+            Self::RollBack => "ROLLBACK".to_owned(),
+            Self::Release(name) => format!("RELEASE SAVEPOINT {name}"),
+            Self::RollBackTo(name) => {
+                format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
+            }
+        }
+    }
+}
+
+impl Transaction {
+    pub(crate) fn new(lease: LockId, begin: Arc<str>, is_exclusive: bool) -> Self {
+        let state = TransactionState::Idle;
+        Self { lease, begin, state, level: 0, is_exclusive, waiting: Vec::new() }
+    }
+
+    pub(crate) fn begin_sql(&self) -> Arc<str> {
+        Arc::clone(&self.begin)
+    }
+
+    #[inline]
+    pub(crate) fn lease(&self) -> LockId {
+        self.lease
+    }
+
+    #[inline]
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.is_exclusive
+    }
+
+    /// The first request of it.
+    pub(crate) fn begun(&self) -> Option<Ticket> {
+        match self.state {
+            TransactionState::Beginning(begun)
+            | TransactionState::Open(begun)
+            | TransactionState::Ending(begun)
+            | TransactionState::Replaced(begun) => Some(begun),
+            TransactionState::Idle | TransactionState::Over | TransactionState::Foreign => None,
+        }
+    }
+
+    /// Whether a statement of this level, or of any, may be sent now. `status` is the session's, if
+    /// nothing is outstanding.
+    pub(crate) fn admit(&self, level: Option<u32>, status: Option<TransactionStatus>) -> Admission {
+        match self.state {
+            TransactionState::Ending(_) => return Admission::Refused(outlived()),
+            TransactionState::Over | TransactionState::Replaced(_) => {
+                return Admission::Refused(over());
+            }
+            TransactionState::Foreign => return Admission::Refused(begun_by_hand()),
+            _ if level.is_some_and(|level| level != self.level) => {
+                return Admission::Refused(nested_is_running());
+            }
+            TransactionState::Beginning(_) => return Admission::Later,
+            TransactionState::Open(_) => return Admission::Now { begins: false },
+            TransactionState::Idle => {}
+        }
+        // BEGIN would only warn, and our end would end what a statement by hand has begun. While
+        // requests are outstanding the warning tells: see `settled`.
+        match status {
+            None | Some(TransactionStatus::Idle) => Admission::Now { begins: true },
+            Some(_) => Admission::Refused(begun_by_hand()),
+        }
+    }
+
+    /// A call waits for the answer to BEGIN.
+    pub(crate) fn wait(&mut self, waker: &mut Option<Waker>) {
+        self.waiting.extend(waker.take());
+    }
+
+    /// Whether its end was submitted.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.state, TransactionState::Ending(_))
+    }
+
+    /// Whether its statements run in the server's transaction.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, TransactionState::Beginning(_) | TransactionState::Open(_))
+    }
+
+    /// BEGIN was submitted with this request.
+    pub(crate) fn begin(&mut self, ticket: Ticket) {
+        if self.state == TransactionState::Idle {
+            self.state = TransactionState::Beginning(ticket);
+        }
+    }
+
+    /// A request was taken back before it left, and BEGIN with it if that went along.
+    pub(crate) fn withdrawn(&mut self, ticket: Ticket, effects: &mut Effects) {
+        if self.state == TransactionState::Beginning(ticket) {
+            self.state = TransactionState::Idle;
+            self.wake_waiting(effects);
+        }
+    }
+
+    /// A request of the session was answered. Once the transaction is not open any more, no further
+    /// statement of it may run: it would be committed by itself.
+    pub(crate) fn settled(
+        &mut self,
+        ticket: Ticket,
+        status: TransactionStatus,
+        seen: Seen,
+        effects: &mut Effects,
+    ) {
+        // Requests submitted before the transaction may still be answered.
+        let Some(begun) = self.begun().filter(|begun| *begun <= ticket) else {
+            return;
+        };
+        self.state = match self.state {
+            TransactionState::Beginning(_) if seen.met_open => TransactionState::Foreign,
+            _ if status == TransactionStatus::Idle => TransactionState::Over,
+            // What it replaced stays lost, and its end must end this one.
+            _ if seen.ended => TransactionState::Replaced(begun),
+            TransactionState::Beginning(_) => TransactionState::Open(begun),
+            other => other,
+        };
+        self.wake_waiting(effects);
+    }
+
+    /// ROLLBACK was submitted, so that BEGIN can be sent once more.
+    pub(crate) fn restart(&mut self) {
+        self.state = TransactionState::Idle;
+    }
+
+    /// Whether this request began it, outside of any savepoint.
+    pub(crate) fn is_begun_by(&self, ticket: Ticket) -> bool {
+        self.level == 0 && self.is_open() && self.begun() == Some(ticket)
+    }
+
+    fn wake_waiting(&mut self, effects: &mut Effects) {
+        for waker in self.waiting.drain(..) {
+            effects.wake(Some(waker));
+        }
+    }
+
+    /// A savepoint begins: its statements are one level deeper.
+    pub(crate) fn enter(&mut self, level: u32) -> Result<()> {
+        if self.level + 1 != level {
+            return Err(nested_is_running());
+        }
+        self.level = level;
+        Ok(())
+    }
+
+    /// The savepoint of this level is no more.
+    pub(crate) fn leave(&mut self, level: u32) {
+        if self.level == level {
+            self.level = level.saturating_sub(1);
+        }
+    }
+
+    /// What must be sent to end it so.
+    pub(crate) fn end(&mut self, kind: &EndKind) -> EndPlan {
+        let plan = match (self.state, kind) {
+            (TransactionState::Ending(_), _) => EndPlan::Done(Err(outlived())),
+            (TransactionState::Idle, _) => EndPlan::Done(Ok(())),
+            (TransactionState::Over, EndKind::Commit | EndKind::Release(_)) => {
+                EndPlan::Done(Err(over()))
+            }
+            (TransactionState::Foreign, EndKind::Commit | EndKind::Release(_)) => {
+                EndPlan::Done(Err(begun_by_hand()))
+            }
+            (TransactionState::Over | TransactionState::Foreign, _) => EndPlan::Done(Ok(())),
+            // COMMIT would commit the other transaction, which has no such savepoint either. A
+            // rollback ends the other one.
+            (TransactionState::Replaced(_), EndKind::Commit | EndKind::Release(_)) => {
+                EndPlan::Done(Err(over()))
+            }
+            (TransactionState::Replaced(_), EndKind::RollBackTo(_)) => EndPlan::Done(Ok(())),
+            (
+                TransactionState::Beginning(_)
+                | TransactionState::Open(_)
+                | TransactionState::Replaced(_),
+                _,
+            ) => EndPlan::Send(kind.sql()),
+        };
+        if matches!(plan, EndPlan::Send(_))
+            && !kind.is_nested()
+            && let Some(begun) = self.begun()
+        {
+            self.state = TransactionState::Ending(begun);
+        }
+        plan
+    }
+
+    /// Whether a transaction is open in the server that must be ended before the lease is.
+    pub(crate) fn is_replaced(&self) -> bool {
+        matches!(self.state, TransactionState::Replaced(_))
+    }
+
+    /// Hands over the wakers of a transaction whose session is over.
+    pub(crate) fn wake_all(mut self, effects: &mut Effects) {
+        self.wake_waiting(effects);
+    }
+}
+
+impl Ending {
+    /// `waker`: of the task that awaits the outcome; `None` if nothing does.
+    pub(crate) fn new(lease: LockId, level: u32, kind: EndKind, waker: Option<Waker>) -> Self {
+        let is_abandoned = waker.is_none();
+        Self { lease, level, kind, waker, is_abandoned, outcome: None }
+    }
+
+    pub(crate) fn kind(&self) -> &EndKind {
+        &self.kind
+    }
+
+    pub(crate) fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    /// The task that awaits the outcome has this waker now.
+    pub(crate) fn wait(&mut self, waker: &mut Option<Waker>, effects: &mut Effects) {
+        if let Some(waker) = waker.take() {
+            effects.discard(self.waker.replace(waker));
+        }
+    }
+
+    /// Whether this task would be woken.
+    pub(crate) fn is_known(&self, waker: &Waker) -> bool {
+        self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
+    }
+
+    /// Nothing fetches the outcome any more.
+    pub(crate) fn abandon(&mut self, effects: &mut Effects) {
+        self.is_abandoned = true;
+        effects.discard(self.waker.take());
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is_abandoned
+    }
+
+    pub(crate) fn put(&mut self, outcome: Result<()>) {
+        self.outcome = Some(outcome);
+    }
+
+    pub(crate) fn take_outcome(&mut self) -> Option<Result<()>> {
+        self.outcome.take()
+    }
+
+    /// What the answer means.
+    pub(crate) fn judge(&self, answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdict {
+        match &self.kind {
+            EndKind::Commit => judge_commit(answer, status),
+            EndKind::RollBack => judge_roll_back(answer, status == TransactionStatus::Idle),
+            EndKind::Release(_) => {
+                Verdict { outcome: answer.map(drop).map_err(not_released), lost: None }
+            }
+            EndKind::RollBackTo(_) => {
+                judge_roll_back(answer, status == TransactionStatus::InTransaction)
+            }
+        }
+    }
+}
+
+fn judge_commit(answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdict {
+    let is_over = status == TransactionStatus::Idle;
+    match answer {
+        Ok(answer) if answer.tag().as_str() == "ROLLBACK" && is_over => {
+            Verdict { outcome: Err(commit_refused()), lost: None }
+        }
+        Ok(_) if is_over => Verdict { outcome: Ok(()), lost: None },
+        // Something between the server and here is broken: whether it took place is unknown.
+        Ok(_) => {
+            let message = "COMMIT was answered, and yet the transaction is open";
+            Verdict {
+                outcome: Err(commit_unknown(message)),
+                lost: Some(Error::new(ErrorKind::Protocol, message)),
+            }
+        }
+        Err(error)
+            if error.kind() != ErrorKind::Server && error.delivery() == Delivery::Unknown =>
+        {
+            let message =
+                "the connection broke after COMMIT was sent: whether it took place is unknown";
+            Verdict { outcome: Err(commit_unknown(message).with_source(error)), lost: None }
+        }
+        Err(error) => {
+            let lost = (!is_over && error.kind() == ErrorKind::Server).then(|| {
+                Error::new(ErrorKind::Protocol, "COMMIT failed, and yet the transaction is open")
+            });
+            Verdict { outcome: Err(error), lost }
+        }
+    }
+}
+
+/// `is_done`: the status is the one that a rollback leaves.
+fn judge_roll_back(answer: Result<Box<Answer>>, is_done: bool) -> Verdict {
+    match answer {
+        Ok(_) if is_done => Verdict { outcome: Ok(()), lost: None },
+        Ok(_) => {
+            let why = || rollback_failed("the transaction is still open");
+            Verdict { outcome: Err(why()), lost: Some(why()) }
+        }
+        // The server ends the transaction of a session that is over by itself.
+        Err(error) if error.kind() == ErrorKind::Lost && error.delivery() == Delivery::NotSent => {
+            Verdict { outcome: Ok(()), lost: None }
+        }
+        Err(error) => {
+            let lost = Some(rollback_failed(&error.to_string()));
+            Verdict { outcome: Err(error), lost }
+        }
+    }
+}
+
+/// Why a session is not used again.
+fn rollback_failed(reason: &str) -> Error {
+    Error::new(ErrorKind::Lost, format!("a transaction could not be rolled back: {reason}"))
+}
+
+fn commit_unknown(message: &'static str) -> Error {
+    Error::new(ErrorKind::CommitUnknown, message).with_delivery(Delivery::Unknown)
+}
+
+fn commit_refused() -> Error {
+    Error::new(
+        ErrorKind::CommitRefused,
+        "nothing was committed: a statement of the transaction had failed, and COMMIT became ROLLBACK",
+    )
+    .with_delivery(Delivery::Answered)
+    .with_hint("return the error of the statement that failed, or run it in a nested interaction")
+}
+
+/// The error of a nested interaction whose savepoint could not be released.
+fn not_released(error: Error) -> Error {
+    if error.sqlstate() != Some(SqlState::IN_FAILED_SQL_TRANSACTION) {
+        return error;
+    }
+    Error::new(
+        ErrorKind::CommitRefused,
+        "nothing of the nested interaction was kept: one of its statements had failed, and its savepoint could not be released",
+    )
+    .with_delivery(Delivery::Answered)
+    .with_hint("return the error of the statement that failed, or run it in a nested interaction of its own")
+}
+
+/// The error of a cursor that is used after its interaction.
+pub fn outlived() -> Error {
+    Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
+        .with_hint("use a cursor only within the closure that it was given to")
+}
+
+/// The error of a transaction that one of its own statements ended.
+pub(crate) fn over() -> Error {
+    Error::new(
+        ErrorKind::InteractionEnded,
+        "the interaction's transaction is over: it could not begin, or one of its statements ended it",
+    )
+    .with_hint("leave BEGIN, COMMIT and ROLLBACK to run_interaction")
+}
+
+#[cold]
+fn begun_by_hand() -> Error {
+    Error::new(
+        ErrorKind::Request,
+        "a transaction is open already: a statement of the connection has begun it",
+    )
+    .with_hint("end it before the interaction, or leave BEGIN to run_interaction altogether")
+}
+
+/// Savepoints are a stack: what is sent outside of the innermost one would share its fate.
+fn nested_is_running() -> Error {
+    Error::new(
+        ErrorKind::Request,
+        "a nested interaction is running; its cursor is the one to use until it has ended",
+    )
+    .with_hint("await calls of the outer cursor before, and nested interactions one after another")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: TransactionStatus = TransactionStatus::Idle;
+    const OPEN: TransactionStatus = TransactionStatus::InTransaction;
+
+    fn transaction() -> Transaction {
+        let mut lock = crate::access_lock::AccessLock::default();
+        let lease = lock.poll_exclusive(&mut None, &mut None, &mut Effects::default()).unwrap();
+        Transaction::new(lease, "BEGIN".into(), false)
+    }
+
+    fn ticket(number: u64) -> Ticket {
+        Ticket::numbered(number)
+    }
+
+    fn begins(transaction: &Transaction) -> bool {
+        matches!(transaction.admit(Some(0), Some(IDLE)), Admission::Now { begins: true })
+    }
+
+    fn settle(transaction: &mut Transaction, number: u64, status: TransactionStatus, seen: Seen) {
+        transaction.settled(ticket(number), status, seen, &mut Effects::default());
+    }
+
+    fn sent(plan: EndPlan) -> Option<String> {
+        match plan {
+            EndPlan::Send(sql) => Some(sql),
+            EndPlan::Done(_) => None,
+        }
+    }
+
+    #[test]
+    fn begin_goes_with_the_first_statement_and_the_others_wait_for_it() {
+        let mut transaction = transaction();
+        assert!(begins(&transaction));
+        transaction.begin(ticket(5));
+        assert!(matches!(transaction.admit(Some(0), None), Admission::Later));
+        settle(&mut transaction, 4, IDLE, Seen::default());
+        assert!(matches!(transaction.admit(Some(0), None), Admission::Later), "not its own answer");
+        settle(&mut transaction, 5, OPEN, Seen::default());
+        assert!(matches!(transaction.admit(Some(0), None), Admission::Now { begins: false }));
+        assert_eq!(sent(transaction.end(&EndKind::Commit)).unwrap(), "COMMIT");
+        assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
+    }
+
+    #[test]
+    fn a_first_statement_that_is_taken_back_takes_begin_along() {
+        let mut transaction = transaction();
+        transaction.begin(ticket(5));
+        transaction.withdrawn(ticket(5), &mut Effects::default());
+        assert!(begins(&transaction));
+        assert!(sent(transaction.end(&EndKind::RollBack)).is_none());
+    }
+
+    #[test]
+    fn one_that_a_statement_ended_admits_nothing_and_sends_nothing() {
+        let mut transaction = transaction();
+        transaction.begin(ticket(5));
+        settle(&mut transaction, 5, IDLE, Seen::default());
+        assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
+        assert!(matches!(transaction.end(&EndKind::Commit), EndPlan::Done(Err(_))));
+    }
+
+    #[test]
+    fn one_that_was_replaced_is_not_committed_but_rolled_back() {
+        let mut transaction = transaction();
+        transaction.begin(ticket(5));
+        settle(&mut transaction, 5, OPEN, Seen::default());
+        settle(&mut transaction, 6, OPEN, Seen { ended: true, met_open: false });
+        settle(&mut transaction, 7, OPEN, Seen::default());
+        assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
+        assert!(matches!(transaction.end(&EndKind::Commit), EndPlan::Done(Err(_))));
+        assert_eq!(sent(transaction.end(&EndKind::RollBack)).unwrap(), "ROLLBACK");
+    }
+
+    #[test]
+    fn a_transaction_by_hand_is_left_alone() {
+        let mut transaction = transaction();
+        assert!(matches!(transaction.admit(Some(0), Some(OPEN)), Admission::Refused(_)));
+        transaction.begin(ticket(5));
+        settle(&mut transaction, 5, OPEN, Seen { ended: false, met_open: true });
+        assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
+        assert!(sent(transaction.end(&EndKind::RollBack)).is_none());
+    }
+
+    #[test]
+    fn savepoints_are_a_stack() {
+        let mut transaction = transaction();
+        transaction.enter(1).unwrap();
+        assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
+        assert!(transaction.enter(1).is_err());
+        transaction.enter(2).unwrap();
+        transaction.leave(1);
+        assert!(matches!(transaction.admit(Some(2), None), Admission::Now { .. }));
+        transaction.leave(2);
+        transaction.leave(1);
+        assert!(begins(&transaction));
+    }
+
+    #[test]
+    fn commit_means_what_its_answer_and_the_status_say_together() {
+        let ending = |kind| Ending::new(transaction().lease, 0, kind, None);
+        let answer = || Ok(Box::<Answer>::default());
+        let committed = ending(EndKind::Commit).judge(answer(), IDLE);
+        assert!(committed.outcome.is_ok() && committed.lost.is_none());
+        let open = ending(EndKind::Commit).judge(answer(), OPEN);
+        assert_eq!(open.outcome.unwrap_err().kind(), ErrorKind::CommitUnknown);
+        assert!(open.lost.is_some());
+        let lost = Error::new(ErrorKind::Lost, "gone").with_delivery(Delivery::Unknown);
+        let unknown = ending(EndKind::Commit).judge(Err(lost), OPEN);
+        assert_eq!(unknown.outcome.unwrap_err().kind(), ErrorKind::CommitUnknown);
+        let rolled_back = ending(EndKind::RollBack).judge(answer(), OPEN);
+        assert!(rolled_back.outcome.is_err() && rolled_back.lost.is_some());
+    }
+}

@@ -1,0 +1,95 @@
+//! What is known of a connection's session.
+
+use txpostgres_multiplex::Drive;
+use txpostgres_session::{CancelKey, ServerError, Session, TransactionStatus};
+
+use super::Connection;
+
+impl Connection {
+    /// Whether there is no session to talk to: never opened, closed, or the server went away.
+    pub fn is_closed(&self) -> bool {
+        let driver = &self.handle.driver;
+        driver.read_if_ready();
+        driver.lock().is_closed()
+    }
+
+    /// The server's version as a number: 150018 for 15.18.
+    pub fn server_version(&self) -> Option<u32> {
+        version_number(&self.parameter("server_version")?)
+    }
+
+    /// The process that serves this session, if the server said.
+    pub fn backend_pid(&self) -> Option<i32> {
+        self.live(|session| session.cancel_key().map(CancelKey::process_id))
+    }
+
+    /// A parameter that the server reports by itself, such as `TimeZone`, `in_hot_standby` or `server_version`
+    /// (manual, section 54.2.7).
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        self.live(|session| session.parameter(name).map(str::to_owned))
+    }
+
+    /// The encoding of text on the wire: always `UTF8`. `None` while the connection is not open.
+    pub fn encoding(&self) -> Option<String> {
+        self.parameter("client_encoding")
+    }
+
+    /// The transaction status that the server reported last; `None` while the connection is not open.
+    pub fn transaction_status(&self) -> Option<TransactionStatus> {
+        self.live(|session| Some(session.transaction_status()))
+    }
+
+    /// Whether the bytes are encrypted by TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.live(|session| Some(session.is_encrypted())).unwrap_or(false)
+    }
+
+    /// The last 50 notices and warnings of the session, the oldest first; also when the server has gone away.
+    pub fn notices(&self) -> Vec<ServerError> {
+        self.handle.driver.lock().notices()
+    }
+
+    /// What is known of a session that is alive.
+    fn live<T>(&self, know: impl FnOnce(&Session) -> Option<T>) -> Option<T> {
+        let multiplexer = self.handle.driver.lock();
+        multiplexer.session().filter(|_| !multiplexer.is_closed()).and_then(know)
+    }
+}
+
+/// `15.18 (Debian 15.18-0+deb12u1)` is 150018; `9.6.24` is 90624, as libpq's `PQserverVersion` has it.
+fn version_number(text: &str) -> Option<u32> {
+    let digits: String =
+        text.trim().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let mut parts = digits.split('.').map(|part| part.parse::<u32>().ok());
+    let major = parts.next()??;
+    let minor = parts.next().flatten().unwrap_or(0);
+    let patch = parts.next().flatten().unwrap_or(0);
+    let number = if major >= 10 {
+        major.checked_mul(10_000)?.checked_add(minor)?
+    } else {
+        (major * 10_000).checked_add(minor.checked_mul(100)?.checked_add(patch)?)?
+    };
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        for (text, number) in [
+            ("15.18 (Debian 15.18-0+deb12u1)", Some(150_018)),
+            ("18.6", Some(180_006)),
+            ("19devel", Some(190_000)),
+            ("19beta1", Some(190_000)),
+            ("9.6.24", Some(90_624)),
+            ("99999999999.1", None),
+            ("9.42949672.0", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(version_number(text), number, "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Data on its way out of a table.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use txpostgres_multiplex::{Chunk, Fetched, SimpleOperation};
+use txpostgres_session::{CopyData, CopyLayout, Format, Result};
+
+use super::{BeginCopy, CopyProgress, Meter, begin};
+use crate::driver::{Call, Cancellation, Scope};
+
+/// A `COPY … TO STDOUT` in progress: see [`Connection::copy_out`](crate::Connection::copy_out).
+///
+/// It is a [`Stream`] of data, cut where it pleased the network. A slow reader makes the server wait: no more than 320 KiB, or
+/// one row if that is larger, are kept here. Dropped early, it is cancelled in the server and what is on its way is thrown away; in
+/// an interaction, where a cancel would fail the transaction, all that is left is read and thrown away.
+///
+/// Until it has ended it has the connection for itself, and other calls wait. One that the same task awaits meanwhile would wait for
+/// ever: once it has stood still for five seconds it is refused with [`ErrorKind::Request`](crate::ErrorKind::Request).
+#[must_use = "a COPY does nothing unless it is read"]
+pub struct CopyOut {
+    /// Gone when the server has said the end.
+    call: Option<Call<'static, ()>>,
+    layout: CopyLayout,
+    meter: Meter,
+    rows: Option<u64>,
+}
+
+impl CopyOut {
+    pub(crate) fn about_to(scope: Result<Scope>, sql: &str) -> BeginCopy<'_, Self> {
+        BeginCopy::new(move |cancellation| Self::begin(scope, sql, cancellation))
+    }
+
+    pub(super) async fn begin(
+        scope: Result<Scope>,
+        sql: &str,
+        cancellation: Option<Box<Cancellation>>,
+    ) -> Result<Self> {
+        let (call, layout) = begin(scope, sql, SimpleOperation::CopyOut, cancellation).await?;
+        Ok(Self { call: Some(call), layout, meter: Meter::default(), rows: None })
+    }
+
+    /// The form of the data.
+    pub fn format(&self) -> Format {
+        self.layout.format()
+    }
+
+    /// How many columns a row has.
+    pub fn columns(&self) -> usize {
+        self.layout.columns()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> CopyProgress {
+        self.meter.progress
+    }
+
+    /// Has `f` called whenever there is progress. It runs in the reading task and must not block.
+    pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
+        self.meter.told = Some(Box::new(f));
+        self
+    }
+
+    /// The next data; `None` after the last. Dropped before its end, it takes nothing away.
+    ///
+    /// # Errors
+    ///
+    /// What the server says in the middle of the COPY, or the loss of the connection. Nothing follows an error.
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        poll_fn(|cx| self.poll_data(cx))
+            .await
+            .transpose()
+            .map(|data| data.map(|data| data.bytes.into()))
+    }
+
+    /// How many rows there were; `None` before the end.
+    pub fn row_count(&self) -> Option<u64> {
+        self.rows
+    }
+
+    /// Nobody wants the rest.
+    pub(super) fn stop(&mut self) {
+        self.call = None;
+    }
+
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<CopyData>>> {
+        loop {
+            let Some(call) = &mut self.call else {
+                return Poll::Ready(Ok(None));
+            };
+            match ready!(call.poll_chunk(cx)) {
+                Ok(Fetched::Chunk(Chunk::CopyData(data))) => {
+                    // The server makes a message of each row, and in binary one more of the end.
+                    let rows = (self.layout.format() == Format::Text).then_some(data.messages);
+                    self.meter.add(data.bytes.len(), rows);
+                    return Poll::Ready(Ok(Some(data)));
+                }
+                Ok(Fetched::Chunk(_)) => {}
+                Ok(Fetched::End(answer)) => {
+                    self.call = None;
+                    self.rows = Some(answer.row_count());
+                    self.meter.progress.rows = self.rows;
+                    self.meter.tell();
+                    return Poll::Ready(Ok(None));
+                }
+                Err(error) => {
+                    self.call = None;
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl Stream for CopyOut {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let data = ready!(self.get_mut().poll_data(cx)).transpose();
+        Poll::Ready(data.map(|data| data.map(|data| data.bytes.into())))
+    }
+}
+
+// Nothing in it is pinned.
+impl Unpin for CopyOut {}
+
+impl fmt::Debug for CopyOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyOut")
+            .field("layout", &self.layout)
+            .field("progress", &self.meter)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,266 @@
+//! Telling the server to stop, by a connection of its own: carries out what
+//! [`CancelRun`](txpostgres_multiplex::CancelRun) decides.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use txpostgres_multiplex::{
+    CancelRun, CancelStart, CancelStep, CancelTarget, Drive, OnGraceExpired,
+};
+use txpostgres_session::config::{Config, Endpoint};
+use txpostgres_session::{CancelKey, Encryption, Error, ErrorKind, Event, Result, Session, Ticket};
+
+use super::Driver;
+use crate::io::{Dial, receive_input, send_output};
+
+/// How long the server may take to end what it was told to cancel, if nothing else is said: 5 s, as
+/// psycopg's `cancel_safe` has it. A cancel from far away takes five round trips with TLS; and rolling
+/// back takes the server no time.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// The longest grace: a year. Beyond some centuries no clock could tell its end.
+pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How one session is cancelled.
+pub(crate) struct CancelRequester {
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) config: Config,
+    /// The address of the session's own peer.
+    pub(crate) endpoint: Endpoint,
+    /// As the session's own.
+    pub(crate) encryption: Encryption,
+    pub(crate) grace: Duration,
+    /// Runs the tasks that tell the server, so that no caller has to wait for it.
+    pub(crate) runtime: Handle,
+}
+
+impl fmt::Debug for CancelRequester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelRequester").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// A handle by which a call or an interaction can be cancelled: see
+/// [`Connection::cancel`](crate::Connection::cancel).
+///
+/// Clones mean the same call. It does not keep the connection open, and may be kept for longer than
+/// the call.
+#[derive(Debug, Clone, Default)]
+pub struct CancelHandle(pub(crate) txpostgres_multiplex::CancelHandle<Driver>);
+
+impl CancelHandle {
+    /// As [`Connection::cancel`](crate::Connection::cancel).
+    pub fn cancel(&self) -> CancelFuture {
+        match self.0.cancel() {
+            Some((driver, target)) => driver.cancel(target, OnGraceExpired::RunOn),
+            None => CancelFuture::over(Ok(())),
+        }
+    }
+}
+
+/// A cancel on its way: see [`Connection::cancel`](crate::Connection::cancel).
+///
+/// It goes on whether this is awaited or not. Awaited, it tells when the call is over.
+#[must_use = "await it to know when the call is over; `drop` it if that is of no interest"]
+pub struct CancelFuture(Stage);
+
+enum Stage {
+    Over(Option<Error>),
+    Telling(JoinHandle<Result<()>>),
+}
+
+impl CancelFuture {
+    pub(crate) fn over(outcome: Result<()>) -> Self {
+        Self(Stage::Over(outcome.err()))
+    }
+}
+
+impl Future for CancelFuture {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.0 {
+            Stage::Over(error) => Poll::Ready(error.take().map_or(Ok(()), Err)),
+            Stage::Telling(task) => {
+                let outcome = ready!(Pin::new(task).poll(cx)).unwrap_or_else(|error| {
+                    let message = if error.is_panic() {
+                        "the dialer panicked during a cancel"
+                    } else {
+                        "the runtime ended during a cancel"
+                    };
+                    Err(Error::new(ErrorKind::Closed, message).with_source(error))
+                });
+                self.0 = Stage::Over(None);
+                Poll::Ready(outcome)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for CancelFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelFuture").finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Cancels a request, or all requests of a transaction. A call that waits for one gets
+    /// [`ErrorKind::Cancelled`], or the answer if that was faster.
+    pub(crate) fn cancel(
+        self: &Arc<Self>,
+        target: CancelTarget,
+        otherwise: OnGraceExpired,
+    ) -> CancelFuture {
+        let Some(requester) = self.requester() else {
+            return CancelFuture::over(Ok(()));
+        };
+        let start = {
+            let mut locked = self.lock();
+            let (multiplexer, effects) = locked.parts();
+            multiplexer.cancel(target, otherwise, effects)
+        };
+        let CancelStart { outcome, running, drives, resumes } = start;
+        if resumes {
+            self.resume();
+        }
+        if drives || resumes {
+            self.drive(None, true);
+        }
+        let Some((ticket, key)) = running else {
+            return CancelFuture::over(outcome);
+        };
+        let task = CancelTask::new(self, &requester, ticket, key);
+        CancelFuture(Stage::Telling(requester.runtime.spawn(task.run(requester.clone()))))
+    }
+
+    /// Has the server stop what it is doing for a session that is being closed, so that it sees the
+    /// end of it. Nothing waits for that, and nothing else can be hit: the session sends no more
+    /// requests.
+    pub(crate) fn cancel_closed(&self, key: CancelKey, limit: Duration) {
+        let Some(requester) = self.requester() else {
+            return;
+        };
+        requester.clone().runtime.spawn(async move {
+            let mut may_have_left = false;
+            // If it cannot be told, it finds out when it has something to say.
+            let _ = timeout(limit, requester.tell(key, &mut may_have_left)).await;
+        });
+    }
+}
+
+/// The task of one cancel. Dropped before its end, because its runtime ended or the user's dialer
+/// panicked, it opens the gate, or gives the connection up if a CancelRequest may have left.
+struct CancelTask {
+    driver: Arc<Driver>,
+    run: CancelRun,
+    may_have_left: bool,
+    is_over: bool,
+}
+
+impl CancelTask {
+    fn new(
+        driver: &Arc<Driver>,
+        requester: &CancelRequester,
+        ticket: Ticket,
+        key: Option<CancelKey>,
+    ) -> Self {
+        let now = Instant::now().into_std();
+        let run = CancelRun::new(ticket, key, now, requester.grace);
+        Self { driver: Arc::clone(driver), run, may_have_left: false, is_over: false }
+    }
+
+    async fn run(mut self, requester: Arc<CancelRequester>) -> Result<()> {
+        let mut step = self.run.begin();
+        loop {
+            step = match step {
+                CancelStep::Tell(key) => self.tell(&requester, key).await,
+                CancelStep::WaitUntil(until) => self.wait(until.into()).await,
+                CancelStep::Done(outcome) => {
+                    self.is_over = true;
+                    return outcome;
+                }
+                CancelStep::GiveUp(reason, outcome) => {
+                    self.is_over = true;
+                    self.driver.give_up(reason);
+                    return Err(outcome);
+                }
+            }
+        }
+    }
+
+    async fn tell(&mut self, requester: &CancelRequester, key: CancelKey) -> CancelStep {
+        self.may_have_left = false;
+        let telling = requester.tell(key, &mut self.may_have_left);
+        let heard = timeout_at(self.run.expires().into(), telling).await.ok();
+        let now = Instant::now().into_std();
+        let may_have_left = std::mem::take(&mut self.may_have_left);
+        self.run.told(now, heard, may_have_left, &mut self.driver.lock())
+    }
+
+    /// Waits until the request is settled, at most until then.
+    async fn wait(&mut self, until: Instant) -> CancelStep {
+        // The gate has opened, perhaps.
+        self.driver.drive(None, true);
+        let (driver, ticket) = (&self.driver, self.run.ticket());
+        let settled = poll_fn(|cx| {
+            // Cloned and dropped outside of the lock.
+            let mut waker = Some(cx.waker().clone());
+            let mut locked = driver.lock();
+            let (multiplexer, effects) = locked.parts();
+            multiplexer.poll_cancelled(ticket, &mut waker, effects).unwrap_or(Poll::Pending)
+        });
+        if timeout_at(until, settled).await.is_err() {
+            // The task that should drive may be doing something else.
+            self.driver.drive(None, true);
+        }
+        let now = Instant::now().into_std();
+        self.run.waited(now, &mut self.driver.lock())
+    }
+}
+
+impl Drop for CancelTask {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let reason = self.run.abandon(self.may_have_left, &mut self.driver.lock());
+        match reason {
+            Some(reason) => self.driver.give_up(reason),
+            None => self.driver.drive(None, true),
+        }
+    }
+}
+
+impl CancelRequester {
+    /// Sends a CancelRequest, and waits until the server has hung up on it.
+    async fn tell(&self, key: CancelKey, may_have_left: &mut bool) -> Result<()> {
+        let mut session = Session::to_cancel(key, self.encryption.clone())?;
+        let mut stream = self.dial.dial(&self.endpoint, &self.config).await.map_err(|error| {
+            let message = format!("cannot connect to {} for a cancel", self.endpoint);
+            Error::new(ErrorKind::Connect, message).with_source(error)
+        })?;
+        let mut outgoing = BytesMut::new();
+        let mut received = [0; 1024];
+        loop {
+            while let Some(event) = session.next_event() {
+                if let Event::Closed(error) = event {
+                    return error.map_or(Ok(()), Err);
+                }
+            }
+            session.take_output(&mut outgoing);
+            *may_have_left |= session.may_have_interrupted();
+            send_output(&mut session, &mut *stream, &mut outgoing).await;
+            if !session.has_events() {
+                receive_input(&mut session, &mut *stream, &mut received).await;
+            }
+        }
+    }
+}

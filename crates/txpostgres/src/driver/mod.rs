@@ -1,0 +1,267 @@
+//! The driver of a connection: its multiplexer, its socket, and who moves bytes between them.
+//!
+//! No task stands between a call and the socket. A call that waits drives: it sends what must be
+//! sent, reads what has arrived, and hands the answers to those who wait for them. Two locks keep this
+//! cheap: the multiplexer's, for submitting and fetching, which is never held across a system call; and
+//! the socket's, which one task at a time holds and no task waits for. Locks are taken in the order
+//! socket, multiplexer.
+
+mod cancel;
+mod closing;
+mod connect;
+mod readiness;
+mod reentrancy;
+mod shared;
+mod socket_io;
+mod watchdog;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Sleep;
+use txpostgres_multiplex::{CancelTarget, Drive, Input, Listeners, LockId, Locked, OnGraceExpired};
+use txpostgres_session::{Error, Session, Ticket};
+
+pub use cancel::{CancelFuture, CancelHandle};
+pub(crate) use cancel::{CancelRequester, GRACE, LONGEST_GRACE};
+pub(crate) use closing::Closing;
+pub(crate) use connect::Connector;
+pub(crate) use reentrancy::{is_within, noted};
+use shared::Shared;
+use socket_io::SocketIo;
+
+use crate::io::ByteStream;
+
+/// A call on this driver.
+pub(crate) type Call<'a, W> = txpostgres_multiplex::Call<'a, W, Driver>;
+/// What may end a call early.
+pub(crate) type Cancellation = txpostgres_multiplex::Cancellation<Driver>;
+/// In which scope a statement is sent.
+pub(crate) type Scope = txpostgres_multiplex::Scope<Driver>;
+/// A transaction while its closure runs.
+pub(crate) type TransactionScope = txpostgres_multiplex::TransactionScope<Driver>;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    socket: Mutex<SocketIo>,
+    /// How the present session is cancelled.
+    requester: Mutex<Option<Arc<CancelRequester>>>,
+}
+
+impl Driver {
+    /// One without a session.
+    pub(crate) fn new(listeners: Arc<Listeners>) -> Arc<Self> {
+        let shared = Shared::new(listeners);
+        let socket = Mutex::new(SocketIo::new(&shared));
+        Arc::new(Self { shared, socket, requester: Mutex::default() })
+    }
+
+    /// Takes a session that is open, and has it watched over by a task of this runtime.
+    pub(crate) fn install(
+        self: &Arc<Self>,
+        session: Session,
+        stream: Box<dyn ByteStream>,
+        requester: CancelRequester,
+    ) {
+        let runtime = requester.runtime.clone();
+        let before = self.requester.lock().replace(Arc::new(requester));
+        let mut socket = self.socket.lock();
+        let generation = {
+            let mut locked = self.lock();
+            let (multiplexer, effects) = locked.parts();
+            multiplexer.install(session, effects);
+            multiplexer.generation()
+        };
+        let replaced = socket.install(stream);
+        drop(socket);
+        drop((before, replaced));
+        self.shared.readiness.set_paused(false);
+        self.shared.readiness.set_ready();
+        let watchdog = watchdog::watch(Arc::clone(&self.shared), Arc::downgrade(self), generation);
+        runtime.spawn(watchdog);
+        self.drive(None, true);
+    }
+
+    /// How the present session is cancelled.
+    pub(crate) fn requester(&self) -> Option<Arc<CancelRequester>> {
+        self.requester.lock().clone()
+    }
+
+    /// Reads what has arrived, if the socket has become ready.
+    pub(crate) fn read_if_ready(&self) {
+        if self.is_ready() {
+            self.drive(None, false);
+        }
+    }
+
+    /// Reads what has arrived, whether or not the socket has told.
+    pub(crate) fn look(&self) {
+        self.shared.readiness.set_ready();
+        self.drive(None, false);
+    }
+
+    /// What is wanted of LISTEN has changed: tells the server.
+    pub(crate) fn reconcile(&self) {
+        let mut locked = self.lock();
+        let (multiplexer, effects) = locked.parts();
+        let is_submitted = multiplexer.reconcile(effects);
+        drop(locked);
+        if is_submitted {
+            self.drive(None, true);
+        }
+    }
+
+    /// Sends Terminate and stops using the socket, now. Calls in flight end with an error. Gives what
+    /// is left to be done.
+    pub(crate) fn shut(&self) -> Option<Closing> {
+        let mut guard = self.socket.lock();
+        let socket = &mut *guard;
+        {
+            let mut multiplexer = self.shared.multiplexer();
+            socket.report_sent(&mut multiplexer);
+            multiplexer.close(&mut socket.effects);
+        }
+        socket.gather(&self.shared);
+        socket.work(&self.shared, None);
+        let mut effects = std::mem::take(&mut socket.effects);
+        let closing = socket.take_closing();
+        drop(guard);
+        effects.run();
+        self.shared.alarm.wake();
+        closing
+    }
+
+    /// Stops using the socket, now and without Terminate, for this reason.
+    pub(crate) fn give_up(&self, reason: Error) {
+        let mut socket = self.socket.lock();
+        let stream = socket.lose(&self.shared, None, Input::Lost(reason));
+        let mut effects = std::mem::take(&mut socket.effects);
+        drop(socket);
+        drop(stream);
+        effects.run();
+        self.shared.alarm.wake();
+    }
+
+    /// Releases the socket and wakes those who have their answers.
+    fn release(&self, mut socket: MutexGuard<'_, SocketIo>) {
+        let yields = std::mem::take(&mut socket.yields);
+        if socket.effects.is_empty() && !yields {
+            let watch = socket.effects.take_watch();
+            drop(socket);
+            if watch {
+                self.watch();
+            }
+            return;
+        }
+        let mut effects = std::mem::take(&mut socket.effects);
+        drop(socket);
+        effects.run();
+        if effects.take_watch() {
+            self.watch();
+        }
+        if yields {
+            // Whoever drives on is woken last, and comes after those.
+            self.shared.wake_driver();
+        }
+        // The emptied list is used again, so that waking costs no allocation.
+        if let Some(mut socket) = self.socket.try_lock()
+            && socket.effects.is_unallocated()
+        {
+            std::mem::swap(&mut socket.effects, &mut effects);
+        }
+    }
+}
+
+impl Drive for Driver {
+    type Sleep = Pin<Box<Sleep>>;
+
+    fn sleep(limit: Duration) -> Self::Sleep {
+        Box::pin(tokio::time::sleep(limit))
+    }
+
+    #[inline]
+    fn lock(&self) -> Locked<'_, Self> {
+        Locked::new(self.shared.multiplexer(), self)
+    }
+
+    #[inline]
+    fn is_ready(&self) -> bool {
+        self.shared.readiness.is_ready()
+    }
+
+    fn drive(&self, own: Option<Ticket>, flush: bool) {
+        // Said before the lock is tried: if it is taken, its holder looks again after releasing it.
+        self.shared.readiness.request_drive(flush);
+        while let Some(mut socket) = self.socket.try_lock() {
+            if self.shared.readiness.take_requests() {
+                socket.gather(&self.shared);
+            }
+            socket.work(&self.shared, own);
+            self.release(socket);
+            // Last of all, for a task may have found the lock taken by any of the above.
+            if !self.shared.readiness.has_requests() {
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn send(&self, mut locked: Locked<'_, Self>, own: Ticket) -> bool {
+        // Elsewhere the socket is locked before the multiplexer; the other way round it must not be
+        // waited for.
+        let Some(mut socket) = self.socket.try_lock() else {
+            drop(locked);
+            self.drive(Some(own), true);
+            return true;
+        };
+        self.shared.readiness.take_requests();
+        socket.take_output(&mut locked);
+        drop(locked);
+        let may_be_answered = socket.work(&self.shared, Some(own));
+        self.release(socket);
+        if self.shared.readiness.has_requests() {
+            self.drive(Some(own), false);
+            return true;
+        }
+        may_be_answered
+    }
+
+    fn pass_on(&self) {
+        self.shared.wake_driver();
+    }
+
+    fn set_backpressure(&self, is_over_limit: bool) {
+        self.shared.readiness.set_paused(is_over_limit);
+    }
+
+    fn resume(&self) -> bool {
+        self.shared.readiness.resume()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.shared.readiness.is_paused()
+    }
+
+    #[inline]
+    fn watch(&self) {
+        self.shared.alarm.set();
+    }
+
+    fn start_cancel(self: &Arc<Self>, target: CancelTarget, otherwise: OnGraceExpired) {
+        drop(self.cancel(target, otherwise));
+    }
+
+    fn refuse_within(&self, lease: LockId) -> Option<Error> {
+        is_within(self, lease).then(reentrancy::waits_for_itself)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.shut());
+    }
+}

@@ -1,0 +1,98 @@
+//! What is known of the socket without its lock, in one atomic.
+//!
+//! ```text
+//!               clear (before a read or write that may have to wait)
+//!   READY ─────────────────────────────────────────────────────────────▶ waiting
+//!     ▲ ◀──────────────────────────────────────────────────────────────     │
+//!     │     set (the socket's waker; a driver that stops while more may be there)
+//!
+//!   PAUSED ── the oldest response is over its limit: nothing is read (backpressure)
+//!   DRIVE, FLUSH ── a task found the socket's lock taken: whoever holds it must go round again
+//! ```
+//!
+//! All changes are read-modify-write operations on the same atomic, so there is one order of them
+//! that all threads agree on. Two things follow. A wake-up between `clear` and the read that finds
+//! nothing sets READY again, and is not lost. And of a task that sets DRIVE and then fails to take the
+//! lock, and a holder that releases the lock and then looks for DRIVE, at least one sees the other:
+//! the lock's own acquire and release order the rest. `AcqRel` publishes what was written before,
+//! such as a request in the multiplexer, to whoever acts on the flag.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+const READY: u8 = 1;
+const PAUSED: u8 = 2;
+const DRIVE: u8 = 4;
+const FLUSH: u8 = 8;
+
+/// See the module's text. A new one is ready: nothing was read yet.
+#[derive(Debug)]
+pub(crate) struct Readiness(AtomicU8);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(AtomicU8::new(READY))
+    }
+}
+
+impl Readiness {
+    /// Whether the socket must be looked at.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire) & READY != 0
+    }
+
+    /// The socket must be looked at.
+    #[inline]
+    pub(crate) fn set_ready(&self) {
+        self.0.fetch_or(READY, Ordering::AcqRel);
+    }
+
+    /// To be called before a read or write that may have to wait; a wake-up during it is then not
+    /// lost. Says whether it was ready.
+    #[inline]
+    pub(crate) fn clear_ready(&self) -> bool {
+        self.0.fetch_and(!READY, Ordering::AcqRel) & READY != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.0.load(Ordering::Acquire) & PAUSED != 0
+    }
+
+    /// Begins or ends backpressure.
+    #[inline]
+    pub(crate) fn set_paused(&self, paused: bool) {
+        if paused != self.is_paused() {
+            if paused {
+                self.0.fetch_or(PAUSED, Ordering::AcqRel);
+            } else {
+                self.resume();
+            }
+        }
+    }
+
+    /// Ends backpressure. Says whether there was any.
+    pub(crate) fn resume(&self) -> bool {
+        self.0.fetch_and(!PAUSED, Ordering::AcqRel) & PAUSED != 0
+    }
+
+    /// A task is about to try the socket's lock, and leaves this to its holder if it is taken.
+    #[inline]
+    pub(crate) fn request_drive(&self, flush: bool) {
+        self.0.fetch_or(if flush { DRIVE | FLUSH } else { DRIVE }, Ordering::AcqRel);
+    }
+
+    /// The holder of the lock takes all requests upon itself. Says whether one is to send what has
+    /// gathered.
+    #[inline]
+    pub(crate) fn take_requests(&self) -> bool {
+        self.0.fetch_and(!(DRIVE | FLUSH), Ordering::AcqRel) & FLUSH != 0
+    }
+
+    /// Whether there are requests. Asked after the lock was released.
+    #[inline]
+    pub(crate) fn has_requests(&self) -> bool {
+        // A read-modify-write, so that it comes after the release in the order of the atomic.
+        self.0.fetch_or(0, Ordering::AcqRel) & (DRIVE | FLUSH) != 0
+    }
+}

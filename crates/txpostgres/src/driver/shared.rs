@@ -1,0 +1,123 @@
+//! What the tasks of one connection share, and the waker that the socket knows.
+//!
+//! The socket knows one waker only: this one. When it is woken, the oldest call that waits is woken
+//! and drives the connection in its own task; when none waits, the watchdog is. So handing the socket
+//! from one task to the next is nothing that has to be done, and nothing that can be forgotten when a
+//! future is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
+use txpostgres_multiplex::{Driven, Effects, Listeners, Multiplexer};
+
+use super::readiness::Readiness;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    multiplexer: Mutex<Multiplexer>,
+    pub(super) readiness: Readiness,
+    pub(super) alarm: Alarm,
+}
+
+/// How the watchdog is called.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    /// It must look after an interval: something was woken or promised.
+    is_set: AtomicBool,
+    /// It must drive now: no call waits.
+    drives: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Shared {
+    pub(crate) fn new(listeners: Arc<Listeners>) -> Arc<Self> {
+        Arc::new(Self {
+            multiplexer: Mutex::new(Multiplexer::new(listeners)),
+            readiness: Readiness::default(),
+            alarm: Alarm::default(),
+        })
+    }
+
+    /// Locks the multiplexer. Held for moments, never across a system call.
+    #[inline]
+    pub(super) fn multiplexer(&self) -> MutexGuard<'_, Multiplexer> {
+        self.multiplexer.lock()
+    }
+
+    /// The socket is ready: wakes the task that must drive.
+    pub(crate) fn wake_driver(&self) {
+        self.readiness.set_ready();
+        let mut effects = Effects::default();
+        let driven = self.multiplexer().wake_driver(&mut effects);
+        effects.run();
+        match driven {
+            Driven::ByCall => self.alarm.set(),
+            Driven::ByWatchdog => self.alarm.drive_now(),
+        }
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_driver();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_driver();
+    }
+}
+
+impl Alarm {
+    /// Has the watchdog look after an interval, if it will not already.
+    #[inline]
+    pub(super) fn set(&self) {
+        if !self.is_set.load(Ordering::Acquire) {
+            self.set_now();
+        }
+    }
+
+    #[cold]
+    fn set_now(&self) {
+        if !self.is_set.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    fn drive_now(&self) {
+        self.drives.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Wakes the watchdog's task.
+    pub(super) fn wake(&self) {
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Registers the watchdog's task. To be called before the flags are looked at.
+    pub(super) fn register(&self, waker: &Waker) {
+        // Cloned and dropped outside of the lock.
+        let waker = waker.clone();
+        let replaced = self.waker.lock().replace(waker);
+        drop(replaced);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
+
+    /// The interval is over.
+    pub(super) fn clear(&self) {
+        self.is_set.store(false, Ordering::Release);
+    }
+
+    /// Whether the watchdog must drive now; the request is taken.
+    pub(super) fn take_drive(&self) -> bool {
+        self.drives.swap(false, Ordering::AcqRel)
+    }
+}

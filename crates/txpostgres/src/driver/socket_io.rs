@@ -1,0 +1,372 @@
+//! Reading and writing the socket of a connection, without waiting.
+//!
+//! ```text
+//!   flush:   Flushed ──written──▶ Unflushed ──flushed──▶ Flushed
+//!                                   ▲   │ no room
+//!                                   │   ▼
+//!                        socket ready ── Full
+//!
+//!   work:    clear READY ──▶ write ──▶ was it ready? ──no──▶ done: the socket will wake
+//!                  ▲                        │ yes
+//!                  │                        ▼
+//!                  └──── more ◀──────── read ──▶ nothing left: done
+//!                                           ├──▶ paused, a chunk to fetch first: READY, done
+//!                                           └──▶ bound of one turn, listeners behind: READY, yield
+//! ```
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use txpostgres_multiplex::{Effects, Input, Multiplexer};
+use txpostgres_session::{Error, ErrorKind, Ticket};
+
+use super::closing::Closing;
+use super::shared::Shared;
+use crate::io::ByteStream;
+
+/// Bytes read at a time: with 8 KiB a large answer takes eight times the system calls.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Reads in one turn of a task: 16, which are 1 MiB. Then other tasks of the thread have their turn,
+/// however much the server sends.
+const READS_IN_A_TURN: u32 = 16;
+
+/// Reads after the server has hung up, for its last message: 64. It cannot keep us here.
+const READS_AFTER_END: u32 = 64;
+
+/// Bytes of room for sending that are kept for the next time: 1 MiB. One large parameter must not cost
+/// its size for ever.
+const KEPT_BYTES: usize = 1024 * 1024;
+
+/// The socket, and what is on its way through it.
+pub(super) struct SocketIo {
+    /// Dropped as soon as the session is over.
+    stream: Option<Box<dyn ByteStream>>,
+    /// Wakes [`Shared`].
+    waker: Waker,
+    received: Box<[u8]>,
+    outgoing: BytesMut,
+    /// Bytes of `outgoing` that are written.
+    written: usize,
+    /// The session has more to send than `outgoing`.
+    has_more_output: bool,
+    flush: FlushState,
+    /// Bytes written that the session has not been told of.
+    unreported: usize,
+    /// To be run when the socket's lock is released.
+    pub(super) effects: Effects,
+    /// Other tasks must run before more is read.
+    pub(super) yields: bool,
+}
+
+/// How far the stream is with what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FlushState {
+    /// All of it is on its way.
+    Flushed,
+    /// It may keep bytes back until it is flushed.
+    Unflushed,
+    /// The same, and there was no room for more. It wakes when there is.
+    Full,
+}
+
+/// What a read found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// As much as there was room for: there may be more.
+    Full,
+    /// Less: there is probably no more.
+    Partial,
+    /// A chunk of the driving call's response, which should be fetched before more is read.
+    Chunk,
+    /// Notifications, whose listeners have not caught up.
+    Notified,
+    /// Nothing, or the end.
+    Nothing,
+}
+
+impl SocketIo {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            stream: None,
+            waker: Waker::from(Arc::clone(shared)),
+            received: Box::default(),
+            outgoing: BytesMut::new(),
+            written: 0,
+            has_more_output: false,
+            flush: FlushState::Flushed,
+            unreported: 0,
+            effects: Effects::default(),
+            yields: false,
+        }
+    }
+
+    /// Takes the stream of another session. Gives the last one's, to be dropped.
+    pub(super) fn install(&mut self, stream: Box<dyn ByteStream>) -> Option<Box<dyn ByteStream>> {
+        if self.received.is_empty() {
+            self.received = vec![0; READ_BYTES].into_boxed_slice();
+        }
+        self.outgoing.clear();
+        self.written = 0;
+        self.unreported = 0;
+        self.has_more_output = false;
+        self.flush = FlushState::Flushed;
+        self.stream.replace(stream)
+    }
+
+    /// Takes what the session must send, unless a task has promised to send it with what comes next.
+    pub(super) fn gather(&mut self, shared: &Shared) {
+        self.take_output(&mut shared.multiplexer());
+    }
+
+    #[inline]
+    pub(super) fn take_output(&mut self, multiplexer: &mut Multiplexer) {
+        self.has_more_output = !self.outgoing.is_empty();
+        if !self.has_more_output {
+            multiplexer.take_output(&mut self.outgoing);
+        }
+    }
+
+    /// Tells the session how much was written.
+    pub(super) fn report_sent(&mut self, multiplexer: &mut Multiplexer) {
+        multiplexer.sent(std::mem::take(&mut self.unreported));
+    }
+
+    /// What is left to be done with the stream of a session that was closed.
+    pub(super) fn take_closing(&mut self) -> Option<Closing> {
+        let stream = self.stream.take()?;
+        Some(Closing::new(stream, std::mem::take(&mut self.outgoing), self.written))
+    }
+
+    /// Writes until nothing is left or there is no room, reads until there is nothing. Says whether
+    /// answers may have been handed out.
+    pub(super) fn work(&mut self, shared: &Shared, own: Option<Ticket>) -> bool {
+        let readiness = &shared.readiness;
+        let mut last = Read::Nothing;
+        let mut reads = 0;
+        loop {
+            // Before the write as well: a wake-up for room, right after the socket was full, must not
+            // be taken for an old one.
+            let was_ready = readiness.clear_ready();
+            // It wakes for whatever there is; until it does, there is no room where there was none.
+            if was_ready && self.flush == FlushState::Full {
+                self.flush = FlushState::Unflushed;
+            }
+            if self.has_to_write() {
+                self.write(shared, own);
+            }
+            if !(was_ready || reads > 0 || readiness.is_ready()) {
+                return self.stream.is_none();
+            }
+            if readiness.is_paused() {
+                // The call that fetches what waits finds the socket ready, and reads on.
+                readiness.set_ready();
+                return true;
+            }
+            if last == Read::Partial && !self.is_readable() {
+                return true;
+            }
+            reads += 1;
+            last = self.read(shared, own);
+            match last {
+                Read::Nothing => return true,
+                Read::Chunk => {
+                    // The driving call comes back for more, and finds the socket ready.
+                    readiness.set_ready();
+                    return true;
+                }
+                Read::Notified => {
+                    // The listeners wake the driver when they have caught up, or the watchdog reads
+                    // on.
+                    readiness.set_ready();
+                    self.yields = !self.waits_for_listeners(shared);
+                    return true;
+                }
+                Read::Full | Read::Partial if reads >= READS_IN_A_TURN => {
+                    readiness.set_ready();
+                    self.yields = true;
+                    return true;
+                }
+                Read::Full | Read::Partial => {}
+            }
+        }
+    }
+
+    /// Has the listeners that are behind wake the driver. `false`: none is.
+    fn waits_for_listeners(&mut self, shared: &Shared) -> bool {
+        let waker = self.waker.clone();
+        let (waits, unused) = shared.multiplexer().wait_for_listeners(waker, &mut self.effects);
+        drop(unused);
+        waits
+    }
+
+    /// Whether a read may find something; if not, the socket will wake.
+    fn is_readable(&mut self) -> bool {
+        let mut cx = Context::from_waker(&self.waker);
+        self.stream.as_mut().is_some_and(|stream| stream.poll_readable(&mut cx).is_ready())
+    }
+
+    /// Whether there is anything to send, and perhaps room for it.
+    fn has_to_write(&self) -> bool {
+        match self.flush {
+            FlushState::Flushed => !self.outgoing.is_empty(),
+            FlushState::Unflushed => true,
+            FlushState::Full => false,
+        }
+    }
+
+    fn write(&mut self, shared: &Shared, own: Option<Ticket>) {
+        let mut was_partial = false;
+        while !self.outgoing.is_empty() {
+            let Some(stream) = &mut self.stream else {
+                return;
+            };
+            let mut cx = Context::from_waker(&self.waker);
+            let left = self.outgoing.get(self.written..).unwrap_or_default();
+            let tried = if was_partial {
+                // It took less than there was: there is hardly room for more.
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                stream.try_write(left)
+            };
+            let written = match tried {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A stream that cannot write at once may keep bytes back.
+                    self.flush = FlushState::Unflushed;
+                    Pin::new(&mut *stream).poll_write(&mut cx, left)
+                }
+                written => Poll::Ready(written),
+            };
+            let error = match written {
+                // Reading goes on meanwhile: two full sockets cannot block each other.
+                Poll::Pending => {
+                    self.flush = FlushState::Full;
+                    return;
+                }
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    was_partial = count < left.len();
+                    self.note_written(count);
+                    if self.has_more_output {
+                        self.gather(shared);
+                    }
+                    continue;
+                }
+                Poll::Ready(Ok(_)) => io::Error::from(io::ErrorKind::WriteZero),
+                Poll::Ready(Err(error)) => error,
+            };
+            self.hung_up(shared, own, &error);
+        }
+        if self.flush == FlushState::Unflushed {
+            self.poll_flush(shared, own);
+        }
+    }
+
+    fn poll_flush(&mut self, shared: &Shared, own: Option<Ticket>) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        match Pin::new(stream).poll_flush(&mut cx) {
+            Poll::Ready(Ok(())) => self.flush = FlushState::Flushed,
+            Poll::Ready(Err(error)) => self.hung_up(shared, own, &error),
+            // The socket wakes when it goes on.
+            Poll::Pending => {}
+        }
+    }
+
+    /// Nothing more can be sent. What the server said before it hung up is the better reason.
+    fn hung_up(&mut self, shared: &Shared, own: Option<Ticket>, error: &io::Error) {
+        for _ in 0..READS_AFTER_END {
+            if self.read(shared, own) == Read::Nothing {
+                break;
+            }
+        }
+        drop(self.lose(shared, own, Input::Lost(broken(error))));
+    }
+
+    /// Notes what the socket has taken. The buffer is emptied from its end only: to move its beginning
+    /// would cost it room.
+    fn note_written(&mut self, count: usize) {
+        self.unreported += count;
+        self.written += count;
+        if self.written >= self.outgoing.len() {
+            if self.outgoing.capacity() > KEPT_BYTES {
+                self.outgoing = BytesMut::new();
+            }
+            self.outgoing.clear();
+            self.written = 0;
+        }
+    }
+
+    /// Reads once and hands out what came.
+    fn read(&mut self, shared: &Shared, own: Option<Ticket>) -> Read {
+        let Some(stream) = &mut self.stream else {
+            return Read::Nothing;
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        let mut buffer = ReadBuf::new(&mut self.received);
+        let input = match Pin::new(stream).poll_read(&mut cx, &mut buffer) {
+            Poll::Pending => return Read::Nothing,
+            Poll::Ready(Err(error)) => {
+                drop(self.lose(shared, own, Input::Lost(broken(&error))));
+                return Read::Nothing;
+            }
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Input::End,
+            Poll::Ready(Ok(())) => Input::Bytes(buffer.filled()),
+        };
+        let is_full = buffer.filled().len() == READ_BYTES;
+        let mut multiplexer = shared.multiplexer();
+        let unreported = std::mem::take(&mut self.unreported);
+        let received = multiplexer.received(unreported, input, own, &mut self.effects);
+        shared.readiness.set_paused(received.is_over_limit);
+        if received.has_ended {
+            drop(multiplexer);
+            self.stream = None;
+            shared.alarm.wake();
+            return Read::Nothing;
+        }
+        if self.outgoing.is_empty() {
+            multiplexer.take_output(&mut self.outgoing);
+        } else {
+            self.has_more_output = true;
+        }
+        drop(multiplexer);
+        if received.is_fetched_first {
+            Read::Chunk
+        } else if received.has_notified && (is_full || self.is_readable()) {
+            Read::Notified
+        } else if is_full {
+            Read::Full
+        } else {
+            Read::Partial
+        }
+    }
+
+    /// The session is over for this reason. Gives the stream, to be dropped.
+    pub(super) fn lose(
+        &mut self,
+        shared: &Shared,
+        own: Option<Ticket>,
+        reason: Input<'_>,
+    ) -> Option<Box<dyn ByteStream>> {
+        let unreported = std::mem::take(&mut self.unreported);
+        shared.multiplexer().received(unreported, reason, own, &mut self.effects);
+        shared.alarm.wake();
+        self.stream.take()
+    }
+}
+
+impl std::fmt::Debug for SocketIo {
+    /// Without the bytes: there are values in them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SocketIo").field("flush", &self.flush).finish_non_exhaustive()
+    }
+}
+
+fn broken(error: &io::Error) -> Error {
+    Error::new(ErrorKind::Lost, format!("the connection to the server broke: {error}"))
+}

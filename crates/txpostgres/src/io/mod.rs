@@ -1,0 +1,11 @@
+//! Bytes: streams to a server, how they are made, and moving bytes between a stream and a session.
+
+mod connect;
+mod handshake;
+#[cfg(unix)]
+mod socket;
+mod stream;
+
+pub use connect::{Dial, DialFuture, Sockets};
+pub(crate) use handshake::{receive_input, send_output};
+pub use stream::ByteStream;

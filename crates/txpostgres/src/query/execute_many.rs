@@ -1,0 +1,76 @@
+//! One statement with many sets of parameters, in few flights.
+
+use txpostgres_multiplex::{BindParams, Params};
+use txpostgres_session::{CommandTag, Execute, ParameterSets, Parameters, Result, Rows};
+
+use crate::driver::{Call, Scope};
+
+/// Sets of parameters in one flight at most: beyond a thousand the share that each has in a round trip is nothing. The session
+/// ends a flight earlier when it has become large.
+const FLIGHT: usize = 1_000;
+
+/// The sets of one flight.
+struct Flight<P>(Vec<P>);
+
+impl<P: Params> ParameterSets for Flight<P> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn with(&self, index: usize, f: &mut dyn FnMut(Parameters<'_>) -> Result<()>) -> Result<()> {
+        match self.0.get(index) {
+            Some(set) => set.with(f),
+            None => f(&[]),
+        }
+    }
+}
+
+impl<P: Params> BindParams for &Flight<P> {
+    fn bind<R>(&self, f: impl FnOnce(Execute<'_>) -> Result<R>) -> Result<R> {
+        f(Execute::Many(*self))
+    }
+}
+
+/// What came of all sets together.
+#[derive(Default)]
+pub(crate) struct Executed {
+    pub(crate) rows: Rows,
+    /// Rows returned or changed.
+    pub(crate) row_count: u64,
+    /// How the last set ended.
+    pub(crate) tag: CommandTag,
+}
+
+/// Runs the statement with each set, until one fails.
+pub(crate) async fn execute_many<I>(scope: Result<Scope>, sql: &str, sets: I) -> Result<Executed>
+where
+    I: Iterator,
+    I::Item: Params,
+{
+    let scope = scope?;
+    let mut sets = sets.fuse();
+    let mut executed = Executed::default();
+    let mut before = 0;
+    let mut flight = Flight(Vec::new());
+    loop {
+        flight.0.extend(sets.by_ref().take(FLIGHT - flight.0.len()));
+        if flight.0.is_empty() {
+            return Ok(executed);
+        }
+        let call = Call::new(Ok(scope.clone()), sql, &flight);
+        let flown = call
+            .answer(|answer| {
+                (answer.items(), answer.row_count(), *answer.tag(), answer.take_rows())
+            })
+            .await;
+        let (items, row_count, tag, rows) = flown.map_err(|error| match error.item() {
+            Some(item) => error.with_item(before + item),
+            None => error,
+        })?;
+        before += items;
+        executed.row_count += row_count;
+        executed.tag = tag;
+        executed.rows.append(rows);
+        flight.0.drain(..items.clamp(1, flight.0.len()));
+    }
+}

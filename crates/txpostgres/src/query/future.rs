@@ -1,0 +1,241 @@
+//! What a call gives to await: `RunQuery` and its kin, and what may end them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use txpostgres_session::{Answer, Error, FromRow, OwnedRow, Result, ResultSet, Results, Rows};
+
+use txpostgres_multiplex::{Chunk, Fetched, Params};
+
+use super::{One, Optional};
+use crate::driver::{Call, CancelHandle};
+
+/// What a pending call offers to whoever may lose cancellation with it.
+macro_rules! cancellable {
+    ($name:ty, $($call:tt).+ $(, $params:ident)*) => {
+        impl<$($params),*> $name {
+            /// A handle by which the call can be [cancelled](crate::Connection::cancel), from any task.
+            ///
+            /// Ask for it before the call is first polled: a call that may be cancelled travels alone, and one that has
+            /// left together with others cannot be cancelled.
+            pub fn cancel_handle(&mut self) -> CancelHandle {
+                CancelHandle(self.$($call).+.cancellation().handle())
+            }
+
+            /// Limits the time from the first poll to the end. When it passes, the statement is cancelled on the server, and
+            /// the call ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); or with its answer, if that was faster than the cancel.
+            ///
+            /// A server that does not end the statement within the grace
+            /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s) is given up, with the connection.
+            pub fn timeout(mut self, limit: Duration) -> Self {
+                self.$($call).+.cancellation().set_limit(limit);
+                self
+            }
+
+            /// When the future is dropped before its end, the statement is cancelled on the server instead of run to its
+            /// end.
+            ///
+            /// A server that does not end it within the grace
+            /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s) is given up, with the connection; not so one
+            /// that gave no key to cancel with.
+            pub fn cancel_on_drop(mut self) -> Self {
+                self.$($call).+.cancel_on_drop();
+                self
+            }
+        }
+    };
+}
+
+cancellable!(RunQuery<'_, P>, 0, P);
+cancellable!(RunQueryAs<'_, T, P>, query.0, T, P);
+cancellable!(RunOperation<'_, P>, 0, P);
+cancellable!(RunScript<'_>, 0);
+cancellable!(One<RunQuery<'_, P>>, query.0, P);
+cancellable!(Optional<RunQuery<'_, P>>, query.0, P);
+cancellable!(One<RunQueryAs<'_, T, P>>, query.query.0, T, P);
+cancellable!(Optional<RunQueryAs<'_, T, P>>, query.query.0, T, P);
+
+/// A pending [`run_query`](crate::Connection::run_query): await it for the rows.
+///
+/// Nothing is sent before it is first polled. Dropped before its end, a statement that was sent runs on in the server; its
+/// answer is thrown away, and the connection stays usable.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunQuery<'a, P>(pub(crate) Call<'a, P>);
+
+// Nothing in it is pinned.
+impl<P> Unpin for RunQuery<'_, P> {}
+
+impl<'a, P: Params> RunQuery<'a, P> {
+    /// Asks for all values in text, as PostgreSQL prints them: whatever the types are, they read as `&str`, `String` or
+    /// [`Text`](crate::value::Text).
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let row = connection.run_query("select now(), 1.50::numeric", ()).in_text().one().await?;
+    /// assert_eq!(row.get::<&str>(1)?, "1.50");
+    /// # Ok(()) }
+    /// ```
+    pub fn in_text(mut self) -> Self {
+        self.0.set_results(Results::Text);
+        self
+    }
+
+    /// Reads each row as a `T`: see [`FromRow`].
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let people = connection
+    ///     .run_query("select id, name from people", ())
+    ///     .rows_as::<(i64, String)>()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn rows_as<T>(self) -> RunQueryAs<'a, T, P>
+    where
+        T: for<'r> FromRow<'r>,
+    {
+        let mut query = self;
+        query.0.chunked();
+        RunQueryAs { query, decoded: Vec::new(), misfit: None, rows: 0 }
+    }
+
+    /// How many rows there are, and the first.
+    pub(crate) fn poll_first(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(usize, Option<OwnedRow>)>> {
+        let rows = Arc::new(ready!(self.0.poll(cx, Answer::take_rows))?);
+        Poll::Ready(Ok((rows.len(), OwnedRow::new(&rows, 0))))
+    }
+
+    pub(crate) fn sql(&self) -> &str {
+        self.0.sql()
+    }
+}
+
+/// A pending [`run_query_as`](crate::Connection::run_query_as): await it for the rows, each as a `T`.
+///
+/// The rows of a statement that is known are read as they come, so that their bytes and the `T`s need not be in memory together.
+///
+/// As [`RunQuery`] in all else.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunQueryAs<'a, T, P> {
+    query: RunQuery<'a, P>,
+    decoded: Vec<T>,
+    /// The first row that could not be read: those behind it are thrown away.
+    misfit: Option<Error>,
+    /// How many came, if only the first is read.
+    rows: usize,
+}
+
+// Nothing in it is pinned.
+impl<T, P> Unpin for RunQueryAs<'_, T, P> {}
+
+impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
+    fn decode(&mut self, rows: &Rows) {
+        if self.misfit.is_none() {
+            self.misfit = rows.decode_onto(&mut self.decoded).err();
+        }
+    }
+
+    fn decode_first(&mut self, rows: &Rows) {
+        if self.rows == 0 {
+            let first = rows.iter_as::<T>().and_then(|mut rows| rows.next().transpose());
+            match first {
+                Ok(first) => self.decoded.extend(first),
+                Err(misfit) => self.misfit = Some(misfit),
+            }
+        }
+        self.rows += rows.len();
+    }
+
+    /// Reads to the end.
+    fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        decode: impl Fn(&mut Self, &Rows),
+    ) -> Poll<Result<()>> {
+        loop {
+            match ready!(self.query.0.poll_chunk(cx))? {
+                Fetched::Chunk(Chunk::Rows(rows)) => decode(self, &rows),
+                Fetched::Chunk(_) => {}
+                Fetched::End(mut answer) => {
+                    decode(self, &answer.take_rows());
+                    self.query.0.recycle(answer);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// How many rows there are, and the first. That there are several says more than that the first does not fit.
+    pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(usize, Option<T>)>> {
+        ready!(self.poll_end(cx, Self::decode_first))?;
+        match self.misfit.take() {
+            Some(misfit) if self.rows <= 1 => Poll::Ready(Err(misfit)),
+            _ => Poll::Ready(Ok((self.rows, self.decoded.pop()))),
+        }
+    }
+
+    pub(crate) fn sql(&self) -> &str {
+        self.query.sql()
+    }
+}
+
+impl<T, P: Params> Future for RunQueryAs<'_, T, P>
+where
+    T: for<'r> FromRow<'r>,
+{
+    type Output = Result<Vec<T>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        ready!(this.poll_end(cx, Self::decode))?;
+        let decoded = std::mem::take(&mut this.decoded);
+        Poll::Ready(this.misfit.take().map_or(Ok(decoded), Err))
+    }
+}
+
+impl<P: Params> Future for RunQuery<'_, P> {
+    type Output = Result<Rows>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.poll(cx, Answer::take_rows)
+    }
+}
+
+/// A pending [`run_operation`](crate::Connection::run_operation): await it for the number of rows affected.
+///
+/// Nothing is sent before it is first polled. Dropped before its end, a statement that was sent runs on in the server; its
+/// answer is thrown away, and the connection stays usable.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunOperation<'a, P>(pub(crate) Call<'a, P>);
+
+// Nothing in it is pinned.
+impl<P> Unpin for RunOperation<'_, P> {}
+
+impl<P: Params> Future for RunOperation<'_, P> {
+    type Output = Result<u64>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.poll(cx, |answer| answer.row_count())
+    }
+}
+
+/// A pending [`run_script`](crate::Connection::run_script): await it for the results.
+///
+/// Nothing is sent before it is first polled. Dropped before its end, a script that was sent runs on in the server; its
+/// answer is thrown away, and the connection stays usable.
+#[must_use = "futures do nothing unless awaited"]
+pub struct RunScript<'a>(pub(crate) Call<'a, ()>);
+
+impl Future for RunScript<'_> {
+    type Output = Result<Vec<ResultSet>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.poll(cx, Answer::take_results)
+    }
+}

@@ -1,0 +1,137 @@
+//! The rows of a statement as they come, each read into a shape.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use txpostgres_multiplex::Params;
+use txpostgres_session::{Column, Error, FromRow, Result, Rows};
+
+use crate::query::QueryStream;
+use crate::query::row_buffer::BufferedRows as _;
+
+/// Rows that are read at a time. More would spare little of the looking up, and what they allocate would no longer be given back
+/// and taken again by turns, which is what an allocator is fastest at.
+const AT_A_TIME: usize = 8;
+
+/// The rows of a statement as they come, each as a `T`: see [`QueryStream::rows_as`].
+///
+/// Some are read at a time, of which names are looked up and types compared once. In all else it is as [`QueryStream`].
+#[must_use = "a stream does nothing unless it is read"]
+pub struct QueryStreamAs<'a, T, P: Params> {
+    stream: QueryStream<'a, P>,
+    /// Rows that came together, and how many of them were read.
+    rows: Rows,
+    read: usize,
+    decoded: VecDeque<T>,
+    /// Why the row behind those does not fit.
+    misfit: Option<Error>,
+    /// Whether the shape was compared with the columns.
+    compared: bool,
+}
+
+// Nothing in it is pinned.
+impl<T, P: Params> Unpin for QueryStreamAs<'_, T, P> {}
+
+impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
+    pub(crate) fn new(stream: QueryStream<'a, P>) -> Self {
+        Self {
+            stream,
+            rows: Rows::default(),
+            read: 0,
+            decoded: VecDeque::new(),
+            misfit: None,
+            compared: false,
+        }
+    }
+
+    /// The columns; `None` until the first rows have come.
+    pub fn columns(&self) -> Option<&[Column]> {
+        self.stream.columns()
+    }
+
+    /// How many rows the statement returned or changed; `None` before its end.
+    pub fn row_count(&self) -> Option<u64> {
+        self.stream.row_count()
+    }
+
+    /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
+    ///
+    /// # Errors
+    ///
+    /// As [`QueryStream::next`], and [`ErrorKind::Decode`](crate::ErrorKind::Decode) for columns or a row that do not fit: the
+    /// statement is given up then as if the stream were dropped. Nothing follows an error.
+    pub async fn next(&mut self) -> Option<Result<T>> {
+        poll_fn(|cx| self.poll_row(cx)).await
+    }
+
+    #[inline]
+    fn poll_row(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        match self.decoded.pop_front() {
+            Some(row) => Poll::Ready(Some(Ok(row))),
+            None => self.poll_more(cx),
+        }
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        loop {
+            if let Some(misfit) = self.misfit.take() {
+                self.stream.stop();
+                self.rows = Rows::default();
+                return Poll::Ready(Some(Err(misfit)));
+            }
+            if self.read < self.rows.len() {
+                self.misfit = self.decode().err();
+                if let Some(row) = self.decoded.pop_front() {
+                    return Poll::Ready(Some(Ok(row)));
+                }
+                continue;
+            }
+            match ready!(self.stream.poll_rows(cx)) {
+                Ok(Some(rows)) => (self.rows, self.read) = (rows, 0),
+                Ok(None) => match self.compare() {
+                    Ok(()) => return Poll::Ready(None),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                },
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    /// Reads some more of the rows that came together.
+    fn decode(&mut self) -> Result<()> {
+        self.compared = true;
+        let from = self.read;
+        self.read += AT_A_TIME;
+        for row in self.rows.iter_as::<T>()?.skip(from).take(AT_A_TIME) {
+            self.decoded.push_back(row?);
+        }
+        Ok(())
+    }
+
+    /// A shape that does not fit is an error also when there were no rows.
+    fn compare(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.compared, true) {
+            return Ok(());
+        }
+        self.stream.columns().map_or(Ok(()), |columns| T::layout(columns).map(drop))
+    }
+}
+
+impl<T: for<'r> FromRow<'r>, P: Params> Stream for QueryStreamAs<'_, T, P> {
+    type Item = Result<T>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_row(cx)
+    }
+}
+
+impl<T, P: Params> fmt::Debug for QueryStreamAs<'_, T, P> {
+    /// Without the rows: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryStreamAs").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}

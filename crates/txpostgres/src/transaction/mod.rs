@@ -1,0 +1,220 @@
+//! A transaction around a closure: committed when it succeeds, rolled back when it fails, panics or is
+//! dropped.
+
+mod guard;
+mod nested;
+mod options;
+
+use std::error::Error as StdError;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, timeout_at};
+use txpostgres_multiplex::{CancelTarget, Drive, LockId};
+use txpostgres_session::{Error, ErrorKind, Result};
+
+use crate::connection::Connection;
+use crate::cursor::Cursor;
+use crate::driver::{Cancellation, Driver, TransactionScope, noted};
+use guard::Guard;
+use options::Options;
+pub use options::{Interaction, IsolationLevel};
+
+impl Connection {
+    /// Runs a closure in a transaction: committed when it returns `Ok`, rolled back when it returns `Err`, panics, or is
+    /// dropped.
+    ///
+    /// The transaction has the connection for itself: other calls on it wait. Call the cursor, not the connection, within
+    /// the closure. BEGIN travels with the first statement.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// let amount = 100_i64;
+    /// let left: i64 = connection
+    ///     .run_interaction(async |cursor| {
+    ///         cursor.run_operation("update account set sum = sum - $1 where id = 1", (amount,)).await?;
+    ///         cursor.run_operation("update account set sum = sum + $1 where id = 2", (amount,)).await?;
+    ///         cursor.run_query("select sum from account where id = 1", ()).one().await?.get(0)
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The closure's own error, after the rollback; and, turned into the closure's error type:
+    ///
+    /// * [`ErrorKind::Request`] when a statement has begun a transaction by hand, which the interaction would end: nothing is sent;
+    /// * what COMMIT was refused with, such as a deferred constraint, after which the transaction is over as well;
+    /// * [`ErrorKind::CommitRefused`] when a statement had failed and the closure returned `Ok` all the same;
+    /// * [`ErrorKind::InteractionEnded`] when a statement of the closure was a COMMIT, or ended the transaction otherwise;
+    /// * [`ErrorKind::CommitUnknown`] when the connection broke after COMMIT was sent;
+    /// * [`ErrorKind::RollbackFailed`] when the rollback failed, with the closure's error in
+    ///   [`Error::original`]; the connection is closed then.
+    pub fn run_interaction<T, E, F, Fut>(
+        &self,
+        interaction: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F, Fut>
+    where
+        F: FnOnce(Cursor) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
+    {
+        self.interaction().run(interaction)
+    }
+
+    /// An interaction with choices: isolation level, read only, deferrable.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
+    /// use txpostgres::IsolationLevel;
+    ///
+    /// let rows = connection
+    ///     .interaction()
+    ///     .isolation_level(IsolationLevel::Serializable)
+    ///     .read_only(true)
+    ///     .run(async |cursor| cursor.run_query("select sum(sum) from account", ()).await)
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn interaction(&self) -> Interaction {
+        Interaction::new(Arc::clone(&self.handle.driver))
+    }
+}
+
+/// Waits for the connection to be free of other transactions.
+struct Lease {
+    driver: Arc<Driver>,
+    begin: Arc<str>,
+    is_exclusive: bool,
+    id: Option<LockId>,
+}
+
+impl Future for Lease {
+    type Output = Result<LockId>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<LockId>> {
+        let this = self.get_mut();
+        let mut waker = Some(cx.waker().clone());
+        let mut locked = this.driver.lock();
+        let (multiplexer, effects) = locked.parts();
+        let (id, begin) = (&mut this.id, &this.begin);
+        let polled = multiplexer.poll_lease(id, begin, this.is_exclusive, &mut waker, effects);
+        let lease = multiplexer.lease();
+        drop(locked);
+        if polled.is_pending() {
+            // It leaves the queue when it is dropped.
+            if let Some(error) = lease.and_then(|lease| this.driver.refuse_within(lease)) {
+                return Poll::Ready(Err(error));
+            }
+            this.driver.watch();
+        }
+        polled
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            let mut locked = self.driver.lock();
+            let (multiplexer, effects) = locked.parts();
+            multiplexer.leave_queue(id, effects);
+        }
+    }
+}
+
+/// Runs a closure in a transaction of its own.
+async fn run<T, E, F, Fut>(
+    driver: Arc<Driver>,
+    options: Options,
+    mut cancellation: Option<Cancellation>,
+    interaction: F,
+) -> Result<T, E>
+where
+    F: FnOnce(Cursor) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
+{
+    let is_exclusive = cancellation.is_some() || options.cancels_on_drop;
+    let begin = options.begin().into();
+    let lease = Lease { driver: Arc::clone(&driver), begin, is_exclusive, id: None };
+    let lease = watched::<_, Error>(&mut cancellation, None, lease).await?;
+    let scope = Arc::new(TransactionScope::new(Arc::clone(&driver), lease));
+    let mut guard = Guard::new(&scope);
+    guard.cancels = options.cancels_on_drop;
+    if let Some(cancellation) = &cancellation {
+        cancellation.sent(&driver, CancelTarget::Transaction(lease));
+    }
+    let outcome = {
+        // Pinned here: passing it by value would store a copy in every enclosing future.
+        let body = pin!(interaction(Cursor::of_transaction(Arc::clone(&scope))));
+        let body = noted(&driver, lease, body);
+        watched(&mut cancellation, Some(&scope), body).await
+    };
+    scope.end();
+    // COMMIT and ROLLBACK are not cancelled: they may be done already.
+    guard.cancels = false;
+    let limit = cancellation.as_ref().and_then(|cancellation| {
+        cancellation.over();
+        cancellation.sleep().map(|sleep| sleep.deadline())
+    });
+    match outcome {
+        Ok(value) => {
+            answered_by(limit, &driver, guard.commit()).await?;
+            Ok(value)
+        }
+        Err(error) => answered_by(limit, &driver, guard.roll_back(error)).await,
+    }
+}
+
+/// The outcome, or why it is not waited for.
+async fn watched<T, E: From<Error>>(
+    cancellation: &mut Option<Cancellation>,
+    scope: Option<&TransactionScope>,
+    future: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let Some(cancellation) = cancellation else {
+        return future.await;
+    };
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        cancellation.watch(cx);
+        let must_end = |cancellation: &Cancellation| {
+            let begun = scope.is_some_and(|scope| scope.driver().lock().has_begun(scope.lease()));
+            let error = cancellation.interrupted(begun)?;
+            if let Some(scope) = scope {
+                // Something may have been sent since the cancel.
+                let target = CancelTarget::Transaction(scope.lease());
+                scope.driver().start_cancel(target, cancellation.on_grace_expired());
+            }
+            Some(E::from(error))
+        };
+        if let Some(error) = must_end(cancellation) {
+            return Poll::Ready(Err(error));
+        }
+        match future.as_mut().poll(cx) {
+            // Its statement was cancelled for the same reason.
+            Poll::Ready(Err(error)) => Poll::Ready(Err(must_end(cancellation).unwrap_or(error))),
+            polled => polled,
+        }
+    })
+    .await
+}
+
+/// Waits for the end of a transaction; with a time limit, not for longer than that and the grace.
+async fn answered_by<F: Future>(limit: Option<Instant>, driver: &Driver, future: F) -> F::Output {
+    let grace = driver.requester().map(|requester| requester.grace);
+    let (Some(limit), Some(grace)) = (limit, grace) else {
+        return future.await;
+    };
+    let mut future = pin!(future);
+    if let Ok(output) = timeout_at(limit + grace, &mut future).await {
+        return output;
+    }
+    let message = "the end of a transaction was not answered within its time limit";
+    driver.give_up(Error::new(ErrorKind::Lost, message));
+    future.await
+}

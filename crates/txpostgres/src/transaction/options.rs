@@ -1,0 +1,165 @@
+//! How an interaction is to begin, and who may end it: chosen before it runs.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use txpostgres_session::Error;
+
+use crate::ConnectionBuilder;
+#[cfg(doc)]
+use crate::ErrorKind;
+use crate::cursor::Cursor;
+use crate::driver::{CancelHandle, Cancellation, Driver};
+
+/// What a transaction may see of others (manual, section 13.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IsolationLevel {
+    /// As `ReadCommitted`, in PostgreSQL.
+    ReadUncommitted,
+    /// Each statement sees what was committed before it began. PostgreSQL's default.
+    ReadCommitted,
+    /// The transaction sees what was committed before its first statement.
+    RepeatableRead,
+    /// As if transactions ran one after another; may fail with `40001` and is then to be tried again.
+    Serializable,
+}
+
+impl IsolationLevel {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "READ UNCOMMITTED",
+            Self::ReadCommitted => "READ COMMITTED",
+            Self::RepeatableRead => "REPEATABLE READ",
+            Self::Serializable => "SERIALIZABLE",
+        }
+    }
+}
+
+/// How an interaction is to begin. What is not said is left to the server's settings.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Options {
+    pub(crate) isolation: Option<IsolationLevel>,
+    pub(crate) read_only: Option<bool>,
+    pub(crate) deferrable: Option<bool>,
+    /// What runs when its future is dropped is cancelled.
+    pub(crate) cancels_on_drop: bool,
+}
+
+impl Options {
+    pub(crate) fn begin(self) -> String {
+        let mut sql = "BEGIN".to_owned();
+        if let Some(level) = self.isolation {
+            let _ = write!(sql, " ISOLATION LEVEL {}", level.sql());
+        }
+        match self.read_only {
+            Some(true) => sql.push_str(" READ ONLY"),
+            Some(false) => sql.push_str(" READ WRITE"),
+            None => {}
+        }
+        match self.deferrable {
+            Some(true) => sql.push_str(" DEFERRABLE"),
+            Some(false) => sql.push_str(" NOT DEFERRABLE"),
+            None => {}
+        }
+        sql
+    }
+}
+
+/// A transaction about to be run: see [`Connection::interaction`].
+#[must_use = "an interaction does nothing until it is run"]
+pub struct Interaction {
+    driver: Arc<Driver>,
+    options: Options,
+    cancellation: Option<Cancellation>,
+}
+
+impl Interaction {
+    pub(super) fn new(driver: Arc<Driver>) -> Self {
+        Self { driver, options: Options::default(), cancellation: None }
+    }
+
+    /// What the transaction may see of others.
+    pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
+        self.options.isolation = Some(level);
+        self
+    }
+
+    /// Whether the transaction may only read.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.options.read_only = Some(read_only);
+        self
+    }
+
+    /// Whether a serializable, read-only transaction waits until it cannot fail (manual, section 13.2.3).
+    pub fn deferrable(mut self, deferrable: bool) -> Self {
+        self.options.deferrable = Some(deferrable);
+        self
+    }
+
+    /// A handle by which the interaction can be [cancelled](Connection::cancel), from any task: the statement that it is in
+    /// ends, the closure's future is dropped, and the transaction is rolled back. Once COMMIT was sent it has no effect.
+    ///
+    /// Statements of an interaction that can be cancelled are not pipelined: each travels alone.
+    pub fn cancel_handle(&mut self) -> CancelHandle {
+        CancelHandle(self.cancellation.get_or_insert_default().handle())
+    }
+
+    /// Limits the time from the first poll to COMMIT. When it passes, the interaction is cancelled and ends with
+    /// [`ErrorKind::Timeout`].
+    ///
+    /// A server that has not rolled back, or not answered COMMIT, within the grace ([`ConnectionBuilder::cancel_grace`], 5 s) after that is given
+    /// up, with the connection.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.cancellation.get_or_insert_default().set_limit(limit);
+        self
+    }
+
+    /// When the interaction's future is dropped, the statement that it is in is cancelled on the server, instead of run to
+    /// its end before the rollback.
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.options.cancels_on_drop = true;
+        self
+    }
+
+    /// Runs the closure in the transaction: see [`Connection::run_interaction`].
+    pub fn run<T, E, F, Fut>(
+        self,
+        interaction: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F, Fut>
+    where
+        F: FnOnce(Cursor) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
+    {
+        super::run(self.driver, self.options, self.cancellation, interaction)
+    }
+}
+
+impl fmt::Debug for Interaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interaction").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begin_says_what_was_chosen() {
+        assert_eq!(Options::default().begin(), "BEGIN");
+        let options = Options {
+            isolation: Some(IsolationLevel::Serializable),
+            read_only: Some(true),
+            deferrable: Some(true),
+            ..Options::default()
+        };
+        assert_eq!(options.begin(), "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE");
+    }
+}
