@@ -1,24 +1,13 @@
 //! Futures that were begun and are not polled any more: they must not hold up anybody else.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use txpostgres::{Connection, Error};
 
+use crate::support::polls::{begin, touch};
 use crate::support::{assert_works, bounded, connected, eventually};
-
-/// Polls a future once, for nobody.
-fn touch<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Polls a future once, for this task.
-async fn begin<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
-}
 
 async fn in_another_task(connection: &Connection) {
     let connection = connection.clone();

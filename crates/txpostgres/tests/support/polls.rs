@@ -1,7 +1,8 @@
-//! A future polled so many times, and then dropped.
+//! Futures polled by hand: `n` times and then dropped, or once and put aside.
 
 use std::future::{Future, poll_fn};
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// When and how a future is given up.
 #[derive(Debug, Clone, Copy)]
@@ -30,4 +31,14 @@ impl GiveUp {
         })
         .await
     }
+}
+
+/// Polls a future once, with a waker that wakes nothing.
+pub(crate) fn touch<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Polls a future once, for this task.
+pub(crate) async fn begin<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
