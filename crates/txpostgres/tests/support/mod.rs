@@ -8,6 +8,13 @@
     reason = "the helpers of tests fail as tests do, and no file of tests needs all of them"
 )]
 
+pub(crate) mod all;
+pub(crate) mod around;
+pub(crate) mod dice;
+pub(crate) mod patience;
+pub(crate) mod polls;
+pub(crate) mod trickle;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 

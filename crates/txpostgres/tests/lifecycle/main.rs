@@ -1,0 +1,29 @@
+//! From opening to closing: peers of all kinds, lost connections, cancels, time limits, futures
+//! dropped or left unpolled.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests fail as tests do"
+)]
+
+mod cancel;
+mod cancel_peers;
+mod cancel_races;
+mod dropped_openings;
+mod drops;
+mod left_waiting;
+mod limits;
+mod lost;
+mod opening;
+mod peers;
+mod refused;
+#[cfg(feature = "tls")]
+mod security_table;
+mod storms;
+#[path = "../support/mod.rs"]
+mod support;
+mod unpolled;

@@ -1,0 +1,27 @@
+//! What statements return and how they fail: every way of asking, every type of value, cursors
+//! and batches.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests fail as tests do"
+)]
+
+mod batch_fate;
+mod cursors;
+#[cfg(feature = "derive")]
+mod outdated;
+mod parameters;
+mod queries;
+mod routines;
+mod row_counts;
+mod single;
+mod spawned;
+#[path = "../support/mod.rs"]
+mod support;
+mod texts;
+mod tokens;
+mod values;

@@ -1,0 +1,11 @@
+//! Values of every type, out and back: PostgreSQL's own, those of a database, and those of other
+//! crates.
+
+mod any_value;
+#[cfg(feature = "derive")]
+mod derived;
+mod every_type;
+#[cfg(feature = "derive")]
+mod misfits;
+mod other_crates;
+mod types;
