@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use txpostgres::{Connection, Fetch, Result};
+use txpostgres::{Connection, FetchDirection, Result};
 
 use super::failed;
 use super::screen::Guide;
@@ -72,8 +72,8 @@ pub(crate) async fn scrolled(guide: &Guide, connection: &Connection) -> Result<(
         .run_interaction(async |cursor| {
             let query = "select id from pg_temp.reading order by id";
             let mut readings = cursor.named("readings").scroll(true).open(query, ()).await?;
-            let last = readings.fetch_as::<(i64,)>(Fetch::Last).await?;
-            let back = readings.fetch_as::<(i64,)>(Fetch::Backward(3)).await?;
+            let last = readings.fetch_as::<(i64,)>(FetchDirection::Last).await?;
+            let back = readings.fetch_as::<(i64,)>(FetchDirection::Backward(3)).await?;
             readings.close().await?;
             Result::Ok((last, back))
         })

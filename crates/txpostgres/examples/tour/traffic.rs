@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use txpostgres::config::Endpoint;
-use txpostgres::{ByteStream, Config, Dial, Dialing, Sockets};
+use txpostgres::{ByteStream, Config, Dial, DialFuture, Sockets};
 
 /// How often bytes were handed to the socket.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Running {
 pub(crate) struct Counting(pub(crate) Arc<Traffic>);
 
 impl Dial for Counting {
-    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> DialFuture<'a> {
         Box::pin(async move {
             let stream = Sockets.dial(endpoint, config).await?;
             let counted = Counted { stream, traffic: Arc::clone(&self.0) };

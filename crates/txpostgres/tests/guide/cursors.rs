@@ -1,6 +1,6 @@
 //! The page on cursors and batches.
 
-use txpostgres::{Error, ErrorKind, Fetch, Scroll, SqlState};
+use txpostgres::{Error, ErrorKind, FetchDirection, Scroll, SqlState};
 
 use super::connected;
 use super::support::{bounded, count};
@@ -85,11 +85,11 @@ async fn named_cursors() {
             read += 1;
             assert_eq!(row.get::<i64>("id")?, read);
         }
-        let last: Vec<(i64, String)> = people.fetch_as(Fetch::Last).await?;
+        let last: Vec<(i64, String)> = people.fetch_as(FetchDirection::Last).await?;
         assert_eq!((read, last[0].0), (20, 20));
-        let before: Vec<(i64, String)> = people.fetch_as(Fetch::Backward(5)).await?;
+        let before: Vec<(i64, String)> = people.fetch_as(FetchDirection::Backward(5)).await?;
         assert_eq!(before.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [19, 18, 17, 16, 15]);
-        assert_eq!(people.move_to(Fetch::First).await?, 1);
+        assert_eq!(people.move_to(FetchDirection::First).await?, 1);
         people.close().await
     }))
     .await

@@ -1,4 +1,4 @@
-//! Cancelling calls and interactions: each in each of its states, by a handle, a time limit, and a drop.
+//! CancelFuture calls and interactions: each in each of its states, by a handle, a time limit, and a drop.
 
 use std::future::poll_fn;
 use std::task::Poll;

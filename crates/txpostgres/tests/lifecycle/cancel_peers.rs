@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use txpostgres::config::{Config, Endpoint, Host};
-use txpostgres::{ByteStream, Connection, Delivery, Dial, Dialing, Error, ErrorKind, Sockets};
+use txpostgres::{ByteStream, Connection, Delivery, Dial, DialFuture, Error, ErrorKind, Sockets};
 use txpostgres_testkit::{Cluster, Direction, Proxy, Script, TlsCertificates, backend, shared};
 
 use crate::support::around::{Around, Wrapped};
@@ -208,7 +208,7 @@ struct Record {
 struct Recorder(Arc<Mutex<Record>>);
 
 impl Dial for Recorder {
-    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> DialFuture<'a> {
         Box::pin(async move {
             let stream = Sockets.dial(endpoint, config).await?;
             let mut record = self.0.lock().unwrap();

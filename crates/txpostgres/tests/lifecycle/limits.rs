@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use txpostgres::{
-    Batch, Connection, Delivery, Error, ErrorKind, Fetch, NamedCursor, ResultSet, TransactionStatus,
+    Batch, Connection, Delivery, Error, ErrorKind, FetchDirection, NamedCursor, ResultSet, TransactionStatus,
 };
 
 use crate::support::polls::GiveUp;
@@ -260,11 +260,11 @@ async fn the_time_limit_of_a_cursor_is_for_each_call() {
     // What waits for its turn for too long is not sent, and the cursor goes on.
     let occupied = occupied(&connection).await;
     for _ in 0..2 {
-        let error = bounded(cursor.fetch(Fetch::Last)).await.unwrap_err();
+        let error = bounded(cursor.fetch(FetchDirection::Last)).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
     }
     occupied.leave().await;
     assert_eq!(number(&mut cursor).await, Some(7));
-    assert_eq!(bounded(cursor.move_to(Fetch::Last)).await.unwrap(), 1);
+    assert_eq!(bounded(cursor.move_to(FetchDirection::Last)).await.unwrap(), 1);
     assert_works(&connection).await;
 }

@@ -8,7 +8,7 @@
 use std::future::Future;
 
 use txpostgres::types::ToSql;
-use txpostgres::{Connection, Cursor, Error, ErrorKind, Fetch, Result, Scalar, Scroll};
+use txpostgres::{Connection, Cursor, Error, ErrorKind, FetchDirection, Result, Scalar, Scroll};
 
 use crate::support::{bounded, connected, count};
 
@@ -168,9 +168,9 @@ async fn every_call_of_a_cursor(cursor: &Cursor, person: &Person) -> Result<()> 
     let builder = cursor.named(name).with_hold(true).scroll(true);
     let mut named = builder.open("select $1::text union all select $1", (name,)).await?;
     named.next().await?;
-    named.fetch(Fetch::First).await?;
-    named.fetch_as::<(String,)>(Fetch::First).await?;
-    named.move_to(Fetch::Last).await?;
+    named.fetch(FetchDirection::First).await?;
+    named.fetch_as::<(String,)>(FetchDirection::First).await?;
+    named.move_to(FetchDirection::Last).await?;
     named.scroll(0, Scroll::Absolute).await?;
     named.close().await
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncWrite as _;
 use tokio::time::{Sleep, sleep};
 use txpostgres::config::{Config, Endpoint};
-use txpostgres::{ByteStream, Connection, Dial, Dialing, Sockets};
+use txpostgres::{ByteStream, Connection, Dial, DialFuture, Sockets};
 use txpostgres_testkit::{Database, shared};
 
 use crate::support::around::{Around, Wrapped};
@@ -31,7 +31,7 @@ struct Lazily {
 }
 
 impl Dial for Lazy {
-    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> DialFuture<'a> {
         Box::pin(async move {
             let stream = Sockets.dial(endpoint, config).await?;
             let lazily = Lazily { stream, room: self.room, kept: Vec::new(), nap: None };

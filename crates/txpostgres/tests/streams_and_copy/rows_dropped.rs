@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use txpostgres::{Connection, Error, Fetch, Scroll};
+use txpostgres::{Connection, Error, FetchDirection, Scroll};
 use txpostgres_testkit::Direction;
 
 use crate::support::polls::GiveUp;
@@ -116,7 +116,7 @@ const DEEDS: &[(&str, Begin)] = &[
                     let mut named =
                         cursor.named("c").scroll(true).rows_ahead(10).open(NUMBERS, (50,)).await?;
                     named.next().await?;
-                    named.fetch(Fetch::Last).await?;
+                    named.fetch(FetchDirection::Last).await?;
                     named.scroll(3, Scroll::Absolute).await?;
                     named.close().await
                 })
@@ -128,7 +128,7 @@ const DEEDS: &[(&str, Begin)] = &[
             let mut named =
                 connection.cursor().named("held").with_hold(true).open(NUMBERS, (50,)).await?;
             named.next().await?;
-            named.fetch(Fetch::Forward(5)).await.map(drop)
+            named.fetch(FetchDirection::Forward(5)).await.map(drop)
         })
     }),
 ];

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use txpostgres::config::{Config, Endpoint, Host, IntoConfig};
 use txpostgres::types::{FromSql, ToSql};
-use txpostgres::{ByteStream, Connection, Dial, Dialing, Error, TransactionStatus};
+use txpostgres::{ByteStream, Connection, Dial, DialFuture, Error, TransactionStatus};
 use txpostgres_testkit::{Database, Proxy, ScriptedServer, shared};
 
 /// What takes longer than this hangs: 20 s, since machines that run tests may be busy.
@@ -175,7 +175,7 @@ pub(crate) async fn free_port() -> u16 {
 pub(crate) struct Tight;
 
 impl Dial for Tight {
-    fn dial<'a>(&'a self, endpoint: &'a Endpoint, _: &'a Config) -> Dialing<'a> {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, _: &'a Config) -> DialFuture<'a> {
         Box::pin(async move {
             let Host::Addr { addr, .. } = endpoint.host else {
                 panic!("not an address: {endpoint}");

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, ReadBuf};
 use txpostgres::config::{Config, Endpoint};
-use txpostgres::{ByteStream, Dial, Dialing, Sockets};
+use txpostgres::{ByteStream, Dial, DialFuture, Sockets};
 
 use crate::support::around::{Around, Wrapped};
 
@@ -25,7 +25,7 @@ struct Trickling {
 }
 
 impl Dial for Trickle {
-    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> DialFuture<'a> {
         Box::pin(async move {
             let stream = Sockets.dial(endpoint, config).await?;
             let helping = vec![0; self.bytes];

@@ -110,7 +110,7 @@ impl Stage {
                 let call = connection.run_query(&sql, (token,)).cancel_on_drop();
                 give_up.poll(call).await.map(|rows| said(&rows.unwrap()))
             }
-            Call::Cancelling => {
+            Call::CancelFuture => {
                 let mut call = connection.run_query("select pg_sleep(60)", ());
                 let handle = call.cancel_handle();
                 let sent = GiveUp { after: 1, woken: false };

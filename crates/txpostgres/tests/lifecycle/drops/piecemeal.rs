@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use txpostgres::{Cursor, Error, Fetch};
+use txpostgres::{Cursor, Error, FetchDirection};
 
 use super::deeds::Piecemeal;
 
@@ -113,8 +113,8 @@ impl Piecemeal {
             let row = named.next().await?;
             assert_eq!(row.map(|row| row.get(0)).transpose()?, Some(n));
         }
-        assert_eq!(named.fetch_as::<(i16,)>(Fetch::Prior).await?, [(2,)]);
-        assert_eq!(named.move_to(Fetch::Last).await?, 1);
+        assert_eq!(named.fetch_as::<(i16,)>(FetchDirection::Prior).await?, [(2,)]);
+        assert_eq!(named.move_to(FetchDirection::Last).await?, 1);
         named.close().await
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
 use txpostgres::config::{Config, Endpoint};
-use txpostgres::{ByteStream, Connection, Dial, Dialing, ErrorKind, Result, Sockets};
+use txpostgres::{ByteStream, Connection, Dial, DialFuture, ErrorKind, Result, Sockets};
 use txpostgres_testkit::Cluster;
 
 use super::server::{PASSWORD, Server, Shown, newer, standing};
@@ -24,7 +24,7 @@ struct Recorded {
 }
 
 impl Dial for Record {
-    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> Dialing<'a> {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> DialFuture<'a> {
         Box::pin(async move {
             let stream = Sockets.dial(endpoint, config).await?;
             Ok(Box::new(Wrapped(Recorded { stream, record: self.clone() })) as Box<dyn ByteStream>)

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
-use txpostgres::{Error, ErrorKind, Fetch, Scroll, SqlState};
+use txpostgres::{Error, ErrorKind, FetchDirection, Scroll, SqlState};
 
 use crate::support::{assert_works, bounded, connected, count};
 
@@ -27,17 +27,17 @@ async fn a_named_cursor_moves_both_ways() {
         assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, 1);
         assert_eq!(named.description().unwrap()[0].name(), "n");
         // Three more were fetched in advance; they come first.
-        assert_eq!(numbers(&named.fetch(Fetch::Forward(5)).await?), [2, 3, 4, 5, 6]);
+        assert_eq!(numbers(&named.fetch(FetchDirection::Forward(5)).await?), [2, 3, 4, 5, 6]);
         assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, 7);
-        assert_eq!(numbers(&named.fetch(Fetch::Backward(2)).await?), [6, 5]);
-        assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [4]);
-        assert_eq!(named.fetch_as::<(i32,)>(Fetch::Last).await?, [(10,)]);
-        assert_eq!(numbers(&named.fetch(Fetch::Absolute(3)).await?), [3]);
-        assert_eq!(numbers(&named.fetch(Fetch::Relative(2)).await?), [5]);
-        assert_eq!(named.move_to(Fetch::First).await?, 1);
-        assert_eq!(numbers(&named.fetch(Fetch::ForwardAll).await?).len(), 9);
+        assert_eq!(numbers(&named.fetch(FetchDirection::Backward(2)).await?), [6, 5]);
+        assert_eq!(numbers(&named.fetch(FetchDirection::Prior).await?), [4]);
+        assert_eq!(named.fetch_as::<(i32,)>(FetchDirection::Last).await?, [(10,)]);
+        assert_eq!(numbers(&named.fetch(FetchDirection::Absolute(3)).await?), [3]);
+        assert_eq!(numbers(&named.fetch(FetchDirection::Relative(2)).await?), [5]);
+        assert_eq!(named.move_to(FetchDirection::First).await?, 1);
+        assert_eq!(numbers(&named.fetch(FetchDirection::ForwardAll).await?).len(), 9);
         assert!(named.next().await?.is_none());
-        assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [10]);
+        assert_eq!(numbers(&named.fetch(FetchDirection::Prior).await?), [10]);
         named.scroll(0, Scroll::Absolute).await?;
         let mut all = Vec::new();
         while let Some(row) = named.next().await? {
@@ -49,7 +49,7 @@ async fn a_named_cursor_moves_both_ways() {
         for _ in 0..9 {
             named.next().await?;
         }
-        assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [8]);
+        assert_eq!(numbers(&named.fetch(FetchDirection::Prior).await?), [8]);
         named.close().await
     }))
     .await
@@ -80,14 +80,14 @@ async fn a_named_cursor_needs_a_transaction_or_hold() {
     // One of a transaction ends with it.
     let mut outlived = bounded(connection.run_interaction(async |cursor| {
         let mut named = cursor.named("c").open(NUMBERS, (3_i32,)).await?;
-        let error = named.fetch(Fetch::Backward(1)).await;
+        let error = named.fetch(FetchDirection::Backward(1)).await;
         assert!(error.is_ok_and(|rows| rows.is_empty()));
         named.next().await?;
         Ok::<_, Error>(named)
     }))
     .await
     .unwrap();
-    let error = bounded(outlived.fetch(Fetch::Prior)).await.unwrap_err();
+    let error = bounded(outlived.fetch(FetchDirection::Prior)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InteractionEnded);
     drop(outlived);
     assert_works(&connection).await;
@@ -104,14 +104,14 @@ async fn what_a_named_cursor_fetched_in_advance_does_not_move_its_reader() {
                 assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, n);
             }
             // It stands on the last row, not behind it.
-            assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [9], "{ahead} ahead");
-            assert_eq!(numbers(&named.fetch(Fetch::Forward(1)).await?), [10]);
+            assert_eq!(numbers(&named.fetch(FetchDirection::Prior).await?), [9], "{ahead} ahead");
+            assert_eq!(numbers(&named.fetch(FetchDirection::Forward(1)).await?), [10]);
             assert!(named.next().await?.is_none());
-            assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [10], "{ahead} ahead");
-            named.move_to(Fetch::Absolute(8)).await?;
+            assert_eq!(numbers(&named.fetch(FetchDirection::Prior).await?), [10], "{ahead} ahead");
+            named.move_to(FetchDirection::Absolute(8)).await?;
             assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, 9);
-            assert_eq!(numbers(&named.fetch(Fetch::Forward(5)).await?), [10]);
-            assert_eq!(numbers(&named.fetch(Fetch::Prior).await?), [10], "{ahead} ahead");
+            assert_eq!(numbers(&named.fetch(FetchDirection::Forward(5)).await?), [10]);
+            assert_eq!(numbers(&named.fetch(FetchDirection::Prior).await?), [10], "{ahead} ahead");
             named.close().await?;
         }
         Ok::<_, Error>(())

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use txpostgres::{Connection, Error, ErrorKind, Fetch, NamedCursor, NotifyEvent, Rows, SqlState};
+use txpostgres::{Connection, Error, ErrorKind, FetchDirection, NamedCursor, NotifyEvent, Rows, SqlState};
 use txpostgres_testkit::{Script, backend};
 
 use crate::support::dice::{Dice, Seed};
@@ -113,7 +113,7 @@ async fn a_next_may_be_dropped_at_any_time() {
             }
             assert!(seen.iter().copied().eq(1..=10), "{ahead} ahead: {seen:?}");
             assert_eq!(next(&mut cursor).await, None);
-            assert_eq!(numbers(&bounded(cursor.fetch(Fetch::Prior)).await.unwrap()), [10]);
+            assert_eq!(numbers(&bounded(cursor.fetch(FetchDirection::Prior)).await.unwrap()), [10]);
             bounded(cursor.close()).await.unwrap();
         }
     }
@@ -148,35 +148,35 @@ async fn whatever_is_dropped_the_reader_stands_where_he_read_last() {
                         assert_eq!(row, Some(at).filter(|&at| at <= 20), "{told}");
                     }
                     3..=4 => {
-                        let rows = Fetch::Forward(count.unsigned_abs());
+                        let rows = FetchDirection::Forward(count.unsigned_abs());
                         let Some(rows) = give_up.poll(cursor.fetch(rows)).await else { continue };
                         let expected: Vec<_> = (at + 1..=20.min(at + count)).collect();
                         assert_eq!(numbers(&rows?), expected, "{told}");
                         at = (at + count).min(21);
                     }
                     5 if dice.below(4) == 0 => {
-                        let rows = give_up.poll(cursor.fetch(Fetch::ForwardAll)).await;
+                        let rows = give_up.poll(cursor.fetch(FetchDirection::ForwardAll)).await;
                         let Some(rows) = rows else { continue };
                         assert_eq!(numbers(&rows?), (at + 1..=20).collect::<Vec<_>>(), "{told}");
                         at = 21;
                     }
                     5 => {
                         // There is no row behind the last one, however often it is tried.
-                        let place = [Fetch::ForwardAll, Fetch::Absolute(99), Fetch::Relative(99)];
+                        let place = [FetchDirection::ForwardAll, FetchDirection::Absolute(99), FetchDirection::Relative(99)];
                         cursor.move_to(place[usize::try_from(count).unwrap() % 3]).await?;
                         give_up.poll(cursor.next()).await.transpose()?;
                         at = 21;
                     }
                     6 => {
                         // It may have moved. A place that is counted from the beginning is right all the same.
-                        give_up.poll(cursor.fetch(Fetch::Backward(2))).await.transpose()?;
+                        give_up.poll(cursor.fetch(FetchDirection::Backward(2))).await.transpose()?;
                         let place = i32::try_from(dice.below(21)).unwrap();
-                        let row = cursor.fetch(Fetch::Absolute(place.into())).await?;
+                        let row = cursor.fetch(FetchDirection::Absolute(place.into())).await?;
                         assert_eq!(numbers(&row), Vec::from_iter((place > 0).then_some(place)));
                         at = place;
                     }
                     _ => {
-                        let rows = cursor.fetch(Fetch::Prior).await?;
+                        let rows = cursor.fetch(FetchDirection::Prior).await?;
                         at = (at - 1).max(0);
                         assert_eq!(
                             numbers(&rows),
@@ -247,8 +247,8 @@ async fn what_is_dropped_before_it_is_sent_has_not_happened() {
     let mut cursor = held(&connection, 2, 5).await;
     assert_eq!(next(&mut cursor).await, Some(1));
     let other = occupied(&connection).await;
-    assert!(touch(cursor.fetch(Fetch::Last)).await.is_none());
-    assert!(touch(cursor.move_to(Fetch::Last)).await.is_none());
+    assert!(touch(cursor.fetch(FetchDirection::Last)).await.is_none());
+    assert!(touch(cursor.move_to(FetchDirection::Last)).await.is_none());
     other.leave().await;
     assert_eq!(next(&mut cursor).await, Some(2));
     let open = "select count(*) from pg_cursors where name <> ''";

@@ -2,7 +2,7 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "the dice are thrown for small numbers")]
 
-use txpostgres::{Cursor, Error, ErrorKind, Fetch, NamedCursor, Rows, Scroll, SqlState};
+use txpostgres::{Cursor, Error, ErrorKind, FetchDirection, NamedCursor, Rows, Scroll, SqlState};
 
 use crate::support::dice::{Dice, Seed};
 use crate::support::polls::GiveUp;
@@ -23,48 +23,48 @@ fn numbers(rows: &Rows) -> Vec<i32> {
 }
 
 /// Where a move leads, from a row, 0 before the first one and one more than there are behind the last one.
-fn leads(what: Fetch, at: i64) -> i64 {
+fn leads(what: FetchDirection, at: i64) -> i64 {
     let to = match what {
-        Fetch::Next => at + 1,
-        Fetch::Prior => at - 1,
-        Fetch::First => 1,
-        Fetch::Last => ROWS,
-        Fetch::Absolute(row @ ..0) => ROWS + 1 + row,
-        Fetch::Absolute(row) => row,
-        Fetch::Relative(rows) => at + rows,
-        Fetch::Forward(rows) => at + i64::from(rows),
-        Fetch::Backward(rows) => at - i64::from(rows),
-        Fetch::ForwardAll => ROWS + 1,
-        Fetch::BackwardAll => 0,
+        FetchDirection::Next => at + 1,
+        FetchDirection::Prior => at - 1,
+        FetchDirection::First => 1,
+        FetchDirection::Last => ROWS,
+        FetchDirection::Absolute(row @ ..0) => ROWS + 1 + row,
+        FetchDirection::Absolute(row) => row,
+        FetchDirection::Relative(rows) => at + rows,
+        FetchDirection::Forward(rows) => at + i64::from(rows),
+        FetchDirection::Backward(rows) => at - i64::from(rows),
+        FetchDirection::ForwardAll => ROWS + 1,
+        FetchDirection::BackwardAll => 0,
         _ => unreachable!(),
     };
     to.clamp(0, ROWS + 1)
 }
 
 /// A move that a cursor can make, both ways or onwards only.
-fn throw(dice: &mut Dice, at: i64, goes_back: bool) -> Fetch {
+fn throw(dice: &mut Dice, at: i64, goes_back: bool) -> FetchDirection {
     let few = i64::try_from(dice.below(4)).unwrap() + 1;
     let count = few.unsigned_abs() as u32;
     match dice.below(if goes_back { 13 } else { 5 }) {
-        0 => Fetch::Next,
-        1 => Fetch::Forward(count),
-        2 => Fetch::Relative(few),
-        3 => Fetch::Absolute(at + few),
-        4 if dice.below(6) == 0 => Fetch::ForwardAll,
-        4 => Fetch::Forward(1),
-        5 => Fetch::Prior,
-        6 => Fetch::Backward(count),
-        7 => Fetch::Relative(-few),
-        8 => Fetch::Absolute(i64::try_from(dice.below(45)).unwrap() - 22),
-        9 => [Fetch::First, Fetch::Last][dice.below(2) as usize],
-        10 => Fetch::BackwardAll,
-        11 => [Fetch::Relative(0), Fetch::Forward(0)][dice.below(2) as usize],
-        _ => Fetch::Backward(0),
+        0 => FetchDirection::Next,
+        1 => FetchDirection::Forward(count),
+        2 => FetchDirection::Relative(few),
+        3 => FetchDirection::Absolute(at + few),
+        4 if dice.below(6) == 0 => FetchDirection::ForwardAll,
+        4 => FetchDirection::Forward(1),
+        5 => FetchDirection::Prior,
+        6 => FetchDirection::Backward(count),
+        7 => FetchDirection::Relative(-few),
+        8 => FetchDirection::Absolute(i64::try_from(dice.below(45)).unwrap() - 22),
+        9 => [FetchDirection::First, FetchDirection::Last][dice.below(2) as usize],
+        10 => FetchDirection::BackwardAll,
+        11 => [FetchDirection::Relative(0), FetchDirection::Forward(0)][dice.below(2) as usize],
+        _ => FetchDirection::Backward(0),
     }
 }
 
 /// The plain cursor fetches or moves.
-async fn plain(inside: &Cursor, verb: &str, what: Fetch) -> Result<(Vec<i32>, u64), Error> {
+async fn plain(inside: &Cursor, verb: &str, what: FetchDirection) -> Result<(Vec<i32>, u64), Error> {
     inside.execute(&format!("{verb} {what} from plain"), ()).await?;
     let count = inside.row_count().unwrap();
     let rows = if verb == "fetch" { inside.fetch_all_as::<(i32,)>()? } else { Vec::new() };
@@ -88,16 +88,16 @@ async fn run(
             let give_up = GiveUp { after: dice.below(4) as usize + 1, woken: dice.below(2) == 0 };
             if let Some(row) = give_up.poll(named.next()).await {
                 let row = row?.map(|row| row.get::<i32>(0)).transpose()?;
-                let (expected, _) = plain(inside, "fetch", Fetch::Next).await?;
+                let (expected, _) = plain(inside, "fetch", FetchDirection::Next).await?;
                 assert_eq!(row, expected.first().copied(), "{told}: next");
-                at = leads(Fetch::Next, at);
+                at = leads(FetchDirection::Next, at);
                 is_read = row.is_some();
             }
             continue;
         }
         // What stays where it is needs no way back, if it was read.
         if dice.below(4) == 0 && (is_read || !(1..=ROWS).contains(&at)) {
-            let what = [Fetch::Relative(0), Fetch::Forward(0), Fetch::Backward(0)];
+            let what = [FetchDirection::Relative(0), FetchDirection::Forward(0), FetchDirection::Backward(0)];
             let what = what[dice.below(3) as usize];
             let expected: Vec<i32> =
                 (1..=ROWS).contains(&at).then(|| i32::try_from(at).unwrap()).into_iter().collect();
@@ -173,10 +173,10 @@ async fn a_cursor_that_cannot_scroll_moves_on() {
                 assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, 7);
                 named.scroll(9, Scroll::Absolute).await?;
                 assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, 10);
-                assert_eq!(named.move_to(Fetch::Forward(2)).await?, 2);
-                assert_eq!(numbers(&named.fetch(Fetch::Relative(0)).await?), [12]);
-                assert_eq!(numbers(&named.fetch(Fetch::Last).await?), [20], "it is here");
-                assert_eq!(numbers(&named.fetch(Fetch::Absolute(-1)).await?), [20]);
+                assert_eq!(named.move_to(FetchDirection::Forward(2)).await?, 2);
+                assert_eq!(numbers(&named.fetch(FetchDirection::Relative(0)).await?), [12]);
+                assert_eq!(numbers(&named.fetch(FetchDirection::Last).await?), [20], "it is here");
+                assert_eq!(numbers(&named.fetch(FetchDirection::Absolute(-1)).await?), [20]);
                 has_moved = true;
                 named.scroll(-1, Scroll::Relative).await
             }))
@@ -197,12 +197,12 @@ async fn what_fetch_cannot_count_is_refused() {
         let builder = inside.named("c").scroll(true).rows_ahead(u32::MAX);
         let mut named = builder.open(EITHER_WAY, ()).await?;
         for what in [
-            Fetch::Absolute(3_000_000_000),
-            Fetch::Absolute(i64::MIN),
-            Fetch::Relative(i64::MAX),
-            Fetch::Relative(i64::from(i32::MIN)),
-            Fetch::Forward(u32::MAX),
-            Fetch::Backward(u32::MAX),
+            FetchDirection::Absolute(3_000_000_000),
+            FetchDirection::Absolute(i64::MIN),
+            FetchDirection::Relative(i64::MAX),
+            FetchDirection::Relative(i64::from(i32::MIN)),
+            FetchDirection::Forward(u32::MAX),
+            FetchDirection::Backward(u32::MAX),
         ] {
             let error = named.fetch(what).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Request, "{what}");
@@ -216,17 +216,17 @@ async fn what_fetch_cannot_count_is_refused() {
         assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, 1);
         let most = i32::MAX.unsigned_abs();
         for what in [
-            Fetch::Forward(most),
-            Fetch::Backward(most),
-            Fetch::Absolute(most.into()),
-            Fetch::Absolute(-i64::from(most)),
-            Fetch::Relative(-i64::from(most)),
-            Fetch::Relative(most.into()),
+            FetchDirection::Forward(most),
+            FetchDirection::Backward(most),
+            FetchDirection::Absolute(most.into()),
+            FetchDirection::Absolute(-i64::from(most)),
+            FetchDirection::Relative(-i64::from(most)),
+            FetchDirection::Relative(most.into()),
         ] {
             named.fetch(what).await?;
             named.move_to(what).await?;
         }
-        named.move_to(Fetch::First).await?;
+        named.move_to(FetchDirection::First).await?;
         assert_eq!(named.next().await?.unwrap().get::<i32>(0)?, 2);
         Ok::<_, Error>(())
     }))
