@@ -1,9 +1,11 @@
 //! What a call asks for: a statement, step by step, or something without parameters.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use txpostgres_session::{
-    Answer, Column, Execute, NextStep, Query, Request, Result, Session, Ticket,
+    Answer, Column, EncodeBuffer, Execute, NextStep, Query, Request, Result, Session, Submitted,
+    Ticket,
 };
 
 use crate::params::Params;
@@ -56,6 +58,34 @@ impl<P: Params> BindParams for P {
     }
 }
 
+thread_local! {
+    /// Where values are encoded. Taken out while it is in use: a value may use a connection itself.
+    static BUFFER: Cell<Option<Box<EncodeBuffer>>> = const { Cell::new(None) };
+}
+
+/// Plans, encodes and submits the next step of a statement.
+#[inline]
+fn submit_query(
+    query: &mut Query,
+    session: &mut Session,
+    sql: &str,
+    params: &impl BindParams,
+    begin: Option<&str>,
+) -> Result<Ticket> {
+    let mut buffer = BUFFER.take().unwrap_or_default();
+    loop {
+        let plan = query.plan(session, sql)?;
+        let submitted = params.bind(|execute| {
+            let encoded = plan.encode(sql, execute, begin, &mut buffer);
+            query.submit(session, sql, encoded)
+        });
+        if let Submitted::Sent(ticket) = submitted? {
+            BUFFER.set(Some(buffer));
+            return Ok(ticket);
+        }
+    }
+}
+
 impl Operation {
     /// Submits the next step. `begin` opens a transaction in the same flight.
     pub(crate) fn submit(
@@ -67,7 +97,7 @@ impl Operation {
     ) -> Result<Ticket> {
         let operation = match self {
             Self::Statement(query) => {
-                return params.bind(|execute| query.submit(session, sql, execute, begin));
+                return submit_query(query, session, sql, params, begin);
             }
             Self::Simple { operation, begins } => {
                 *begins = begin.is_some();

@@ -39,6 +39,10 @@ pub const PARAMETERS: usize = 65_535;
 /// memory as a whole.
 pub const FLIGHT_BYTES: usize = 1024 * 1024;
 
+/// Bytes of a request from which on it is handed over instead of copied, and takes no Close along: 64 KiB. A copy of less costs
+/// little beside writing it to the socket; a parameter of 200 MB must not be in memory twice.
+pub const LARGE_REQUEST_BYTES: usize = 64 * 1024;
+
 /// Bytes of one message of COPY data that we send: 64 KiB, as large as what is written at a time. The server joins them again.
 pub const COPY_DATA_BYTES: usize = 64 * 1024;
 

@@ -8,6 +8,8 @@ use std::fmt;
 
 use bytes::BytesMut;
 
+use crate::limits;
+
 #[derive(Default)]
 pub(crate) struct SendBuffer {
     /// Encoded and not yet handed to the driver.
@@ -56,6 +58,12 @@ impl SendBuffer {
     /// Where messages are appended.
     pub(crate) fn pending(&mut self) -> &mut BytesMut {
         &mut self.pending
+    }
+
+    /// Appends what was written elsewhere, and leaves `bytes` empty.
+    #[inline]
+    pub(crate) fn append(&mut self, bytes: &mut BytesMut) {
+        move_to(&mut self.pending, bytes);
     }
 
     /// The position behind what has been appended so far.
@@ -133,6 +141,28 @@ impl SendBuffer {
     /// Whether the byte before this position has left.
     pub(crate) fn has_left(&self, position: u64) -> bool {
         self.left >= position
+    }
+}
+
+/// Moves all of `from` behind `to`. What is large is handed over instead of copied, where nothing lies before it.
+#[inline]
+pub(crate) fn move_to(to: &mut BytesMut, from: &mut BytesMut) {
+    if from.len() < limits::LARGE_REQUEST_BYTES {
+        to.extend_from_slice(from);
+        from.clear();
+    } else {
+        move_large(to, from);
+    }
+}
+
+#[cold]
+fn move_large(to: &mut BytesMut, from: &mut BytesMut) {
+    if to.is_empty() {
+        std::mem::swap(to, from);
+    } else {
+        to.extend_from_slice(from);
+        // So much memory is not kept for the next request.
+        *from = BytesMut::new();
     }
 }
 

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::{BufMut, BytesMut};
 use support::dialog::{Dialog, message};
-use support::player::{Player, session_config};
+use support::player::{Player, session_config, submit_query};
 use support::spoken;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
@@ -105,7 +105,9 @@ fn nul() {
     fails(ErrorKind::Request, |session| {
         session.submit_after(Some("begin\0"), Request::Prepare { name: "", sql: "select 1" })
     });
-    fails(ErrorKind::Request, |session| Query::new().submit(session, sql, Execute::Run(&[]), None));
+    fails(ErrorKind::Request, |session| {
+        submit_query(&mut Query::new(), session, sql, Execute::Run(&[]), None)
+    });
 }
 
 fn two(parameters: Parameters<'_>) -> Request<'_> {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use peak_alloc::PeakAlloc;
 use support::dialog::{Dialog, message};
-use support::player::Player;
+use support::player::{Player, submit_query};
 use txpostgres_session::types::{Field, Kind, Type};
 use txpostgres_session::value::{Interval, Multirange, Numeric, Range, Raw, Text};
 use txpostgres_session::{
@@ -112,12 +112,12 @@ fn rows(columns: &[u32], rows: &[Vec<u8>], lookup: &[Vec<u8>]) -> Rows {
     let session = &mut player.session;
     while session.next_event().is_some() {}
     let mut query = Query::new();
-    query.submit(session, "select *", Execute::Run(&[]), None).unwrap();
+    submit_query(&mut query, session, "select *", Execute::Run(&[]), None).unwrap();
     session.receive(&answer(columns, rows));
     match settled(session, &mut query) {
         NextStep::Done(answer) => answer.unwrap().take_rows(),
         NextStep::Again => {
-            query.submit(session, "select *", Execute::Run(&[]), None).unwrap();
+            submit_query(&mut query, session, "select *", Execute::Run(&[]), None).unwrap();
             session.receive(&answer(LOOKUP, lookup));
             let NextStep::Done(answer) = settled(session, &mut query) else { panic!() };
             answer.unwrap().take_rows()

@@ -75,7 +75,7 @@ pub(crate) enum Step {
 pub(crate) const CLOSES: u8 = 8;
 
 /// The steps of a request, in order: statements to close, a BEGIN, the request itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Steps {
     closes: u8,
     /// How many steps of BEGIN are left, counted from its end.
@@ -93,9 +93,14 @@ impl Steps {
         Self { closes: 0, begin: 0, request, repeats: None }
     }
 
-    /// The same, after so many statements to close, and perhaps a BEGIN.
-    pub(crate) fn after(self, closes: u8, begins: bool) -> Self {
-        Self { closes, begin: if begins { 3 } else { 0 }, ..self }
+    /// The same steps, with those of a BEGIN before them.
+    pub(crate) fn after_begin(self, begins: bool) -> Self {
+        Self { begin: if begins { 3 } else { 0 }, ..self }
+    }
+
+    /// The same steps, after `count` statements were closed.
+    pub(crate) fn after_closes(self, count: u8) -> Self {
+        Self { closes: count, ..self }
     }
 
     /// The same, and then so many further items.

@@ -120,10 +120,10 @@ impl Session {
     /// Puts into the send buffer what may leave now.
     pub(super) fn release(&mut self) {
         let front = self.pipeline.front().map(|exchange| exchange.ticket);
-        while let Some(queued) = self.gate.release(front) {
+        while let Some(mut queued) = self.gate.release(front) {
             let base = self.send_buffer.end();
             self.newest = base;
-            self.send_buffer.pending().extend_from_slice(&queued.bytes);
+            self.send_buffer.append(&mut queued.bytes);
             if let Some(exchange) = self.pipeline.get(queued.ticket) {
                 exchange.set_acts_at(base + queued.acts_at);
             }

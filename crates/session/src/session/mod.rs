@@ -6,6 +6,7 @@ mod incoming;
 mod login;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
@@ -17,14 +18,16 @@ use crate::gate::{Gate, QueuedRequest};
 use crate::limits;
 use crate::loss::Loss;
 use crate::pipeline::Pipeline;
-use crate::protocol::encode::{Binding, Draft, bind_head};
-use crate::protocol::expect::{CLOSES, Steps};
+use crate::protocol::encode::Draft;
+use crate::protocol::expect::CLOSES;
 use crate::protocol::phase::Phase;
 use crate::protocol::startup::{SessionConfig, Stage, Startup};
 use crate::protocol::wire::{AuthState, Partial};
+use crate::request::encoded::EncodeBuffer;
 use crate::request::{Request, Ticket};
 use crate::result::answer::Answer;
-use crate::send_buffer::SendBuffer;
+use crate::result::row::Column;
+use crate::send_buffer::{SendBuffer, move_to};
 use crate::statement::StatementCache;
 use crate::statement::catalog::Catalog;
 use crate::tls::Tls;
@@ -63,6 +66,8 @@ pub struct Session {
     notices: VecDeque<ServerError>,
     has_begun: bool,
     spare: Option<Box<Answer>>,
+    /// Where requests without a buffer of their own are written.
+    scratch: EncodeBuffer,
 }
 
 impl Session {
@@ -96,6 +101,7 @@ impl Session {
             notices: VecDeque::new(),
             has_begun: false,
             spare: None,
+            scratch: EncodeBuffer::default(),
         };
         match this.startup().map(|startup| startup.stage) {
             Some(Stage::Encryption) => {
@@ -127,6 +133,8 @@ impl Session {
 
     /// Appends a request to what is to be sent. Its answer will come as [`Event::Settled`] with this ticket.
     ///
+    /// Parameters are encoded here, while the session is borrowed; a [`Query`](crate::Query) encodes its own without one.
+    ///
     /// # Errors
     ///
     /// The request cannot be sent as it is, or the session is not open. Nothing is sent then, and nothing changes.
@@ -136,73 +144,98 @@ impl Session {
 
     /// As [`submit`](Self::submit), opening a transaction with this statement in the same flight: if that fails, the
     /// request is not run. A [`Request::Script`] cannot be combined so and is an error.
-    #[inline]
     pub fn submit_after(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
-        let before = self.send_buffer.end();
-        let ticket = self.append(begin, request);
-        if ticket.is_err() && self.send_buffer.end() < before {
-            self.lost(Error::new(
-                ErrorKind::Lost,
-                "a parameter removed requests that were about to be sent",
-            ));
-        }
+        self.check_open()?;
+        let mut buffer = std::mem::take(&mut self.scratch);
+        let ticket =
+            buffer.write(begin, request).and_then(|()| self.append(&mut buffer, request.columns()));
+        self.scratch = buffer;
         ticket
     }
 
+    /// # Errors
+    ///
+    /// Requests cannot be submitted yet, or any more.
     #[inline]
-    fn append(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
-        match self.phase {
-            Phase::Open => {}
-            Phase::Starting(_) => {
-                return Err(Error::new(ErrorKind::Closed, "the session is not open yet"));
-            }
-            Phase::Closing | Phase::Closed => {
-                return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
-            }
-        }
-        if begin.is_some() && request.is_simple() {
-            return Err(Error::new(
-                ErrorKind::Request,
-                "a script cannot open a transaction in the same flight",
-            ));
-        }
-        if !self.gate.is_clear() {
-            return self.set_aside(begin, request);
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if matches!(self.phase, Phase::Open) { Ok(()) } else { Err(self.not_open()) }
+    }
+
+    #[cold]
+    fn not_open(&self) -> Error {
+        let what = match self.phase {
+            Phase::Starting(_) => "the session is not open yet",
+            _ => "the connection is closed",
+        };
+        Error::new(ErrorKind::Closed, what)
+    }
+
+    /// Appends a request that was written elsewhere, and leaves its buffer empty.
+    ///
+    /// # Errors
+    ///
+    /// The session is not open. Nothing changes.
+    // On the way of every request; as a call it would be handed its argument in memory.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(crate) fn append(
+        &mut self,
+        buffer: &mut EncodeBuffer,
+        columns: Option<Arc<[Column]>>,
+    ) -> Result<Ticket> {
+        self.check_open()?;
+        let takes_closes = self.statements.has_names_to_close() && buffer.takes_closes();
+        let answer = self.answer_with(columns);
+        if takes_closes || !self.gate.is_clear() {
+            return self.append_slowly(buffer, takes_closes, answer);
         }
         let base = self.send_buffer.end();
-        let encoded =
-            EncodedRequest::write(&self.statements, self.send_buffer.pending(), begin, request)?;
-        let answer = self.answer_to(&encoded, request);
         self.newest = base;
-        let ticket = self.pipeline.push(encoded.steps, base + encoded.acts_at as u64, answer);
-        if request.may_be_copy() {
+        self.send_buffer.append(buffer.bytes());
+        let acts_at = base + buffer.acts_at() as u64;
+        let ticket = self.pipeline.push(buffer.steps(), acts_at, answer);
+        if buffer.is_exclusive() {
             self.make_exclusive(ticket);
         }
         Ok(ticket)
     }
 
-    /// Writes a request that may not leave yet, and keeps it until it may.
+    /// The same for a request that closes statements, or must wait until it may leave.
     #[cold]
-    fn set_aside(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
+    fn append_slowly(
+        &mut self,
+        buffer: &mut EncodeBuffer,
+        takes_closes: bool,
+        answer: Box<Answer>,
+    ) -> Result<Ticket> {
         let mut queued = BytesMut::new();
-        let encoded = EncodedRequest::write(&self.statements, &mut queued, begin, request)?;
-        let answer = self.answer_to(&encoded, request);
-        let ticket = self.pipeline.push(encoded.steps, departure::NOT_YET, answer);
-        self.gate.push(QueuedRequest::new(ticket, queued, encoded.acts_at as u64));
-        if request.may_be_copy() {
+        let closes =
+            if takes_closes { write_closes(&mut self.statements, &mut queued)? } else { 0 };
+        let steps = buffer.steps().after_closes(closes);
+        let acts_at = (queued.len() + buffer.acts_at()) as u64;
+        move_to(&mut queued, buffer.bytes());
+        let ticket = if self.gate.is_clear() {
+            let base = self.send_buffer.end();
+            self.newest = base;
+            self.send_buffer.append(&mut queued);
+            self.pipeline.push(steps, base + acts_at, answer)
+        } else {
+            let ticket = self.pipeline.push(steps, departure::NOT_YET, answer);
+            self.gate.push(QueuedRequest::new(ticket, queued, acts_at));
+            ticket
+        };
+        if buffer.is_exclusive() {
             self.make_exclusive(ticket);
         }
         Ok(ticket)
     }
 
-    /// Where the answer to a request is put that has been written.
-    #[inline]
-    fn answer_to(&mut self, encoded: &EncodedRequest, request: Request<'_>) -> Box<Answer> {
-        if encoded.closes > 0 {
-            self.statements.closed(encoded.closes);
-        }
+    /// Where the answer to a request is put, whose rows have these columns if they are known beforehand.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn answer_with(&mut self, columns: Option<Arc<[Column]>>) -> Box<Answer> {
         let mut answer = self.spare.take().unwrap_or_default();
-        answer.rows().describe(request.columns());
+        answer.rows().describe(columns);
         answer
     }
 
@@ -470,48 +503,17 @@ impl Session {
     }
 }
 
-/// A request that was written.
-struct EncodedRequest {
-    steps: Steps,
-    /// How many bytes make the server act.
-    acts_at: usize,
-    /// How many statements are closed along with it.
-    closes: u8,
-}
-
-impl EncodedRequest {
-    /// Appends a request to `out`, or nothing.
-    // On the way of every request; as a call it would hand over its result in memory.
-    #[allow(clippy::inline_always)]
-    #[inline(always)]
-    fn write(
-        statements: &StatementCache,
-        out: &mut BytesMut,
-        begin: Option<&str>,
-        request: Request<'_>,
-    ) -> Result<Self> {
-        let mut closes = 0;
-        let mut draft = Draft::new(out);
-        if !request.is_simple() {
-            for name in statements.names_to_close(CLOSES) {
-                draft.close(b'S', name)?;
-                closes += 1;
-            }
-        }
-        if let Some(begin) = begin {
-            draft.parse("", begin, &[])?;
-            let head = bind_head("", 0)?;
-            draft.bind(&Binding::plain(&head, &[]), &[])?;
-            draft.execute();
-        }
-        let steps = request.write(&mut draft)?;
-        let acts_at = draft.acts_at();
-        if !request.is_simple() {
-            draft.sync();
-        }
-        draft.keep();
-        Ok(Self { steps: steps.after(closes, begin.is_some()), acts_at, closes })
+/// Writes `Close` for statements that are not needed any more; gives back for how many.
+fn write_closes(statements: &mut StatementCache, out: &mut BytesMut) -> Result<u8> {
+    let mut count = 0;
+    let mut draft = Draft::new(out);
+    for name in statements.names_to_close(CLOSES) {
+        draft.close(b'S', name)?;
+        count += 1;
     }
+    draft.keep();
+    statements.closed(count);
+    Ok(count)
 }
 
 /// Some of the configuration's random bytes, by which the session's statements are named.

@@ -4,6 +4,7 @@ pub(crate) mod catalog;
 pub(crate) mod query;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use lru::LruCache;
@@ -31,6 +32,10 @@ pub struct Statement {
     result_formats: Option<Vec<u8>>,
     /// Of the types that were looked up for it.
     stale_flag: Option<StaleFlag>,
+    /// The session's cache has it.
+    is_cached: AtomicBool,
+    /// It must not be run any more: the server no longer has it, or means something else by it.
+    is_forgotten: AtomicBool,
 }
 
 impl Statement {
@@ -57,6 +62,8 @@ impl Statement {
             text_only: Box::default(),
             result_formats,
             stale_flag: None,
+            is_cached: AtomicBool::new(false),
+            is_forgotten: AtomicBool::new(false),
         }
     }
 
@@ -67,6 +74,12 @@ impl Statement {
         let uses_others = self.parameters.iter().chain(columns).any(is_of_the_database);
         self.stale_flag = uses_others.then(|| stale_flag.clone());
         self
+    }
+
+    /// Whether it may be run as it is known.
+    #[inline]
+    pub(crate) fn is_current(&self) -> bool {
+        !self.is_forgotten.load(Ordering::Relaxed) && !self.is_stale()
     }
 
     /// Whether a value was met that is not what its type is taken for.
@@ -190,8 +203,7 @@ impl StatementCache {
         }
     }
 
-    /// Lends out what is known of a statement; give it back by [`check_in`](Self::check_in), so that it is found at once
-    /// when it comes again.
+    /// What is known of a statement; checked in again by [`check_in`](Self::check_in) it is found at once when it comes again.
     #[inline]
     pub(crate) fn check_out(&mut self, sql: &str) -> Option<Arc<Statement>> {
         match self.last.take() {
@@ -202,13 +214,15 @@ impl StatementCache {
 
     /// Whether a statement is known, and as it is now.
     pub(crate) fn knows(&mut self, sql: &str) -> bool {
-        self.known.peek(sql).is_some_and(|statement| !statement.is_stale())
+        self.known.peek(sql).is_some_and(|statement| statement.is_current())
     }
 
-    /// Takes back what was lent out.
+    /// Takes back what was checked out, if it is still in the cache.
     #[inline]
     pub(crate) fn check_in(&mut self, statement: Arc<Statement>) {
-        self.last = Some(statement);
+        if statement.is_cached.load(Ordering::Relaxed) {
+            self.last = Some(statement);
+        }
     }
 
     #[cfg(test)]
@@ -231,6 +245,7 @@ impl StatementCache {
             return;
         }
         self.last = None;
+        statement.is_cached.store(true, Ordering::Relaxed);
         if let Some((_, evicted)) = self.known.push(Arc::clone(&statement.sql), statement) {
             self.close(&evicted);
         }
@@ -239,8 +254,9 @@ impl StatementCache {
     /// Forgets this statement; the server no longer has it, or has another idea of it.
     pub(crate) fn forget(&mut self, sql: &str) {
         self.last = None;
-        if let Some(evicted) = self.known.pop(sql) {
-            self.close(&evicted);
+        if let Some(forgotten) = self.known.pop(sql) {
+            forgotten.is_forgotten.store(true, Ordering::Relaxed);
+            self.close(&forgotten);
         }
     }
 
@@ -254,8 +270,9 @@ impl StatementCache {
     /// Forgets all of them.
     pub(crate) fn forget_all(&mut self) {
         self.last = None;
-        while let Some((_, evicted)) = self.known.pop_lru() {
-            self.close(&evicted);
+        while let Some((_, forgotten)) = self.known.pop_lru() {
+            forgotten.is_forgotten.store(true, Ordering::Relaxed);
+            self.close(&forgotten);
         }
     }
 
@@ -267,13 +284,20 @@ impl StatementCache {
         }
     }
 
-    /// The same, once no query holds the statement any more: one that was described in a first flight is yet to be run
-    /// in a second one.
+    /// Closes a statement that is not in the cache, or not any more, once no query holds it: a query that has it planned or
+    /// described is yet to run it.
     pub(crate) fn close(&mut self, statement: &Arc<Statement>) {
+        statement.is_cached.store(false, Ordering::Relaxed);
         if !statement.name.is_empty() {
             let name = statement.name.clone();
             self.to_close.push(Evicted { name, statement: Arc::downgrade(statement) });
         }
+    }
+
+    /// Whether names are kept for closing; perhaps of statements that are yet to run.
+    #[inline]
+    pub(crate) fn has_names_to_close(&self) -> bool {
+        !self.to_close.is_empty()
     }
 
     /// Up to `limit` names to close with the next request.

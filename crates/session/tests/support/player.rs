@@ -13,8 +13,9 @@ use txpostgres_session::config::{
 use txpostgres_session::tls::TlsOptions;
 use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
-    Column, DerivedKey, Encryption, Event, Execute, KeyCache, Login, NextStep, ParameterSets,
-    Parameters, Query, Request, ResultFormats, Session, SessionConfig, Ticket, TlsSettings,
+    Column, DerivedKey, EncodeBuffer, Encryption, Event, Execute, KeyCache, Login, NextStep,
+    ParameterSets, Parameters, Query, Request, ResultFormats, Session, SessionConfig, Submitted,
+    Ticket, TlsSettings,
 };
 
 use super::dialog::{Act, Ask, Dialog, Step};
@@ -487,9 +488,28 @@ impl Pending {
             }
             What::Many => Execute::Many(&sets),
         };
-        let ticket = self.query.submit(session, &self.sql, execute, begin)?;
+        let ticket = submit_query(&mut self.query, session, &self.sql, execute, begin)?;
         self.ticket = Some(ticket);
         Ok(ticket)
+    }
+}
+
+/// Plans, encodes and submits what a query asks next.
+pub fn submit_query(
+    query: &mut Query,
+    session: &mut Session,
+    sql: &str,
+    execute: Execute<'_>,
+    begin: Option<&str>,
+) -> Result<Ticket, txpostgres_session::Error> {
+    let mut buffer = EncodeBuffer::new();
+    loop {
+        let encoded = query.plan(session, sql)?.encode(sql, execute, begin, &mut buffer);
+        let submitted = query.submit(session, sql, encoded)?;
+        assert!(buffer.is_empty());
+        if let Submitted::Sent(ticket) = submitted {
+            return Ok(ticket);
+        }
     }
 }
 

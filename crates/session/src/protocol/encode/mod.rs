@@ -190,6 +190,17 @@ impl<'a> Draft<'a> {
         binding: &Binding<'_>,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<()> {
+        self.bind_here(binding, parameters)
+    }
+
+    /// `Bind`, as part of the function that calls this: on the way of every query.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(crate) fn bind_here(
+        &mut self,
+        binding: &Binding<'_>,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<()> {
         let &Binding { head, types, text_only, results } = binding;
         if types.len() != parameters.len() {
             return Err(Error::new(
@@ -221,6 +232,11 @@ impl<'a> Draft<'a> {
         }
         self.out.put_slice(results);
         self.write_length(at, true, "the parameters together")
+    }
+
+    /// `Bind` of the unnamed statement, which has no parameters, to the unnamed portal.
+    pub(crate) fn bind_nothing(&mut self) {
+        self.out.put_slice(b"B\0\0\0\x10\0\0\0\x01\0\x01\0\0\0\x01\0\x01");
     }
 
     /// The same head, with a format for each parameter.
@@ -318,13 +334,6 @@ pub(crate) struct Binding<'a> {
     pub(crate) results: &'a [u8],
 }
 
-impl<'a> Binding<'a> {
-    /// Everything in binary.
-    pub(crate) fn plain(head: &'a [u8], types: &'a [Type]) -> Self {
-        Self { head, types, text_only: &[], results: ALL_BINARY }
-    }
-}
-
 /// One format code, for all there are: binary.
 pub(crate) const ALL_BINARY: &[u8] = b"\0\x01\0\x01";
 
@@ -397,7 +406,7 @@ mod tests {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<()> {
         let head = bind_head(name, types.len())?;
-        draft.bind(&Binding::plain(&head, types), parameters)
+        draft.bind(&Binding { head: &head, types, text_only: &[], results: ALL_BINARY }, parameters)
     }
 
     fn after(write: impl FnOnce(&mut Draft<'_>) -> Result<()>) -> (Result<()>, BytesMut) {

@@ -21,21 +21,21 @@
 //!
 //! A lookup never fails the statement it is made for. If it cannot be made, the types stay unresolved.
 
+mod plan;
 mod refusal;
 
 use std::sync::Arc;
 
-use postgres_types::Type;
-
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::encode::parameter_count;
-use crate::request::{ParameterSets, Parameters, Request, ResultFormats, Results, Ticket};
+use crate::request::encoded::EncodeBuffer;
+use crate::request::{ParameterSets, Parameters, Results, Ticket};
 use crate::result::answer::Answer;
 use crate::result::row::Column;
 use crate::session::Session;
-use crate::statement::catalog::LOOKUP;
 use crate::statement::{Statement, is_worth_keeping};
 use crate::transaction_status::TransactionStatus;
+use plan::{Ask, Columns};
+pub use plan::{EncodedQuery, Plan};
 use refusal::{has_no_binary, has_other_columns, is_stale, may_be_outdated};
 
 /// One statement on its way to its answer.
@@ -111,6 +111,15 @@ pub enum Execute<'a> {
     Many(&'a dyn ParameterSets),
 }
 
+/// What became of what was planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitted {
+    /// It was appended to what is to be sent.
+    Sent(Ticket),
+    /// Nothing was sent: the statement as it was planned is not known any more. The query is to be planned again.
+    PlanAgain,
+}
+
 /// What to do after an answer.
 #[derive(Debug)]
 pub enum NextStep {
@@ -118,6 +127,12 @@ pub enum NextStep {
     Again,
     /// This is the answer.
     Done(Result<Box<Answer>>),
+}
+
+/// Appends what is not a statement that is known.
+#[inline(never)]
+fn append_step(session: &mut Session, sql: &str, buffer: &mut EncodeBuffer) -> Result<Ticket> {
+    session.append(buffer, None).map_err(|error| error.with_statement(sql))
 }
 
 impl Query {
@@ -142,46 +157,109 @@ impl Query {
         self.prepares = true;
     }
 
-    /// Asks the next thing. `begin` opens a transaction in the same flight; when it fails nothing else is run.
+    /// Decides what is asked next. The session is needed no longer until what was planned is [submitted](Self::submit).
     ///
     /// # Errors
     ///
-    /// The parameters cannot be sent, or the session is not open. Nothing was sent.
-    #[inline]
-    pub fn submit(
-        &mut self,
-        session: &mut Session,
-        sql: &str,
-        execute: Execute<'_>,
-        begin: Option<&str>,
-    ) -> Result<Ticket> {
+    /// The session is not open.
+    // On the way of every query; as a call it would hand over its result in memory.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub fn plan(&mut self, session: &mut Session, sql: &str) -> Result<Plan> {
+        session.check_open().map_err(|error| error.with_statement(sql))?;
+        let results = self.results;
         if let Stage::New = self.stage
             && !self.describes
             && let Some(statement) = session.statements().check_out(sql)
         {
-            if statement.is_stale() {
-                drop(statement);
-                session.forget_types();
-            } else {
-                let ticket = self.run(session, &statement, execute, begin);
-                let is_kept = !statement.name().is_empty();
-                session.statements().check_in(statement);
-                match ticket {
-                    Ok(ticket) => {
-                        self.stage = if is_kept { Stage::Running } else { Stage::Anew };
-                        return Ok(ticket);
-                    }
-                    Err(error) if self.is_described_anew(session, sql, &error) => {}
-                    Err(error) => return Err(error.with_statement(sql)),
-                }
+            if statement.is_current() {
+                return Ok(Plan { ask: Ask::Run(statement), results });
             }
+            drop(statement);
+            session.forget_types();
         }
-        self.submit_step(session, sql, execute, begin).map_err(|error| error.with_statement(sql))
+        Ok(Plan { ask: self.plan_step(session, sql), results })
+    }
+
+    /// What is asked next, if it is not simply a statement that is known.
+    #[inline(never)]
+    fn plan_step(&mut self, session: &mut Session, sql: &str) -> Ask {
+        match &self.stage {
+            Stage::Described { statement } if statement.is_current() => {
+                return Ask::Run(Arc::clone(statement));
+            }
+            Stage::Described { .. } => self.stage = Stage::New,
+            Stage::LookingUp(lookup) => return Ask::LookUp(lookup.asked.clone()),
+            _ => {}
+        }
+        let name = session.statements().name_for(sql);
+        Ask::New { name, may_run: !self.describes && !self.prepares }
+    }
+
+    /// Asks what was planned and encoded.
+    ///
+    /// # Errors
+    ///
+    /// The parameters cannot be sent, or the session is not open. Nothing was sent.
+    // On the way of every query; as a call it would be handed its argument in memory.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub fn submit(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        encoded: EncodedQuery<'_>,
+    ) -> Result<Submitted> {
+        let EncodedQuery { ask, columns, buffer, error } = encoded;
+        if let Some(error) = error {
+            return self.not_encoded(session, sql, &ask, error);
+        }
+        match ask {
+            Ask::Run(statement) if statement.is_current() => {
+                let columns = match columns {
+                    Columns::Known => statement.shared_columns(),
+                    Columns::InText => statement.text_columns(),
+                    Columns::Coming | Columns::Asked => None,
+                };
+                let ticket = match session.append(buffer, columns) {
+                    Ok(ticket) => ticket,
+                    Err(error) => return Err(error.with_statement(sql)),
+                };
+                let is_kept = !statement.name().is_empty();
+                self.stage = if is_kept { Stage::Running } else { Stage::Anew };
+                session.statements().check_in(statement);
+                Ok(Submitted::Sent(ticket))
+            }
+            Ask::Run(_) => Ok(Submitted::PlanAgain),
+            Ask::New { name, .. } => {
+                let ticket = append_step(session, sql, buffer)?;
+                let runs = columns == Columns::Coming;
+                self.stage = if runs { Stage::Fresh { name } } else { Stage::Preparing { name } };
+                Ok(Submitted::Sent(ticket))
+            }
+            Ask::LookUp(_) => append_step(session, sql, buffer).map(Submitted::Sent),
+        }
+    }
+
+    /// The values cannot be sent as they are: perhaps not to the statement as it was known.
+    #[cold]
+    fn not_encoded(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        ask: &Ask,
+        error: Error,
+    ) -> Result<Submitted> {
+        if let (Ask::Run(statement), Stage::New) = (ask, &self.stage)
+            && (!statement.is_current() || self.is_described_anew(session, sql, &error))
+        {
+            return Ok(Submitted::PlanAgain);
+        }
+        Err(error.with_statement(sql))
     }
 
     /// Whether a statement that is known is to be described once more, since the values do not fit the parameters that it had:
     /// it may have others by now, and nothing has been sent.
-    #[cold]
     fn is_described_anew(&mut self, session: &mut Session, sql: &str, error: &Error) -> bool {
         if error.kind() != ErrorKind::Parameter {
             return false;
@@ -191,88 +269,6 @@ impl Query {
         self.prepares = true;
         !std::mem::replace(&mut self.retried, true)
             && session.transaction_status() != TransactionStatus::Failed
-    }
-
-    /// Asks what is not simply a statement that is known.
-    fn submit_step(
-        &mut self,
-        session: &mut Session,
-        sql: &str,
-        execute: Execute<'_>,
-        begin: Option<&str>,
-    ) -> Result<Ticket> {
-        match (&self.stage, execute) {
-            (Stage::Described { statement }, _) => {
-                let ticket = self.run(session, statement, execute, begin)?;
-                let is_kept = !statement.name().is_empty();
-                self.stage = if is_kept { Stage::Running } else { Stage::Anew };
-                Ok(ticket)
-            }
-            (Stage::LookingUp(lookup), _) => {
-                let request = Request::PrepareAndRun {
-                    name: "",
-                    sql: LOOKUP,
-                    types: &[Type::OID_ARRAY],
-                    parameters: &[&lookup.asked],
-                    results: ResultFormats::Binary,
-                };
-                session.submit_after(begin, request)
-            }
-            (_, Execute::Run(parameters))
-                if parameters.is_empty() && !self.describes && !self.prepares =>
-            {
-                let name = session.statements().name_for(sql);
-                let results = match self.results {
-                    Results::Best => ResultFormats::Binary,
-                    Results::Text => ResultFormats::Text,
-                };
-                let request =
-                    Request::PrepareAndRun { name: &name, sql, types: &[], parameters, results };
-                let ticket = session.submit_after(begin, request)?;
-                self.stage = Stage::Fresh { name };
-                Ok(ticket)
-            }
-            _ => {
-                if let Execute::Run(parameters) | Execute::Open { parameters, .. } = execute {
-                    parameter_count(parameters.len())?;
-                }
-                let name = session.statements().name_for(sql);
-                let request = Request::Prepare { name: &name, sql };
-                let ticket = session.submit_after(begin, request)?;
-                self.stage = Stage::Preparing { name };
-                Ok(ticket)
-            }
-        }
-    }
-
-    #[inline]
-    fn run(
-        &self,
-        session: &mut Session,
-        statement: &Statement,
-        execute: Execute<'_>,
-        begin: Option<&str>,
-    ) -> Result<Ticket> {
-        let results = self.results;
-        let request = match execute {
-            // The server keeps nothing of it: its types are what we know.
-            Execute::Run(parameters) if statement.name().is_empty() => Request::PrepareAndRun {
-                name: "",
-                sql: statement.sql(),
-                types: statement.parameters(),
-                parameters,
-                results: match results {
-                    Results::Best => ResultFormats::Statement(statement),
-                    Results::Text => ResultFormats::Text,
-                },
-            },
-            Execute::Run(parameters) => Request::Run { statement, parameters, results },
-            Execute::Open { portal, rows, parameters } => {
-                Request::Open { statement, parameters, portal, rows }
-            }
-            Execute::Many(sets) => Request::Many { statement, sets },
-        };
-        session.submit_after(begin, request)
     }
 
     /// Nobody waits for the answer any more: what the server was asked to keep is not remembered, so it is to be closed.

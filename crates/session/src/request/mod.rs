@@ -1,5 +1,7 @@
 //! Everything one can ask of a server, as plain data.
 
+pub(crate) mod encoded;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -157,9 +159,11 @@ impl fmt::Debug for dyn ParameterSets + '_ {
     }
 }
 
+/// The steps of a statement that the server keeps.
+const RUN: &[Step] = &[Step::Bind, Step::Execute];
+
 impl Request<'_> {
     /// Writes the request's messages, but for its `Sync`; gives back the steps in which it will be answered.
-    #[inline]
     pub(crate) fn write(&self, draft: &mut Draft<'_>) -> Result<Steps> {
         Ok(Steps::new(match *self {
             Request::Script { sql } => {
@@ -172,13 +176,8 @@ impl Request<'_> {
                 &[Step::Parse, Step::Statement]
             }
             Request::Run { statement, parameters, results } => {
-                let mut binding = statement.binding();
-                if results == Results::Text {
-                    binding.results = ALL_TEXT;
-                }
-                draft.bind(&binding, parameters)?;
-                draft.execute();
-                &[Step::Bind, Step::Execute]
+                write_run(draft, statement, parameters, results)?;
+                RUN
             }
             Request::PrepareAndRun { name, sql, types, parameters, results } => {
                 draft.parse(name, sql, types)?;
@@ -257,6 +256,24 @@ impl Request<'_> {
             _ => None,
         }
     }
+}
+
+/// `Bind` and `Execute` of a statement that the server keeps.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn write_run(
+    draft: &mut Draft<'_>,
+    statement: &Statement,
+    parameters: Parameters<'_>,
+    results: Results,
+) -> Result<()> {
+    let mut binding = statement.binding();
+    if results == Results::Text {
+        binding.results = ALL_TEXT;
+    }
+    draft.bind_here(&binding, parameters)?;
+    draft.execute();
+    Ok(())
 }
 
 /// A statement that the server does not keep is parsed anew, with the types that we know.
