@@ -82,6 +82,12 @@ impl<'a, D: Drive> Locked<'a, D> {
         Self { multiplexer, after: After { effects: Effects::default(), driver } }
     }
 
+    /// The driver whose multiplexer this is.
+    #[inline]
+    pub(crate) fn driver(&self) -> &'a D {
+        self.after.driver
+    }
+
     /// The multiplexer, and where it puts its effects.
     #[inline]
     pub fn parts(&mut self) -> (&mut Multiplexer, &mut Effects) {

@@ -30,7 +30,7 @@ pub(crate) use cancelling::no_key;
 pub use cancelling::{CancelStart, OnGraceExpired};
 pub use dispatch::{Input, Received};
 
-use crate::access_lock::AccessLock;
+use crate::access_lock::{AccessLock, LockId};
 use crate::effects::Effects;
 use crate::listen::Listeners;
 use crate::operation::Operation;
@@ -44,10 +44,17 @@ use listening::Reconciliation;
 /// as much as is read at a time.
 const CHUNK_BYTES: u32 = 64 * 1024;
 
+/// Ticks after which a stream that is not read, with calls behind it, is warned of: 500, which are 5 s.
+const STALLED_TICKS: u32 = 500;
+
 /// See the module's text.
 pub struct Multiplexer {
     session: Option<Box<Session>>,
     availability: Availability,
+    /// Why the last session ended that did; `None` if the user closed it.
+    last_end: Option<Error>,
+    /// The lease that was given out when the last session ended.
+    lost_lease: Option<LockId>,
     /// How many sessions there have been.
     generation: u64,
     lock: AccessLock,
@@ -58,6 +65,8 @@ pub struct Multiplexer {
     pending_cancel: Option<PendingCancel>,
     listeners: Arc<Listeners>,
     reconciliation: Reconciliation,
+    /// For how many ticks calls have waited behind a stream that is not read.
+    stalled_ticks: u32,
     /// Notifications were dispatched that their listeners had no time to take.
     has_notified: bool,
 }
@@ -120,6 +129,8 @@ impl Multiplexer {
         Self {
             session: None,
             availability: Availability::Closed,
+            last_end: None,
+            lost_lease: None,
             generation: 0,
             lock: AccessLock::default(),
             transaction: None,
@@ -128,6 +139,7 @@ impl Multiplexer {
             pending_cancel: None,
             listeners,
             reconciliation: Reconciliation::Agreed,
+            stalled_ticks: 0,
             has_notified: false,
         }
     }
@@ -136,7 +148,11 @@ impl Multiplexer {
 
     /// A session is about to be opened.
     pub fn opening(&mut self) {
-        self.availability = Availability::Opening;
+        let before = std::mem::replace(&mut self.availability, Availability::Opening);
+        self.last_end = match before {
+            Availability::Dead(reason) => Some(reason),
+            _ => None,
+        };
     }
 
     /// The session could not be opened.
@@ -199,6 +215,15 @@ impl Multiplexer {
         self.session.as_deref_mut().ok_or_else(closed)
     }
 
+    /// Whether there is a session to use.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(self.why_closed()) } else { Ok(()) }
+    }
+
     /// Why a call cannot be made.
     #[cold]
     pub fn why_closed(&self) -> Error {
@@ -223,6 +248,7 @@ impl Multiplexer {
 
     /// The session is over.
     fn ended(&mut self, availability: Availability, effects: &mut Effects) {
+        self.lost_lease = self.lock.lease().or(self.lost_lease);
         self.availability = availability;
         self.lock.wake_all(effects);
         if let Some(transaction) = self.transaction.take() {
@@ -496,7 +522,9 @@ impl Multiplexer {
             discard(self.slots.free(id), effects);
             return false;
         }
-        discard(self.slots.replace(id, Slot::Ignored), effects);
+        if !matches!(self.slots.get(id), Some(Slot::UndoneBy(_))) {
+            discard(self.slots.replace(id, Slot::Ignored), effects);
+        }
         let Some(session) = &mut self.session else {
             return false;
         };
@@ -544,10 +572,27 @@ impl Multiplexer {
     /// An interval after something was woken or promised that others depend on: what has not
     /// happened since is done now.
     pub fn tick(&mut self, effects: &mut Effects) -> Tick {
-        self.listeners.give_up_waiting(effects);
+        let listeners = self.listeners.tick(effects);
         let waits = self.lock.tick(effects);
         let flush = std::mem::take(&mut self.is_flush_promised);
-        Tick { flush, again: waits || flush }
+        let stalled = self.warn_of_stall(effects);
+        Tick { flush, again: waits || flush || listeners || stalled }
+    }
+
+    /// Whether calls wait behind a stream or a COPY whose reader does not come. Warns once of one that
+    /// lasts: a task that waits for itself cannot be told from one that is busy elsewhere.
+    fn warn_of_stall(&mut self, effects: &mut Effects) -> bool {
+        let is_stalled = self.outstanding() > 1
+            && self.slots.oldest_buffer().is_some_and(ResponseBuffer::is_left);
+        self.stalled_ticks = if is_stalled { self.stalled_ticks.saturating_add(1) } else { 0 };
+        if self.stalled_ticks == STALLED_TICKS {
+            effects.warn(
+                "calls wait behind a stream or a COPY that is not read; if the same task awaits both, \
+                 it waits for itself"
+                    .to_owned(),
+            );
+        }
+        is_stalled && self.stalled_ticks < STALLED_TICKS
     }
 
     /// Of what was taken for sending, `count` more bytes have been written.

@@ -49,12 +49,22 @@ pub trait BindParams: Send {
     ///
     /// Those of `f`.
     fn bind<R>(&self, f: impl FnOnce(Execute<'_>) -> Result<R>) -> Result<R>;
+
+    /// Whether there are no values, so that none of the user's code runs.
+    fn is_bare(&self) -> bool {
+        false
+    }
 }
 
 impl<P: Params> BindParams for P {
     #[inline]
     fn bind<R>(&self, f: impl FnOnce(Execute<'_>) -> Result<R>) -> Result<R> {
         self.with(|parameters| f(Execute::Run(parameters)))
+    }
+
+    #[inline]
+    fn is_bare(&self) -> bool {
+        self.with(|parameters| parameters.is_empty())
     }
 }
 
@@ -63,51 +73,24 @@ thread_local! {
     static BUFFER: Cell<Option<Box<EncodeBuffer>>> = const { Cell::new(None) };
 }
 
-/// Plans, encodes and submits the next step of a statement.
+/// Takes the buffer of this thread, or a new one.
 #[inline]
-fn submit_query(
-    query: &mut Query,
-    session: &mut Session,
-    sql: &str,
-    params: &impl BindParams,
-    begin: Option<&str>,
-) -> Result<Ticket> {
-    let mut buffer = BUFFER.take().unwrap_or_default();
-    loop {
-        let plan = query.plan(session, sql)?;
-        let submitted = params.bind(|execute| {
-            let encoded = plan.encode(sql, execute, begin, &mut buffer);
-            query.submit(session, sql, encoded)
-        });
-        if let Submitted::Sent(ticket) = submitted? {
-            BUFFER.set(Some(buffer));
-            return Ok(ticket);
-        }
-    }
+pub(crate) fn take_buffer() -> Box<EncodeBuffer> {
+    BUFFER.take().unwrap_or_default()
 }
 
-impl Operation {
-    /// Submits the next step. `begin` opens a transaction in the same flight.
-    pub(crate) fn submit(
-        &mut self,
-        session: &mut Session,
-        sql: &str,
-        params: &impl BindParams,
-        begin: Option<&str>,
-    ) -> Result<Ticket> {
-        let operation = match self {
-            Self::Statement(query) => {
-                return submit_query(query, session, sql, params, begin);
-            }
-            Self::Simple { operation, begins } => {
-                *begins = begin.is_some();
-                operation
-            }
-        };
+/// Puts the buffer back for the next statement.
+#[inline]
+pub(crate) fn put_buffer(buffer: Box<EncodeBuffer>) {
+    BUFFER.set(Some(buffer));
+}
+
+impl SimpleOperation {
+    fn submit(&self, session: &mut Session, sql: &str, begin: Option<&str>) -> Result<Ticket> {
         if let Some(sql) = begin {
             return session.submit(Request::Script { sql });
         }
-        session.submit(match operation {
+        session.submit(match self {
             SimpleOperation::Script => Request::Script { sql },
             SimpleOperation::CopyIn => Request::CopyIn { sql },
             SimpleOperation::CopyOut => Request::CopyOut { sql },
@@ -115,6 +98,23 @@ impl Operation {
                 Request::Fetch { portal, columns: columns.as_ref(), rows: *rows }
             }
         })
+    }
+}
+
+impl Operation {
+    /// Submits something without parameters; of a statement `None`. `begin` opens a transaction: it
+    /// is sent first, and this is submitted again after its answer.
+    pub(crate) fn submit_simple(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        begin: Option<&str>,
+    ) -> Option<Result<Ticket>> {
+        let Self::Simple { operation, begins } = self else {
+            return None;
+        };
+        *begins = begin.is_some();
+        Some(operation.submit(session, sql, begin))
     }
 
     /// Whether the next step is the statement itself.

@@ -171,9 +171,14 @@ impl ResponseBuffer {
         self.end.is_some()
     }
 
+    /// Whether the response stands still because its reader does not fetch it.
+    pub(crate) fn is_left(&self) -> bool {
+        !self.waits && self.end.is_none()
+    }
+
     /// Whether the response stands still because this task, its reader, does not fetch it.
     pub(crate) fn is_left_by(&self, waker: &Waker) -> bool {
-        !self.waits && self.end.is_none() && self.reader.will_wake(waker)
+        self.is_left() && self.reader.will_wake(waker)
     }
 
     /// The waker of the reader, if it waits.

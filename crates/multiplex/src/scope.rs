@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use txpostgres_session::Request;
+use txpostgres_session::{Request, Result};
 
 use crate::access_lock::LockId;
 use crate::drive::Drive;
 use crate::multiplexer::Access;
-use crate::transaction::EndKind;
+use crate::transaction::{EndKind, outlived};
 
 /// In which scope a statement is sent.
 pub enum Scope<D> {
@@ -55,6 +55,19 @@ impl<D> Scope<D> {
         }
     }
 
+    /// Whether statements may be sent in it still.
+    ///
+    /// # Errors
+    ///
+    /// The closure of the transaction has returned.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Self::Transaction(transaction) if transaction.has_ended() => Err(outlived()),
+            _ => Ok(()),
+        }
+    }
+
     /// What the multiplexer asks.
     #[inline]
     pub fn access(&self) -> Access {
@@ -70,9 +83,7 @@ impl<D> Scope<D> {
 impl<D: Drive> Scope<D> {
     /// Submits a request whose answer nothing fetches, if it may be sent, and sends it.
     pub fn tell(&self, request: Request<'_>) {
-        if let Self::Transaction(transaction) = self
-            && transaction.has_ended()
-        {
+        if self.check().is_err() {
             return;
         }
         let driver = self.driver();

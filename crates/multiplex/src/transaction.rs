@@ -120,8 +120,16 @@ pub(crate) struct Ending {
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) outcome: Result<()>,
+    /// The transaction is open still, and must be rolled back.
+    pub(crate) rolls_back: bool,
     /// The session must not be used any more, for this reason.
     pub(crate) lost: Option<Error>,
+}
+
+impl Verdict {
+    fn new(outcome: Result<()>) -> Self {
+        Self { outcome, rolls_back: false, lost: None }
+    }
 }
 
 impl EndKind {
@@ -251,6 +259,13 @@ impl Transaction {
         self.wake_waiting(effects);
     }
 
+    /// Its COMMIT was refused, and it is open still.
+    pub(crate) fn reopen(&mut self) {
+        if let TransactionState::Ending(begun) = self.state {
+            self.state = TransactionState::Open(begun);
+        }
+    }
+
     /// ROLLBACK was submitted, so that BEGIN can be sent once more.
     pub(crate) fn restart(&mut self) {
         self.state = TransactionState::Idle;
@@ -378,9 +393,7 @@ impl Ending {
         match &self.kind {
             EndKind::Commit => judge_commit(answer, status),
             EndKind::RollBack => judge_roll_back(answer, status == TransactionStatus::Idle),
-            EndKind::Release(_) => {
-                Verdict { outcome: answer.map(drop).map_err(not_released), lost: None }
-            }
+            EndKind::Release(_) => Verdict::new(answer.map(drop).map_err(not_released)),
             EndKind::RollBackTo(_) => {
                 judge_roll_back(answer, status == TransactionStatus::InTransaction)
             }
@@ -392,29 +405,26 @@ fn judge_commit(answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdi
     let is_over = status == TransactionStatus::Idle;
     match answer {
         Ok(answer) if answer.tag().as_str() == "ROLLBACK" && is_over => {
-            Verdict { outcome: Err(commit_refused()), lost: None }
+            Verdict::new(Err(commit_refused()))
         }
-        Ok(_) if is_over => Verdict { outcome: Ok(()), lost: None },
+        Ok(_) if is_over => Verdict::new(Ok(())),
         // Something between the server and here is broken: whether it took place is unknown.
         Ok(_) => {
             let message = "COMMIT was answered, and yet the transaction is open";
-            Verdict {
-                outcome: Err(commit_unknown(message)),
-                lost: Some(Error::new(ErrorKind::Protocol, message)),
-            }
+            let lost = Error::new(ErrorKind::Protocol, message);
+            Verdict { lost: Some(lost), ..Verdict::new(Err(commit_unknown(message))) }
         }
         Err(error)
             if error.kind() != ErrorKind::Server && error.delivery() == Delivery::Unknown =>
         {
             let message =
                 "the connection broke after COMMIT was sent: whether it took place is unknown";
-            Verdict { outcome: Err(commit_unknown(message).with_source(error)), lost: None }
+            Verdict::new(Err(commit_unknown(message).with_source(error)))
         }
+        // PostgreSQL ends a transaction whose COMMIT fails; a pooler may refuse it before that.
         Err(error) => {
-            let lost = (!is_over && error.kind() == ErrorKind::Server).then(|| {
-                Error::new(ErrorKind::Protocol, "COMMIT failed, and yet the transaction is open")
-            });
-            Verdict { outcome: Err(error), lost }
+            let rolls_back = !is_over && error.kind() == ErrorKind::Server;
+            Verdict { rolls_back, ..Verdict::new(Err(error)) }
         }
     }
 }
@@ -422,18 +432,18 @@ fn judge_commit(answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdi
 /// `is_done`: the status is the one that a rollback leaves.
 fn judge_roll_back(answer: Result<Box<Answer>>, is_done: bool) -> Verdict {
     match answer {
-        Ok(_) if is_done => Verdict { outcome: Ok(()), lost: None },
+        Ok(_) if is_done => Verdict::new(Ok(())),
         Ok(_) => {
             let why = || rollback_failed("the transaction is still open");
-            Verdict { outcome: Err(why()), lost: Some(why()) }
+            Verdict { lost: Some(why()), ..Verdict::new(Err(why())) }
         }
         // The server ends the transaction of a session that is over by itself.
         Err(error) if error.kind() == ErrorKind::Lost && error.delivery() == Delivery::NotSent => {
-            Verdict { outcome: Ok(()), lost: None }
+            Verdict::new(Ok(()))
         }
         Err(error) => {
             let lost = Some(rollback_failed(&error.to_string()));
-            Verdict { outcome: Err(error), lost }
+            Verdict { lost, ..Verdict::new(Err(error)) }
         }
     }
 }

@@ -12,13 +12,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use txpostgres_session::{Answer, Error, ErrorKind, NextStep, Query, Result, Results};
+use txpostgres_session::{
+    Answer, Error, ErrorKind, NextStep, Query, Result, Results, Submitted, Ticket,
+};
 
 use crate::access_lock::LockId;
 use crate::cancellation::{CancelTarget, Cancellation};
 use crate::drive::{Drive, Locked};
-use crate::multiplexer::{Access, ResponseMode};
-use crate::operation::{BindParams, Operation, SimpleOperation};
+use crate::multiplexer::{Access, Multiplexer, ResponseMode};
+use crate::operation::{BindParams, Operation, SimpleOperation, put_buffer, take_buffer};
 use crate::response_buffer::{Chunk, Next};
 use crate::scope::Scope;
 use crate::slots::SlotId;
@@ -375,55 +377,114 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
 
     #[inline]
     fn poll_submit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(SlotId, Option<LockId>)>> {
-        let (Ok(scope), CallState::Queued { id }) = (&self.scope, self.state) else {
+        let (Ok(scope), CallState::Queued { mut id }) = (&self.scope, self.state) else {
             return Poll::Ready(Err(polled_after_end()));
         };
-        let (driver, access, mut id) = (scope.driver(), scope.access(), id);
+        scope.check()?;
+        let (driver, access) = (scope.driver(), scope.access());
         let mut waker = Some(cx.waker().clone());
-        let mut locked = driver.lock();
-        let (multiplexer, effects) = locked.parts();
-        if let Some(BatchStep::Preparing { bare }) = self.batch
-            && self.operation.runs_next(multiplexer.open_session()?, &self.sql, bare)
-        {
-            self.batch = Some(BatchStep::Ready);
-            return Poll::Pending;
-        }
-        if self.batch == Some(BatchStep::Ready) {
-            return Poll::Pending;
-        }
-        let admitted = multiplexer.admit(access, &mut id, &mut waker, effects);
-        self.state = CallState::Queued { id };
-        let begin = match admitted {
-            Poll::Ready(begin) => begin?,
-            Poll::Pending => {
-                let lease = multiplexer.lease().filter(|_| access == Access::Shared);
+        let mut buffer = None;
+        let (locked, ticket) = loop {
+            let mut locked = driver.lock();
+            let (multiplexer, effects) = locked.parts();
+            if !may_go_on(&mut self.batch, &self.operation, multiplexer, &self.sql)? {
+                return Poll::Pending;
+            }
+            let admitted = multiplexer.admit(access, &mut id, &mut waker, effects);
+            self.state = CallState::Queued { id };
+            let begin = match admitted {
+                Poll::Ready(begin) => begin?,
+                Poll::Pending => {
+                    let lease = multiplexer.lease().filter(|_| access == Access::Shared);
+                    drop(locked);
+                    return self.wait(lease);
+                }
+            };
+            let (sql, begin) = (&*self.sql, begin.as_deref());
+            let session = multiplexer.open_session()?;
+            let query = match &mut self.operation {
+                Operation::Statement(query) => query,
+                simple @ Operation::Simple { .. } => {
+                    let ticket = simple.submit_simple(session, sql, begin);
+                    let ticket = ticket.ok_or_else(polled_after_end)??;
+                    multiplexer.begin_with(ticket, begin);
+                    break (locked, ticket);
+                }
+            };
+            let plan = query.plan(session, sql)?;
+            // The values are the user's, and so is the code that writes them: none of it runs under
+            // the lock.
+            let generation = multiplexer.generation();
+            let held = if self.params.is_bare() {
+                Some(locked)
+            } else {
                 drop(locked);
-                return self.wait(lease);
+                None
+            };
+            let buffer = buffer.get_or_insert_with(take_buffer);
+            let encoded =
+                self.params.bind(|execute| Ok(plan.encode(sql, execute, begin, buffer)))?;
+            let (mut locked, is_held) = match held {
+                Some(locked) => (locked, true),
+                None => (driver.lock(), false),
+            };
+            let (multiplexer, effects) = locked.parts();
+            if !is_held {
+                // Meanwhile another call may have begun the transaction, or got the lease, and the
+                // session may be another one.
+                let admitted = multiplexer.admit(access, &mut id, &mut waker, effects);
+                self.state = CallState::Queued { id };
+                match admitted {
+                    Poll::Ready(again)
+                        if again.as_ref().is_ok_and(|again| again.as_deref() == begin)
+                            && multiplexer.generation() == generation => {}
+                    _ => continue,
+                }
+            }
+            match query.submit(multiplexer.open_session()?, sql, encoded)? {
+                Submitted::PlanAgain => {}
+                Submitted::Sent(ticket) => {
+                    multiplexer.begin_with(ticket, begin);
+                    break (locked, ticket);
+                }
             }
         };
-        let session = multiplexer.open_session()?;
-        let ticket = self.operation.submit(session, &self.sql, &self.params, begin.as_deref())?;
-        if begin.is_some() {
-            multiplexer.begin(ticket);
+        if let Some(buffer) = buffer {
+            put_buffer(buffer);
         }
+        let (slot, flushes, may_be_answered) = self.expect(locked, ticket, waker, cx);
+        self.state = CallState::Sent { slot, id, flushes };
+        if may_be_answered { Poll::Ready(Ok((slot, id))) } else { Poll::Pending }
+    }
+
+    /// Notes what is expected of the step that was submitted, and sends it. Gives its slot, whether the
+    /// call has promised to send what gathers, and whether the answer may be there already.
+    #[inline]
+    fn expect(
+        &self,
+        mut locked: Locked<'_, D>,
+        ticket: Ticket,
+        waker: Option<Waker>,
+        cx: &Context<'_>,
+    ) -> (SlotId, bool, bool) {
+        let driver = locked.driver();
         let mode = match self.mode {
             ResponseMode::Streamed(_) if !self.operation.is_last() => ResponseMode::Buffered,
             ResponseMode::Chunked if !self.operation.is_foreseen() => ResponseMode::Buffered,
             mode => mode,
         };
+        // The access lock takes the waker of a call that waits, and then the call is polled anew.
         let waker = waker.unwrap_or_else(|| Waker::noop().clone());
-        let slot = multiplexer.expect(ticket, mode, self.is_exclusive, waker);
+        let slot = locked.expect(ticket, mode, self.is_exclusive, waker);
         // What is over the limit alone may not be with others behind it.
         if driver.is_paused() {
-            driver.set_backpressure(multiplexer.is_over_limit());
+            driver.set_backpressure(locked.is_over_limit());
         }
         if self.batch.is_some() {
-            self.state = CallState::Sent { slot, id, flushes: false };
-            return Poll::Pending;
+            return (slot, false, false);
         }
         let (flushes, may_be_answered) = send(driver, locked, slot, cx);
-        self.state = CallState::Sent { slot, id, flushes };
-        if may_be_answered { Poll::Ready(Ok((slot, id))) } else { Poll::Pending }
+        (slot, flushes, may_be_answered)
     }
 
     /// Waits for the turn of this call, which must not wait for the end of a transaction that it is
@@ -455,12 +516,32 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
     }
 }
 
+/// Whether an item of a batch may go further now; any other call may.
+#[inline]
+fn may_go_on(
+    batch: &mut Option<BatchStep>,
+    operation: &Operation,
+    multiplexer: &mut Multiplexer,
+    sql: &str,
+) -> Result<bool> {
+    let bare = match batch {
+        None | Some(BatchStep::Running) => return Ok(true),
+        Some(BatchStep::Ready) => return Ok(false),
+        Some(BatchStep::Preparing { bare }) => *bare,
+    };
+    let is_ready = operation.runs_next(multiplexer.open_session()?, sql, bare);
+    if is_ready {
+        *batch = Some(BatchStep::Ready);
+    }
+    Ok(!is_ready)
+}
+
 /// Sends what was just submitted: at once if the connection was idle, otherwise together with what
 /// other tasks submit in this turn of the executor. Says whether this call has promised to do so, and
 /// whether the answer may be there already.
 #[inline]
 fn send<D: Drive>(
-    driver: &Arc<D>,
+    driver: &D,
     mut locked: Locked<'_, D>,
     slot: SlotId,
     cx: &Context<'_>,

@@ -22,6 +22,8 @@ struct State {
     behind: usize,
     /// The driver, if it waits for them.
     driver: Option<Waker>,
+    /// It has waited since before the last tick.
+    is_old: bool,
 }
 
 impl CatchUp {
@@ -50,10 +52,22 @@ impl CatchUp {
         if state.behind == 0 {
             return (false, Some(driver));
         }
+        state.is_old = false;
         (true, state.driver.replace(driver))
     }
 
-    /// Those who are behind are not waited for any more. Gives the driver, if it waited.
+    /// An interval is over. A driver that has waited for a whole one waits no more and is given back;
+    /// the other value says whether it waits still.
+    pub(super) fn tick(&self) -> (Option<Waker>, bool) {
+        let mut state = self.0.lock();
+        if !std::mem::replace(&mut state.is_old, true) {
+            return (None, state.driver.is_some());
+        }
+        drop(state);
+        (self.give_up(), false)
+    }
+
+    /// Listeners that are behind are not waited for any more. Gives the driver, if it waited.
     pub(super) fn give_up(&self) -> Option<Waker> {
         let mut state = self.0.lock();
         state.round += 1;

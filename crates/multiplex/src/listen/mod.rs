@@ -115,9 +115,12 @@ impl Listeners {
         self.catch_up.wait(driver)
     }
 
-    /// Listeners that have not caught up are not waited for any more.
-    pub(crate) fn give_up_waiting(&self, effects: &mut Effects) {
-        effects.wake(self.catch_up.give_up());
+    /// Gives up waiting for listeners that have not caught up since the last tick. Says whether the
+    /// driver still waits.
+    pub(crate) fn tick(&self, effects: &mut Effects) -> bool {
+        let (driver, waits) = self.catch_up.tick();
+        effects.wake(driver);
+        waits
     }
 
     // --- Reconciling ---

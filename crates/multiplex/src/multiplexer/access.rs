@@ -69,7 +69,7 @@ impl Multiplexer {
         };
         let status = (self.outstanding() == 0).then(|| self.transaction_status());
         let Some(transaction) = self.transaction_of(lease) else {
-            return Poll::Ready(Err(outlived()));
+            return Poll::Ready(Err(self.without_lease(lease)));
         };
         match transaction.admit(level, status) {
             Admission::Now { begins } => Poll::Ready(Ok(begins.then(|| transaction.begin_sql()))),
@@ -81,9 +81,23 @@ impl Multiplexer {
         }
     }
 
+    /// The error of a cursor whose session is not the present one.
     #[cold]
     fn session_is_over(&self) -> Error {
-        Error::new(ErrorKind::ConnectionDead, "the session that the cursor belongs to has ended")
+        match &self.last_end {
+            Some(reason) => Error::connection_dead(reason),
+            None => Error::new(ErrorKind::Closed, "the session of the cursor was closed"),
+        }
+    }
+
+    /// The error of a cursor whose transaction has no lease any more.
+    #[cold]
+    fn without_lease(&self, lease: LockId) -> Error {
+        if self.lost_lease.is_some_and(|lost| lease <= lost) {
+            self.session_is_over()
+        } else {
+            outlived()
+        }
     }
 
     /// Whether a request whose answer nothing fetches may be sent.
@@ -136,9 +150,12 @@ impl Multiplexer {
         self.transaction.as_mut().filter(|transaction| transaction.lease() == lease)
     }
 
-    /// BEGIN goes with this request.
-    pub(crate) fn begin(&mut self, ticket: Ticket) {
-        if let Some(transaction) = &mut self.transaction {
+    /// BEGIN goes with this request, if there is one.
+    #[inline]
+    pub(crate) fn begin_with(&mut self, ticket: Ticket, begin: Option<&str>) {
+        if begin.is_some()
+            && let Some(transaction) = &mut self.transaction
+        {
             transaction.begin(ticket);
         }
     }
@@ -242,7 +259,14 @@ impl Multiplexer {
     pub fn abandon_end(&mut self, id: SlotId, effects: &mut Effects) {
         let is_in_flight = self.slots.is_in_flight(id);
         match self.slots.get(id) {
-            Some(Slot::Ending(ending)) if is_in_flight => ending.abandon(effects),
+            Some(Slot::Ending(ending)) if is_in_flight => {
+                ending.abandon(effects);
+                let (lease, level) = (ending.lease, ending.level);
+                // What comes next comes behind it.
+                if level > 0 {
+                    self.leave_savepoint(lease, level);
+                }
+            }
             Some(Slot::Ending(_)) => super::discard(self.slots.free(id), effects),
             _ => {}
         }

@@ -7,7 +7,7 @@ use super::{Availability, Multiplexer};
 use crate::effects::Effects;
 use crate::response_buffer::{Capacity, Chunk, ResponseBuffer};
 use crate::slots::{Settled, Slot, SlotId};
-use crate::transaction::Seen;
+use crate::transaction::{EndKind, Seen};
 
 /// What the driver found when it read.
 #[derive(Debug)]
@@ -195,6 +195,11 @@ impl Multiplexer {
             if let Some(session) = &mut self.session {
                 session.lost(reason);
             }
+        } else if verdict.rolls_back {
+            if let Some(transaction) = self.transaction_of(lease) {
+                transaction.reopen();
+            }
+            drop(self.end(lease, level, EndKind::RollBack, None, effects));
         } else if !is_nested {
             self.release(lease, effects);
         } else if is_released && let Some(transaction) = self.transaction_of(lease) {

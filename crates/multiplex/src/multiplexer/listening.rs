@@ -37,6 +37,7 @@ impl Multiplexer {
     pub(super) fn begin_round(&mut self, effects: &mut Effects) -> bool {
         if self.reconciliation != Reconciliation::Due
             || self.lock.lease().is_some()
+            || self.open_session().is_ok_and(|session| session.is_closed())
             || self.is_closed()
         {
             return false;

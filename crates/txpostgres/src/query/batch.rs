@@ -159,6 +159,7 @@ impl<'a> Batch<'a> {
         }
         let scope = self.scope?;
         let driver = Arc::clone(scope.driver());
+        driver.lock().check_open()?;
         let call = |(sql, params): (Cow<'a, str>, Parameters<'a>)| {
             let bare = params.bare;
             let call = Call::new(Ok(scope.clone()), sql, params).in_batch(bare);

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use txpostgres::{
-    Batch, Connection, Delivery, Error, ErrorKind, FetchDirection, NamedCursor, ResultSet, TransactionStatus,
+    Batch, Connection, Delivery, Error, ErrorKind, FetchDirection, NamedCursor, ResultSet,
+    TransactionStatus,
 };
 
 use crate::support::polls::GiveUp;

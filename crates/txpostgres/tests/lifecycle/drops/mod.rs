@@ -110,7 +110,7 @@ impl Stage {
                 let call = connection.run_query(&sql, (token,)).cancel_on_drop();
                 give_up.poll(call).await.map(|rows| said(&rows.unwrap()))
             }
-            Call::CancelFuture => {
+            Call::Cancelling => {
                 let mut call = connection.run_query("select pg_sleep(60)", ());
                 let handle = call.cancel_handle();
                 let sent = GiveUp { after: 1, woken: false };
@@ -445,7 +445,7 @@ fn try_all(what: Deeds, venue: Venue, threads: usize, at_least: AtLeast) {
 
 /// On several threads, somebody else may read most of an answer before its own task comes to it.
 fn trickling(threads: usize) -> AtLeast {
-    if threads == 0 { (4, 800) } else { (1, 400) }
+    if threads == 0 { (3, 800) } else { (1, 400) }
 }
 
 fn in_plain(what: Deeds) {

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use txpostgres::{Connection, Error, ErrorKind, FetchDirection, NamedCursor, NotifyEvent, Rows, SqlState};
+use txpostgres::{
+    Connection, Error, ErrorKind, FetchDirection, NamedCursor, NotifyEvent, Rows, SqlState,
+};
 use txpostgres_testkit::{Script, backend};
 
 use crate::support::dice::{Dice, Seed};
@@ -162,14 +164,21 @@ async fn whatever_is_dropped_the_reader_stands_where_he_read_last() {
                     }
                     5 => {
                         // There is no row behind the last one, however often it is tried.
-                        let place = [FetchDirection::ForwardAll, FetchDirection::Absolute(99), FetchDirection::Relative(99)];
+                        let place = [
+                            FetchDirection::ForwardAll,
+                            FetchDirection::Absolute(99),
+                            FetchDirection::Relative(99),
+                        ];
                         cursor.move_to(place[usize::try_from(count).unwrap() % 3]).await?;
                         give_up.poll(cursor.next()).await.transpose()?;
                         at = 21;
                     }
                     6 => {
                         // It may have moved. A place that is counted from the beginning is right all the same.
-                        give_up.poll(cursor.fetch(FetchDirection::Backward(2))).await.transpose()?;
+                        give_up
+                            .poll(cursor.fetch(FetchDirection::Backward(2)))
+                            .await
+                            .transpose()?;
                         let place = i32::try_from(dice.below(21)).unwrap();
                         let row = cursor.fetch(FetchDirection::Absolute(place.into())).await?;
                         assert_eq!(numbers(&row), Vec::from_iter((place > 0).then_some(place)));

@@ -64,7 +64,11 @@ fn throw(dice: &mut Dice, at: i64, goes_back: bool) -> FetchDirection {
 }
 
 /// The plain cursor fetches or moves.
-async fn plain(inside: &Cursor, verb: &str, what: FetchDirection) -> Result<(Vec<i32>, u64), Error> {
+async fn plain(
+    inside: &Cursor,
+    verb: &str,
+    what: FetchDirection,
+) -> Result<(Vec<i32>, u64), Error> {
     inside.execute(&format!("{verb} {what} from plain"), ()).await?;
     let count = inside.row_count().unwrap();
     let rows = if verb == "fetch" { inside.fetch_all_as::<(i32,)>()? } else { Vec::new() };
@@ -97,7 +101,11 @@ async fn run(
         }
         // What stays where it is needs no way back, if it was read.
         if dice.below(4) == 0 && (is_read || !(1..=ROWS).contains(&at)) {
-            let what = [FetchDirection::Relative(0), FetchDirection::Forward(0), FetchDirection::Backward(0)];
+            let what = [
+                FetchDirection::Relative(0),
+                FetchDirection::Forward(0),
+                FetchDirection::Backward(0),
+            ];
             let what = what[dice.below(3) as usize];
             let expected: Vec<i32> =
                 (1..=ROWS).contains(&at).then(|| i32::try_from(at).unwrap()).into_iter().collect();
