@@ -53,7 +53,7 @@ pub struct Multiplexer {
     availability: Availability,
     /// Why the last session ended that did; `None` if the user closed it.
     last_end: Option<Error>,
-    /// The lease that was given out when the last session ended.
+    /// The latest lease that was given out when a session ended.
     lost_lease: Option<LockId>,
     /// How many sessions there have been.
     generation: u64,
@@ -104,12 +104,14 @@ pub enum CopyRoom {
     Over,
 }
 
-/// Who drives a connection whose socket has become ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who must drive a connection whose socket has become ready.
+#[derive(Debug)]
 pub enum Driven {
-    /// A call that waits, which was woken. Others may depend on it, so the watchdog must look after an
-    /// interval.
-    ByCall,
+    /// A call that waits: its waker, to be woken outside of the lock. Others may depend on it, so the
+    /// watchdog must look after an interval.
+    ByCall(Waker),
+    /// The same, with a waker that is shared.
+    ByReader(Arc<Waker>),
     /// The watchdog, since no call waits.
     ByWatchdog,
 }
@@ -248,7 +250,7 @@ impl Multiplexer {
 
     /// The session is over.
     fn ended(&mut self, availability: Availability, effects: &mut Effects) {
-        self.lost_lease = self.lock.lease().or(self.lost_lease);
+        self.lost_lease = self.lost_lease.max(self.lock.lease());
         self.availability = availability;
         self.lock.wake_all(effects);
         if let Some(transaction) = self.transaction.take() {
@@ -551,11 +553,11 @@ impl Multiplexer {
                 .is_some_and(|buffer| buffer.is_over_limit(self.outstanding() > 1))
     }
 
-    /// Wakes the task that must drive: the oldest that waits. A task that was woken and has not come
-    /// yet is not woken again. If none waits, the watchdog must drive.
+    /// The task that must drive: the oldest that waits. A task that was woken and has not come yet is
+    /// not woken again. If none waits, the watchdog must drive.
     #[inline]
-    pub fn wake_driver(&mut self, effects: &mut Effects) -> Driven {
-        if self.slots.wake_oldest(effects) { Driven::ByCall } else { Driven::ByWatchdog }
+    pub fn next_driver(&mut self) -> Driven {
+        self.slots.take_oldest_waker().unwrap_or(Driven::ByWatchdog)
     }
 
     /// Has `driver` woken when all listeners that were woken have taken what woke them; `false` if

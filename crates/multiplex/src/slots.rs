@@ -9,8 +9,8 @@ use std::task::Waker;
 
 use txpostgres_session::{Answer, Result, Ticket, TransactionStatus};
 
-use crate::effects::Effects;
 use crate::listen::Round;
+use crate::multiplexer::Driven;
 use crate::response_buffer::ResponseBuffer;
 use crate::transaction::Ending;
 
@@ -178,32 +178,21 @@ impl Slots {
         }
     }
 
-    /// Hands over the waker of the oldest task that waits and has not been woken yet. Says whether
-    /// there was one.
+    /// The oldest task that waits and has not been woken yet.
     #[inline]
-    pub(crate) fn wake_oldest(&mut self, effects: &mut Effects) -> bool {
+    pub(crate) fn take_oldest_waker(&mut self) -> Option<Driven> {
         for index in self.in_flight.iter().flatten() {
-            match self.slots.get_mut(*index as usize) {
-                Some((_, Slot::Waiting(waker @ Some(_)))) => {
-                    effects.wake(waker.take());
-                    return true;
-                }
-                Some((_, Slot::Buffered(buffer))) => {
-                    if let Some(waker) = buffer.take_waker() {
-                        effects.wake_shared(Some(waker));
-                        return true;
-                    }
-                }
-                Some((_, Slot::Ending(ending))) => {
-                    if let Some(waker) = ending.take_waker() {
-                        effects.wake(Some(waker));
-                        return true;
-                    }
-                }
-                _ => {}
+            let waker = match self.slots.get_mut(*index as usize) {
+                Some((_, Slot::Waiting(waker))) => waker.take().map(Driven::ByCall),
+                Some((_, Slot::Buffered(buffer))) => buffer.take_waker().map(Driven::ByReader),
+                Some((_, Slot::Ending(ending))) => ending.take_waker().map(Driven::ByCall),
+                _ => None,
+            };
+            if waker.is_some() {
+                return waker;
             }
         }
-        false
+        None
     }
 
     /// How many requests are in flight, and how many slots there are: bounds of memory, for tests.

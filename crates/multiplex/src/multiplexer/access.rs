@@ -194,14 +194,15 @@ impl Multiplexer {
         waker: Option<Waker>,
         effects: &mut Effects,
     ) -> EndStart {
-        let why_closed = self.is_closed().then(|| self.why_closed());
-        let Some(transaction) = self.transaction_of(lease) else {
+        if self.transaction_of(lease).is_none() {
             // Its session is over, and the server ends the transaction by itself.
-            return EndStart::Done(match (kind, why_closed) {
-                (EndKind::RollBack | EndKind::RollBackTo(_), _) => Ok(()),
-                (_, Some(error)) => Err(error),
-                (_, None) => Err(outlived()),
+            return EndStart::Done(match kind {
+                EndKind::RollBack | EndKind::RollBackTo(_) => Ok(()),
+                _ => Err(self.check_open().err().unwrap_or_else(|| self.without_lease(lease))),
             });
+        }
+        let Some(transaction) = self.transaction_of(lease) else {
+            return EndStart::Done(Err(outlived()));
         };
         let was_ending = transaction.is_ending();
         match transaction.end(&kind) {

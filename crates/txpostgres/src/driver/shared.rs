@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
-use txpostgres_multiplex::{Driven, Effects, Listeners, Multiplexer};
+use txpostgres_multiplex::{Driven, Listeners, Multiplexer};
 
 use super::readiness::Readiness;
 
@@ -50,11 +50,16 @@ impl Shared {
     /// The socket is ready: wakes the task that must drive.
     pub(crate) fn wake_driver(&self) {
         self.readiness.set_ready();
-        let mut effects = Effects::default();
-        let driven = self.multiplexer().wake_driver(&mut effects);
-        effects.run();
+        let driven = self.multiplexer().next_driver();
         match driven {
-            Driven::ByCall => self.alarm.set(),
+            Driven::ByCall(waker) => {
+                waker.wake();
+                self.alarm.set();
+            }
+            Driven::ByReader(waker) => {
+                waker.wake_by_ref();
+                self.alarm.set();
+            }
             Driven::ByWatchdog => self.alarm.drive_now(),
         }
     }
