@@ -11,6 +11,7 @@
 )]
 
 mod by_hand;
+mod cancelled_ends;
 mod interaction_ends;
 mod interactions;
 mod outlived;
