@@ -20,6 +20,7 @@ mod limits;
 mod lost;
 mod opening;
 mod peers;
+mod put_aside;
 mod refused;
 #[cfg(feature = "tls")]
 mod security_table;
