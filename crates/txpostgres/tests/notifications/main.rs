@@ -12,6 +12,7 @@
 
 mod drops;
 mod floods;
+mod in_between;
 mod listening;
 mod observers;
 mod storm;
