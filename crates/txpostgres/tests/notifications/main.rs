@@ -15,6 +15,7 @@ mod floods;
 mod in_between;
 mod listening;
 mod observers;
+mod renewed;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,6 +18,7 @@ mod parameters;
 mod queries;
 mod routines;
 mod row_counts;
+mod session_texts;
 mod single;
 mod spawned;
 #[path = "../support/mod.rs"]
