@@ -18,6 +18,7 @@ mod parameters;
 mod queries;
 mod routines;
 mod row_counts;
+mod scripts;
 mod session_texts;
 mod single;
 mod spawned;
