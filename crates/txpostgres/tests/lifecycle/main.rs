@@ -18,6 +18,7 @@ mod drops;
 mod left_waiting;
 mod limits;
 mod lost;
+mod many_calls;
 mod opening;
 mod peers;
 mod put_aside;
