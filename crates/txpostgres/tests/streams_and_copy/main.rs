@@ -16,6 +16,7 @@ mod lazy_streams;
 #[cfg(target_os = "linux")]
 mod memory;
 mod parts;
+mod pauses;
 mod piecemeal_peers;
 mod rows_dropped;
 mod streams;
