@@ -13,6 +13,7 @@
 mod cancel;
 mod cancel_peers;
 mod cancel_races;
+mod dial_panics;
 mod dropped_openings;
 mod drops;
 mod left_waiting;
@@ -20,6 +21,7 @@ mod limits;
 mod lost;
 mod many_calls;
 mod opening;
+mod outside_runtime;
 mod peers;
 mod put_aside;
 mod refused;
