@@ -22,6 +22,7 @@ mod scripts;
 mod session_texts;
 mod single;
 mod spawned;
+mod stale;
 #[path = "../support/mod.rs"]
 mod support;
 mod texts;

@@ -13,6 +13,7 @@ mod copies;
 mod copy_ends;
 mod copy_words;
 mod lazy_streams;
+mod left_early;
 #[cfg(target_os = "linux")]
 mod memory;
 mod parts;
