@@ -10,6 +10,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod bursts;
 mod drops;
 mod floods;
 mod in_between;
