@@ -16,6 +16,7 @@ mod cancel_races;
 mod dial_panics;
 mod dropped_openings;
 mod drops;
+mod endless_peers;
 mod left_waiting;
 mod limits;
 mod lost;
