@@ -13,13 +13,18 @@
 mod cancel;
 mod cancel_peers;
 mod cancel_races;
+mod dial_panics;
 mod dropped_openings;
 mod drops;
+mod endless_peers;
 mod left_waiting;
 mod limits;
 mod lost;
+mod many_calls;
 mod opening;
+mod outside_runtime;
 mod peers;
+mod put_aside;
 mod refused;
 #[cfg(feature = "tls")]
 mod security_table;

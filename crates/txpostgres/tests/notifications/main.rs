@@ -10,10 +10,13 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod bursts;
 mod drops;
 mod floods;
+mod in_between;
 mod listening;
 mod observers;
+mod renewed;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,8 +18,11 @@ mod parameters;
 mod queries;
 mod routines;
 mod row_counts;
+mod scripts;
+mod session_texts;
 mod single;
 mod spawned;
+mod stale;
 #[path = "../support/mod.rs"]
 mod support;
 mod texts;

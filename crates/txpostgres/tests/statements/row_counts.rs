@@ -1,8 +1,9 @@
 //! How many rows there were, also where the server's command tag has no number, by every way of asking.
 
-use txpostgres::{Connection, Error, ResultSet};
+use txpostgres::{Connection, Error, ErrorKind, ResultSet};
+use txpostgres_testkit::{Script, backend};
 
-use crate::support::{bounded, connected};
+use crate::support::{bounded, connected, welcomed};
 
 /// Returns this many rows, and its tag is `SHOW`.
 async fn settings(connection: &Connection) -> u64 {
@@ -105,4 +106,39 @@ async fn many_executions_end_with_the_last_ones_words() {
     let none: [(i32,); 0] = [];
     assert_eq!(bounded(cursor.execute_many("insert into t values ($1)", none)).await.unwrap(), 0);
     assert_eq!(cursor.status_message(), None);
+}
+
+/// Counts in tags whose sum no number holds: the sum stops at the largest number, or the answer is
+/// refused. No server says so.
+#[tokio::test]
+async fn counts_that_add_up_to_more_than_a_number_holds() {
+    let described = [
+        backend::parse_complete(),
+        backend::parameter_description(&[23]),
+        backend::no_data(),
+        backend::ready(b'I'),
+    ]
+    .concat();
+    let inserted = |count: u64| {
+        let tag = format!("INSERT 0 {count}");
+        [backend::bind_complete(), backend::command_complete(&tag)].concat()
+    };
+    // Twice in one flight, and once in each of two.
+    for (flights, least) in [(vec![2], u64::MAX), (vec![1_000, 1], 0)] {
+        let sets = i32::try_from(flights.iter().sum::<usize>()).unwrap();
+        let mut script = Script::new().welcome().expect_messages(b"PDS").send(&described);
+        for flight in flights {
+            script = script.expect_messages([b"BE".repeat(flight), b"S".to_vec()].concat());
+            let answers = [inserted(least).repeat(flight - 1), inserted(u64::MAX)].concat();
+            script = script.send([answers, backend::ready(b'I')].concat());
+        }
+        let server = script.silence(std::time::Duration::from_secs(60)).play().unwrap();
+        let connection = welcomed(&server).await;
+        let sets = (0..sets).map(|n| (n,));
+        let outcome = bounded(connection.execute_many("insert into t values ($1)", sets)).await;
+        match outcome {
+            Ok(count) => assert_eq!(count, u64::MAX),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Protocol, "{error:?}"),
+        }
+    }
 }

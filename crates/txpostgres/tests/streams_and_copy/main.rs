@@ -13,9 +13,11 @@ mod copies;
 mod copy_ends;
 mod copy_words;
 mod lazy_streams;
+mod left_early;
 #[cfg(target_os = "linux")]
 mod memory;
 mod parts;
+mod pauses;
 mod piecemeal_peers;
 mod rows_dropped;
 mod streams;

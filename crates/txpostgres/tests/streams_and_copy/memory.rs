@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
-use txpostgres::{Column, ColumnReader, Connection, FromRow, Row};
+use txpostgres::{Column, ColumnReader, Connection, Error, FromRow, Row};
 use txpostgres_testkit::shared;
 
 const MIB: u64 = 1024 * 1024;
@@ -181,4 +182,69 @@ async fn deed_unread() {
         tokio::task::yield_now().await;
     }
     before.tell_peak();
+}
+
+/// Fifty notices of ten megabytes each: what is kept of them is bounded in bytes.
+#[test]
+fn notices_that_are_huge_do_not_add_up() {
+    let peak = peak_of("deed_notices");
+    assert!(peak < 100 * MIB, "{} MiB", peak / MIB);
+}
+
+#[tokio::test]
+#[ignore = "run by another test, in a process of its own"]
+async fn deed_notices() {
+    let connection = connection().await;
+    let before = Before::of(&connection).await;
+    let sql = "do $$ begin raise notice '%', repeat('x', 10000000); end $$";
+    for _ in 0..50 {
+        connection.run_operation(sql, ()).await.unwrap();
+    }
+    assert!(!connection.notices().is_empty());
+    before.tell_peak();
+}
+
+/// A stream of an interaction whose rows turn large when it is no longer read, with another call
+/// behind it.
+#[test]
+fn a_portal_that_is_not_read_stays_small() {
+    let peak = peak_of("deed_portal");
+    assert!(peak < 16 * MIB, "{} MiB", peak / MIB);
+}
+
+#[tokio::test]
+#[ignore = "run by another test, in a process of its own"]
+async fn deed_portal() {
+    let (connection, other) = (connection().await, connection().await);
+    let before = Before::of(&connection).await;
+    let pid = connection.backend_pid().unwrap();
+    let sql = "select case when n <= 1000 then 'x' else repeat('x', 100000) end
+               from generate_series(1, 5000) n";
+    let interaction = connection.run_interaction(async |cursor| {
+        let mut stream = cursor.query_stream(sql, ());
+        for _ in 0..1000 {
+            assert_eq!(stream.next().await.unwrap()?.get::<&str>(0)?, "x");
+        }
+        // The reader stops; the call is answered, or the server waits for the reader.
+        let behind = cursor.run_query("select 1", ());
+        let waits =
+            "select count(*) from pg_stat_activity where pid = $1 and wait_event = 'ClientWrite'";
+        let waiting = async {
+            let mut looks = 0;
+            // Once may be a moment in which the client was slow.
+            while looks < 20 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let rows = other.run_query(waits, (pid,)).await.unwrap();
+                looks += rows.first().unwrap().get::<i64>(0).unwrap();
+            }
+        };
+        tokio::select! {
+            answered = behind => drop(answered?),
+            () = waiting => {}
+        }
+        before.tell_peak();
+        drop(stream);
+        Ok::<_, Error>(())
+    });
+    tokio::time::timeout(Duration::from_secs(60), interaction).await.unwrap().unwrap();
 }

@@ -1,6 +1,6 @@
 //! Rows as they come: in bounded memory, with a reader who is slow, who stops, who asks for something else meanwhile.
 
-use txpostgres::{Connection, Error, ErrorKind, SqlState};
+use txpostgres::{Connection, Error, ErrorKind, QueryStream, SqlState};
 
 use crate::support::{assert_works, bounded, connected, eventually, until_session};
 
@@ -405,4 +405,40 @@ async fn a_stream_without_a_limit_holds_up_no_notifications() {
         }
         assert_eq!(stream.row_count(), Some(50_000));
     }
+}
+
+/// A limit of nothing still lets one row after the other through.
+#[tokio::test]
+async fn a_limit_of_nothing_hands_out_every_row() {
+    let (_database, connection) = connected().await;
+    let sql = "select n::int4, repeat('x', 1000) from generate_series(1, 2000) n";
+    for by_rows in [false, true] {
+        let mut stream = connection.query_stream(sql, ()).limit(0);
+        assert_eq!(read(&mut stream, by_rows).await, 2_000);
+        let within = connection.run_interaction(async |cursor| {
+            let mut stream = cursor.query_stream(sql, ()).limit(0);
+            Ok::<_, Error>(read(&mut stream, by_rows).await)
+        });
+        assert_eq!(bounded(within).await.unwrap(), 2_000);
+    }
+    assert_works(&connection).await;
+}
+
+/// How many rows there are, in order.
+async fn read(stream: &mut QueryStream<'_, ()>, by_rows: bool) -> i32 {
+    let mut count = 0;
+    if by_rows {
+        while let Some(row) = bounded(stream.next()).await {
+            count += 1;
+            assert_eq!(row.unwrap().get::<i32>(0).unwrap(), count);
+        }
+    } else {
+        while let Some(rows) = bounded(stream.next_rows()).await.unwrap() {
+            for row in &rows {
+                count += 1;
+                assert_eq!(row.get::<i32>(0).unwrap(), count);
+            }
+        }
+    }
+    count
 }

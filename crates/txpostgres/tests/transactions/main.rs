@@ -11,6 +11,9 @@
 )]
 
 mod by_hand;
+mod cancelled_ends;
+mod commit_answers;
+mod half_by_hand;
 mod interaction_ends;
 mod interactions;
 mod outlived;

@@ -4,6 +4,7 @@
 mod any_value;
 #[cfg(feature = "derive")]
 mod derived;
+mod encoding;
 mod every_type;
 #[cfg(feature = "derive")]
 mod misfits;
