@@ -105,6 +105,12 @@ impl AccessLock {
         self.lease
     }
 
+    /// Whether anything waits in the queue.
+    #[inline]
+    pub(crate) fn has_waiters(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// Ends the lease, if this is it, and wakes those who may go on.
     pub(crate) fn release(&mut self, lease: LockId, effects: &mut Effects) {
         if self.lease == Some(lease) {

@@ -560,6 +560,14 @@ impl Multiplexer {
         self.slots.take_oldest_waker().unwrap_or(Driven::ByWatchdog)
     }
 
+    /// Whether anything but one call depends on the socket being read: another request, a call that
+    /// waits for its turn, a listener. Then the watchdog looks whether the task that was woken has
+    /// driven; a single call holds up only itself.
+    #[inline]
+    pub fn has_dependants(&self) -> bool {
+        self.slots.in_flight_len() > 1 || self.lock.has_waiters() || self.listeners.has_any()
+    }
+
     /// Has `driver` woken when all listeners that were woken have taken what woke them; `false` if
     /// they have. Gives a waker to be dropped outside of all locks.
     pub fn wait_for_listeners(

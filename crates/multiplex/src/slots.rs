@@ -161,6 +161,12 @@ impl Slots {
         self.buffers += 1;
     }
 
+    /// How many requests are in flight.
+    #[inline]
+    pub(crate) fn in_flight_len(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// Whether any slot holds a buffer.
     #[inline]
     pub(crate) fn has_buffers(&self) -> bool {

@@ -114,9 +114,9 @@ impl Channels {
         self.by_name.values().flat_map(|channel| &channel.subscribers)
     }
 
-    /// Whether anything must be said to the server.
-    pub(crate) fn has_work(&self) -> bool {
-        self.unlisten_all.is_some() || !self.due.is_empty()
+    /// Whether no channel is wanted or listened to.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
     }
 
     // --- What is wanted ---

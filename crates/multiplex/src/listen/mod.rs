@@ -12,6 +12,7 @@ mod queue;
 mod reply;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -32,6 +33,8 @@ use channels::{Channels, refuse};
 pub struct Listeners {
     bounds: QueueBounds,
     catch_up: Arc<CatchUp>,
+    /// How many queues there are.
+    count: AtomicUsize,
     registry: Mutex<Registry>,
 }
 
@@ -53,7 +56,12 @@ struct Registry {
 impl Listeners {
     /// None yet.
     pub fn new(bounds: QueueBounds) -> Arc<Self> {
-        Arc::new(Self { bounds, catch_up: Arc::default(), registry: Mutex::default() })
+        Arc::new(Self {
+            bounds,
+            catch_up: Arc::default(),
+            count: AtomicUsize::new(0),
+            registry: Mutex::default(),
+        })
     }
 
     // --- What a session tells ---
@@ -109,6 +117,12 @@ impl Listeners {
         self.registry.lock().channels.restart();
     }
 
+    /// Whether there is any listener.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
     /// Has the driver woken when all listeners that were woken wait again; `false` if they do. Gives a
     /// waker to be dropped outside of all locks.
     pub(crate) fn wait(&self, driver: Waker) -> (bool, Option<Waker>) {
@@ -152,6 +166,12 @@ impl Listeners {
 
     // --- Listeners come and go ---
 
+    fn recount(&self, registry: &Registry) {
+        let count = registry.lasting.len() + registry.streams.len();
+        let channels = usize::from(!registry.channels.is_empty());
+        self.count.store(count + channels, Ordering::Relaxed);
+    }
+
     fn queue(&self, generation: u64) -> Queue {
         Queue::new(self.bounds, generation, &self.catch_up)
     }
@@ -161,13 +181,17 @@ impl Listeners {
         let mut registry = self.registry.lock();
         let queue = Arc::new(self.queue(registry.generation));
         registry.lasting.push(Arc::clone(&queue));
+        self.recount(&registry);
         queue
     }
 
     /// Removes a queue that was to stay, and discards what waits in it.
     pub fn remove_lasting(&self, queue: &Arc<Queue>) {
         let mut effects = Effects::default();
-        remove(&mut self.registry.lock().lasting, queue);
+        let mut registry = self.registry.lock();
+        remove(&mut registry.lasting, queue);
+        self.recount(&registry);
+        drop(registry);
         queue.discard(&mut effects);
     }
 
@@ -176,12 +200,15 @@ impl Listeners {
         let mut registry = self.registry.lock();
         let queue = Arc::new(self.queue(registry.generation));
         registry.streams.push(Arc::clone(&queue));
+        self.recount(&registry);
         queue
     }
 
     /// Removes such a queue.
     pub fn remove_stream(&self, queue: &Arc<Queue>) {
-        remove(&mut self.registry.lock().streams, queue);
+        let mut registry = self.registry.lock();
+        remove(&mut registry.streams, queue);
+        self.recount(&registry);
     }
 
     /// A queue of one channel, which is wanted from now on.
@@ -189,12 +216,15 @@ impl Listeners {
         let mut registry = self.registry.lock();
         let queue = Arc::new(self.queue(registry.generation));
         registry.channels.subscribe(name, Arc::clone(&queue), reply);
+        self.recount(&registry);
         queue
     }
 
     /// Removes such a queue. After the last one the channel is not wanted for it any more.
     pub fn remove_subscriber(&self, name: &ChannelName, queue: &Arc<Queue>) {
-        self.registry.lock().channels.unsubscribe(name, queue);
+        let mut registry = self.registry.lock();
+        registry.channels.unsubscribe(name, queue);
+        self.recount(&registry);
     }
 
     /// A call of `listen`. Says whether an earlier one had asked for the same.
@@ -225,6 +255,7 @@ impl Listeners {
         let (subscribers, replies) = registry.channels.clear();
         let streams = std::mem::take(&mut registry.streams);
         let lasting = if for_good { std::mem::take(&mut registry.lasting) } else { Vec::new() };
+        self.recount(&registry);
         drop(registry);
         for queue in streams.iter().chain(&subscribers).chain(&lasting) {
             queue.end(&mut effects);

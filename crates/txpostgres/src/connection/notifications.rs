@@ -48,7 +48,9 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     pub fn add_notify_observer(&self, observer: impl Into<NotifyObserver>) -> ObserverId {
-        self.handle.hearing.observers.add(observer.into())
+        let id = self.handle.hearing.observers.add(observer.into());
+        self.handle.driver.read_if_ready();
+        id
     }
 
     /// Calls this observer no more; one that was never added is ignored. A call that has begun goes on to its end. What waits
@@ -72,7 +74,10 @@ impl Connection {
     /// Any number may be had, also before the connection is opened. Each has a queue of its own ([`QueueBounds`]): a stream
     /// that is not read loses its oldest notifications, is told how many, and slows down nobody.
     pub fn notifications(&self) -> Notifications {
-        Notifications::new(self.listeners())
+        let notifications = Notifications::new(self.listeners());
+        // It depends on the socket being read, whoever was woken to do so.
+        self.handle.driver.read_if_ready();
+        notifications
     }
 
     /// Listens to a channel: from the moment this returns, what is notified there is heard.

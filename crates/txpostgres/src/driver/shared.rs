@@ -50,17 +50,17 @@ impl Shared {
     /// The socket is ready: wakes the task that must drive.
     pub(crate) fn wake_driver(&self) {
         self.readiness.set_ready();
-        let driven = self.multiplexer().next_driver();
+        let (driven, has_dependants) = {
+            let mut multiplexer = self.multiplexer();
+            (multiplexer.next_driver(), multiplexer.has_dependants())
+        };
         match driven {
-            Driven::ByCall(waker) => {
-                waker.wake();
-                self.alarm.set();
-            }
-            Driven::ByReader(waker) => {
-                waker.wake_by_ref();
-                self.alarm.set();
-            }
-            Driven::ByWatchdog => self.alarm.drive_now(),
+            Driven::ByCall(waker) => waker.wake(),
+            Driven::ByReader(waker) => waker.wake_by_ref(),
+            Driven::ByWatchdog => return self.alarm.drive_now(),
+        }
+        if has_dependants {
+            self.alarm.set();
         }
     }
 }

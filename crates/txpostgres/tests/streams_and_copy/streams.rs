@@ -299,9 +299,10 @@ async fn a_call_that_waits_for_a_stream_of_its_own_task_ends_by_its_time_limit()
     let mut copy = bounded(connection.copy_in("copy t from stdin")).await.unwrap();
     bounded(copy.send("one\n")).await.unwrap();
     let interaction = connection.interaction().timeout(limit);
-    let error = bounded(interaction.run(async |cursor| {
-        cursor.run_operation("insert into t values ('two')", ()).await
-    }))
+    let error = bounded(
+        interaction
+            .run(async |cursor| cursor.run_operation("insert into t values ('two')", ()).await),
+    )
     .await
     .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
