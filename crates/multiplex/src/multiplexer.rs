@@ -495,24 +495,28 @@ impl Multiplexer {
         most: usize,
         waker: &mut Option<Arc<Waker>>,
     ) -> CopyRoom {
+        let is_fed = self.session.as_ref().is_some_and(|session| session.is_fed(id.ticket()));
+        let is_full = self.output_len() > most;
+        let is_closed = self.is_closed();
         let Some(buffer) = self.buffer(id).filter(|buffer| !buffer.has_ended()) else {
             return CopyRoom::Over;
         };
         buffer.wait(waker);
-        let is_fed = self.session.as_ref().is_some_and(|session| session.is_fed(id.ticket()));
-        match is_fed && !self.is_closed() {
-            // The server has refused the data, and says when it is ready again.
-            false => CopyRoom::Over,
-            true if self.output_len() <= most => CopyRoom::Free,
-            true => CopyRoom::Full,
+        // Else the server has refused the data, and says when it is ready again.
+        let takes_data = is_fed && !is_closed;
+        if takes_data && is_full {
+            return CopyRoom::Full;
         }
+        // The task goes on, and waits for nothing.
+        buffer.step_aside();
+        if takes_data { CopyRoom::Free } else { CopyRoom::Over }
     }
 
     /// The task of this call does something else for now. Its answer is kept.
     pub(crate) fn step_aside(&mut self, id: SlotId, effects: &mut Effects) {
         match self.slots.get(id) {
             Some(Slot::Waiting(waker)) => effects.discard(waker.take()),
-            Some(Slot::Buffered(buffer)) => drop(buffer.take_waker()),
+            Some(Slot::Buffered(buffer)) => buffer.step_aside(),
             _ => {}
         }
     }

@@ -186,6 +186,11 @@ impl ResponseBuffer {
         std::mem::take(&mut self.waits).then(|| Arc::clone(&self.reader))
     }
 
+    /// The reader does not wait.
+    pub(crate) fn step_aside(&mut self) {
+        self.waits = false;
+    }
+
     /// Whether a task of this waker can be woken without a clone of it: it is the one that is known.
     pub(crate) fn knows(&self, waker: &Waker) -> bool {
         self.reader.will_wake(waker)

@@ -1,10 +1,10 @@
-//! Whether listeners that were woken have taken what woke them.
+//! Whether listeners have taken what there was for them.
 //!
 //! A driver that reads a burst of notifications faster than their listeners are scheduled would
 //! overflow the queues of listeners that are quick enough. So after a read that brought notifications
-//! it waits until every listener that was woken waits again: not for a turn of the executor, which may
-//! poll the driver many times before it polls a listener. The watchdog's interval bounds the wait, so
-//! a listener that is stuck delays others once.
+//! it waits until every queue that was empty before is empty again: not for a turn of the executor,
+//! which may poll the driver many times before it polls a listener. The watchdog's interval bounds the
+//! wait. A listener that is slow or stuck never empties its queue, so it delays others once.
 
 use std::task::Waker;
 
@@ -16,9 +16,9 @@ pub(crate) struct CatchUp(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Listeners that were woken in an earlier round are not waited for any more.
+    /// Listeners that fell behind in an earlier round are not waited for any more.
     round: u64,
-    /// How many listeners were woken in this round and do not wait yet.
+    /// How many listeners fell behind in this round and have not caught up yet.
     behind: usize,
     /// The driver, if it waits for them.
     driver: Option<Waker>,
@@ -27,15 +27,15 @@ struct State {
 }
 
 impl CatchUp {
-    /// A listener is being woken. Gives the round.
-    pub(super) fn woken(&self) -> u64 {
+    /// There is something to take for a listener, whose queue was empty. Gives the round.
+    pub(super) fn fell_behind(&self) -> u64 {
         let mut state = self.0.lock();
         state.behind += 1;
         state.round
     }
 
-    /// A listener that was woken in this round waits again, or is gone. Gives the driver if it waited
-    /// for this.
+    /// A listener that fell behind in this round has taken all there was, or is gone. Gives the driver
+    /// if it waited for this.
     pub(super) fn caught_up(&self, round: u64) -> Option<Waker> {
         let mut state = self.0.lock();
         if state.round != round {
@@ -84,14 +84,14 @@ mod tests {
     fn the_driver_waits_for_all_and_for_none_twice() {
         let catch_up = CatchUp::default();
         assert!(!catch_up.wait(Waker::noop().clone()).0);
-        let (first, second) = (catch_up.woken(), catch_up.woken());
+        let (first, second) = (catch_up.fell_behind(), catch_up.fell_behind());
         assert!(catch_up.wait(Waker::noop().clone()).0);
         assert!(catch_up.caught_up(first).is_none());
         assert!(catch_up.caught_up(second).is_some());
-        let stuck = catch_up.woken();
+        let stuck = catch_up.fell_behind();
         assert!(catch_up.wait(Waker::noop().clone()).0);
         assert!(catch_up.give_up().is_some());
-        let next = catch_up.woken();
+        let next = catch_up.fell_behind();
         assert!(catch_up.wait(Waker::noop().clone()).0);
         assert!(catch_up.caught_up(stuck).is_none(), "of an earlier round");
         assert!(catch_up.caught_up(next).is_some());

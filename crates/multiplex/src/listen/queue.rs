@@ -65,8 +65,8 @@ struct Waiting {
     news: Option<NotifyEvent>,
     /// The listener's, if it waits.
     waker: Option<Waker>,
-    /// The round in which it was woken, until it waits again.
-    woken: Option<u64>,
+    /// The round in which there was something to take, until all of it is taken.
+    behind: Option<u64>,
     /// Nothing comes any more.
     ended: bool,
 }
@@ -90,12 +90,12 @@ impl Queue {
         {
             waiting.evict();
         }
+        if waiting.events.is_empty() && waiting.behind.is_none() {
+            waiting.behind = Some(self.catch_up.fell_behind());
+        }
         waiting.bytes += size;
         waiting.events.push_back(event);
-        if let Some(waker) = waiting.waker.take() {
-            waiting.woken = Some(self.catch_up.woken());
-            effects.wake(Some(waker));
-        }
+        effects.wake(waiting.waker.take());
     }
 
     /// The next event; `None` when nothing comes any more.
@@ -104,6 +104,7 @@ impl Queue {
         loop {
             let mut waiting = self.waiting.lock();
             if let Some(event) = waiting.take() {
+                self.caught_up(waiting);
                 return Poll::Ready(Some(event));
             }
             if waiting.ended {
@@ -122,15 +123,24 @@ impl Queue {
         }
     }
 
+    /// Wakes the driver if it waits for this listener, and that has taken all there was.
+    #[inline]
+    fn caught_up(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        if waiting.events.is_empty()
+            && let Some(round) = waiting.behind.take()
+        {
+            drop(waiting);
+            if let Some(driver) = self.catch_up.caught_up(round) {
+                driver.wake();
+            }
+        }
+    }
+
     /// Registers the listener, which has taken all there was.
     fn wait(&self, mut waiting: MutexGuard<'_, Waiting>, waker: Waker) {
         let replaced = waiting.waker.replace(waker);
-        let driver = waiting.woken.take().and_then(|round| self.catch_up.caught_up(round));
         drop(waiting);
         drop(replaced);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
     }
 
     /// Whether there is anything to hear.
@@ -154,7 +164,7 @@ impl Queue {
     pub(crate) fn discard(&self, effects: &mut Effects) {
         let mut waiting = self.waiting.lock();
         effects.wake(waiting.waker.take());
-        effects.wake(waiting.woken.take().and_then(|round| self.catch_up.caught_up(round)));
+        effects.wake(waiting.behind.take().and_then(|round| self.catch_up.caught_up(round)));
         *waiting = Waiting { ended: true, ..Waiting::default() };
     }
 }
