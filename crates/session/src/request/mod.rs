@@ -14,7 +14,8 @@ use crate::protocol::encode::{
 };
 use crate::protocol::expect::{Step, Steps};
 use crate::result::row::Column;
-use crate::statement::{Statement, is_copy};
+use crate::statement::Statement;
+use crate::statement::text::is_copy;
 
 /// Parameter values: what `postgres-types` can write.
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];

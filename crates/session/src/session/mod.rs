@@ -28,7 +28,7 @@ use crate::request::{Request, Ticket};
 use crate::result::answer::Answer;
 use crate::result::row::Column;
 use crate::send_buffer::{SendBuffer, move_to};
-use crate::statement::StatementCache;
+use crate::statement::cache::StatementCache;
 use crate::statement::catalog::Catalog;
 use crate::tls::Tls;
 use crate::transaction_status::TransactionStatus;
