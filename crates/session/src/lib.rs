@@ -4,6 +4,7 @@
 
 pub mod auth;
 mod cancel;
+mod command;
 pub mod config;
 mod copy;
 mod error;
@@ -11,6 +12,7 @@ mod event;
 mod exchange;
 mod gate;
 pub mod limits;
+mod listen_watch;
 mod loss;
 mod notification;
 mod pipeline;
@@ -22,6 +24,7 @@ mod send_buffer;
 mod session;
 mod statement;
 pub mod tls;
+mod transaction_effect;
 mod transaction_status;
 pub mod value;
 
@@ -49,4 +52,5 @@ pub use session::Session;
 pub use statement::Statement;
 pub use statement::query::{EncodedQuery, Execute, NextStep, Plan, Query, Submitted};
 pub use tls::TlsSettings;
+pub use transaction_effect::TransactionEffect;
 pub use transaction_status::TransactionStatus;

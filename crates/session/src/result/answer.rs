@@ -8,6 +8,7 @@ use postgres_types::Type;
 use crate::limits;
 use crate::result::row::Column;
 use crate::result::rows::Rows;
+use crate::transaction_effect::TransactionEffect;
 use crate::transaction_status::TransactionStatus;
 
 /// The end of one statement in the server's words, such as `INSERT 0 3`.
@@ -134,6 +135,8 @@ pub struct Answer {
     pub(crate) parameters: Option<Vec<Type>>,
     /// The transaction status afterwards.
     pub(crate) status: TransactionStatus,
+    /// What its statements did to the transaction.
+    pub(crate) effect: TransactionEffect,
 }
 
 impl Answer {
@@ -241,8 +244,12 @@ impl Answer {
 
     /// Whether one of its statements was a COMMIT.
     pub fn has_committed(&self) -> bool {
-        let commits = |result: &ResultSet| result.tag.as_str() == "COMMIT";
-        commits(&self.result) || self.earlier.iter().any(commits)
+        self.effect.committed()
+    }
+
+    /// What its statements did to the transaction.
+    pub fn transaction_effect(&self) -> TransactionEffect {
+        self.effect
     }
 
     /// How the last statement ended.

@@ -16,6 +16,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::gate::{Gate, QueuedRequest};
 use crate::limits;
+use crate::listen_watch::ListenWatch;
 use crate::loss::Loss;
 use crate::pipeline::Pipeline;
 use crate::protocol::encode::Draft;
@@ -65,6 +66,7 @@ pub struct Session {
     cancel_key: Option<CancelKey>,
     notices: VecDeque<ServerError>,
     has_begun: bool,
+    listens: ListenWatch,
     spare: Option<Box<Answer>>,
     /// Where requests without a buffer of their own are written.
     scratch: EncodeBuffer,
@@ -100,6 +102,7 @@ impl Session {
             cancel_key: None,
             notices: VecDeque::new(),
             has_begun: false,
+            listens: ListenWatch::default(),
             spare: None,
             scratch: EncodeBuffer::default(),
         };

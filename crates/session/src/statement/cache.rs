@@ -9,6 +9,7 @@ use lru::LruCache;
 use super::Statement;
 use super::text::is_worth_keeping;
 use crate::limits;
+use crate::request::Ticket;
 
 /// What a session knows of the statements it has seen: the least recently used one is evicted first.
 ///
@@ -23,6 +24,8 @@ pub(crate) struct StatementCache {
     tag: u64,
     names_given: u64,
     to_close: Vec<Evicted>,
+    /// The last request by which the server dropped all statements.
+    dropped_by: Option<Ticket>,
 }
 
 /// A name on the server that nobody will ask for again.
@@ -53,6 +56,7 @@ impl StatementCache {
             keeps_names: capacity > 0,
             names_given: 0,
             to_close: Vec::new(),
+            dropped_by: None,
         }
     }
 
@@ -127,6 +131,24 @@ impl StatementCache {
             forgotten.is_forgotten.store(true, Ordering::Relaxed);
             self.close(&forgotten);
         }
+    }
+
+    /// The server has dropped all prepared statements, by this request. They are not closed; what an earlier request had
+    /// prepared is not remembered any more.
+    pub(crate) fn dropped_by(&mut self, ticket: Ticket) {
+        self.last = None;
+        self.dropped_by = Some(ticket);
+        let held = self.to_close.iter().filter_map(|evicted| evicted.statement.upgrade());
+        held.for_each(|statement| statement.is_forgotten.store(true, Ordering::Relaxed));
+        while let Some((_, forgotten)) = self.known.pop_lru() {
+            forgotten.is_cached.store(false, Ordering::Relaxed);
+            forgotten.is_forgotten.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what this request had prepared was dropped by a later one.
+    pub(crate) fn has_dropped(&self, ticket: Ticket) -> bool {
+        self.dropped_by.is_some_and(|dropped_by| ticket < dropped_by)
     }
 
     /// The server may have a statement of this name that nobody will ask for again. Closing one that does not exist is

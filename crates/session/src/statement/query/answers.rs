@@ -26,16 +26,17 @@ impl Query {
             return NextStep::Done(outcome);
         }
         match (std::mem::take(&mut self.stage), outcome) {
-            (Stage::Preparing { name }, Ok(answer)) => {
+            (Stage::Preparing { name, ticket }, Ok(answer)) => {
                 let held = Held::Description(answer);
-                self.look_up(session, sql, Waiting { name, held }, status)
+                self.look_up(session, sql, Waiting { name, ticket: Some(ticket), held }, status)
             }
-            (Stage::Fresh { name }, Ok(answer)) => {
+            (Stage::Fresh { name, ticket }, Ok(answer)) => {
                 let held = Held::Answer(answer);
-                self.look_up(session, sql, Waiting { name, held }, status)
+                self.look_up(session, sql, Waiting { name, ticket: Some(ticket), held }, status)
             }
             (Stage::Anew, Ok(answer)) => {
-                let waiting = Waiting { name: String::new(), held: Held::Answer(answer) };
+                let waiting =
+                    Waiting { name: String::new(), ticket: None, held: Held::Answer(answer) };
                 self.look_up(session, sql, waiting, status)
             }
             (Stage::LookingUp(lookup), outcome) => {
@@ -101,9 +102,10 @@ impl Query {
         &mut self,
         session: &mut Session,
         sql: &str,
-        Waiting { name, held }: Waiting,
+        Waiting { name, ticket, held }: Waiting,
         complete: bool,
     ) -> NextStep {
+        let was_dropped = ticket.is_some_and(|ticket| session.statements().has_dropped(ticket));
         let catalog = session.catalog();
         let stale_flag = catalog.stale_flag().clone();
         match held {
@@ -118,7 +120,11 @@ impl Query {
                     .with_text_only(text_only)
                     .with_stale_flag(&stale_flag);
                 let statement = Arc::new(statement);
-                if complete {
+                if was_dropped && !self.describes {
+                    session.recycle(answer);
+                    return NextStep::Again;
+                }
+                if complete && !was_dropped {
                     session.statements().insert(Arc::clone(&statement));
                 } else {
                     session.statements().close(&statement);
@@ -133,7 +139,7 @@ impl Query {
             Held::Answer(mut answer) => {
                 let columns = catalog.resolve_columns(answer.columns());
                 answer.describe(columns.clone());
-                if complete && !name.is_empty() {
+                if complete && !name.is_empty() && !was_dropped {
                     let columns = catalog.in_best_format(columns);
                     let statement = Statement::new(name, sql.into(), Vec::new(), columns)
                         .with_stale_flag(&stale_flag);
@@ -155,7 +161,7 @@ impl Query {
         error: Error,
         status: TransactionStatus,
     ) -> NextStep {
-        if let Stage::Fresh { name } | Stage::Preparing { name } = stage {
+        if let Stage::Fresh { name, .. } | Stage::Preparing { name, .. } = stage {
             // It may have been parsed before it failed, or was cancelled.
             session.statements().discard(name);
         }

@@ -55,13 +55,13 @@ enum Stage {
     #[default]
     New,
     /// The server is to describe it under this name.
-    Preparing { name: String },
+    Preparing { name: String, ticket: Ticket },
     /// These types are asked for.
     LookingUp(Box<Lookup>),
     /// It is described and runs next.
     Described { statement: Arc<Statement> },
     /// It was sent without being described first, under this name.
-    Fresh { name: String },
+    Fresh { name: String, ticket: Ticket },
     /// It was described before, and sent as if it were new.
     Anew,
     /// It runs.
@@ -80,6 +80,8 @@ struct Lookup {
 struct Waiting {
     /// Its name on the server.
     name: String,
+    /// The request by which the server was to keep it.
+    ticket: Option<Ticket>,
     held: Held,
 }
 
@@ -233,7 +235,11 @@ impl Query {
             Ask::New { name, .. } => {
                 let ticket = append_step(session, sql, buffer)?;
                 let runs = columns == Columns::Coming;
-                self.stage = if runs { Stage::Fresh { name } } else { Stage::Preparing { name } };
+                self.stage = if runs {
+                    Stage::Fresh { name, ticket }
+                } else {
+                    Stage::Preparing { name, ticket }
+                };
                 Ok(Submitted::Sent(ticket))
             }
             Ask::LookUp(_) => append_step(session, sql, buffer).map(Submitted::Sent),
@@ -273,7 +279,7 @@ impl Query {
     /// Nobody waits for the answer any more: what the server was asked to keep is not remembered, so it is to be closed.
     pub fn abandon(&mut self, session: &mut Session) {
         let name = match std::mem::take(&mut self.stage) {
-            Stage::Preparing { name } | Stage::Fresh { name } => name,
+            Stage::Preparing { name, .. } | Stage::Fresh { name, .. } => name,
             Stage::LookingUp(lookup) => lookup.waiting.name,
             _ => return,
         };
