@@ -14,6 +14,7 @@ mod gate;
 pub mod limits;
 mod listen_watch;
 mod loss;
+mod notices;
 mod notification;
 mod pipeline;
 mod protocol;

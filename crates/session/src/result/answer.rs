@@ -181,7 +181,9 @@ impl Answer {
         self.items += 1;
         let came = self.result.came();
         let of_item = came - std::mem::replace(&mut self.items_came, came);
-        self.item_rows += self.result.tag.rows().unwrap_or(of_item);
+        // A tag may lie.
+        let rows = self.result.tag.rows().unwrap_or(of_item);
+        self.item_rows = self.item_rows.saturating_add(rows);
     }
 
     /// How many items are done, of a request of many.
@@ -272,6 +274,15 @@ mod tests {
         tag.set(b"left over from another answer");
         tag.set(text);
         tag
+    }
+
+    #[test]
+    fn counts_that_lie_do_not_overflow() {
+        let mut answer = Answer::default();
+        for _ in 0..2 {
+            answer.finish_item(b"INSERT 0 18446744073709551615");
+        }
+        assert_eq!((answer.items(), answer.row_count()), (2, u64::MAX));
     }
 
     #[test]

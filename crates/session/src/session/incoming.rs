@@ -279,10 +279,7 @@ impl Session {
     }
 
     fn notice(&mut self, notice: ServerError) {
-        if self.notices.len() == limits::NOTICES {
-            self.notices.pop_front();
-        }
-        self.notices.push_back(notice.clone());
+        self.notices.push(&notice);
         self.events.push_back(Event::Notice(notice));
     }
 

@@ -18,6 +18,7 @@ use crate::gate::{Gate, QueuedRequest};
 use crate::limits;
 use crate::listen_watch::ListenWatch;
 use crate::loss::Loss;
+use crate::notices::Notices;
 use crate::pipeline::Pipeline;
 use crate::protocol::encode::Draft;
 use crate::protocol::expect::CLOSES;
@@ -64,7 +65,7 @@ pub struct Session {
     status: TransactionStatus,
     parameters: Vec<(String, String)>,
     cancel_key: Option<CancelKey>,
-    notices: VecDeque<ServerError>,
+    notices: Notices,
     has_begun: bool,
     listens: ListenWatch,
     spare: Option<Box<Answer>>,
@@ -100,7 +101,7 @@ impl Session {
             status: TransactionStatus::Idle,
             parameters: Vec::new(),
             cancel_key: None,
-            notices: VecDeque::new(),
+            notices: Notices::default(),
             has_begun: false,
             listens: ListenWatch::default(),
             spare: None,
@@ -500,7 +501,7 @@ impl Session {
         self.cancel_key.as_ref()
     }
 
-    /// The newest notices, the oldest first.
+    /// The newest notices, the oldest first: as many as [`limits::NOTICES`] and [`limits::NOTICES_BYTES`] leave.
     pub fn notices(&self) -> impl ExactSizeIterator<Item = &ServerError> {
         self.notices.iter()
     }
