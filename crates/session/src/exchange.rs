@@ -2,6 +2,7 @@
 //!
 //! Which message may come next, and where it leads, is in [`Expect`]; what a message brings is read here.
 
+use crate::command::Command;
 use crate::copy::{CopyData, CopyLayout, Direction};
 use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -12,6 +13,7 @@ use crate::request::Ticket;
 use crate::result::answer::Answer;
 use crate::result::row::{Column, Format, read_columns, type_of};
 use crate::result::rows::{Rows, skip_rows};
+use crate::transaction_effect::{TransactionEffect, TransactionWatch};
 use crate::transaction_status::TransactionStatus;
 
 /// What became of the exchange with a message.
@@ -24,6 +26,8 @@ pub(crate) enum Progress {
         /// Whether the script's `Sync` was swallowed by COPY and must be sent again.
         sync_again: bool,
     },
+    /// A statement is complete that changed what the session has on the server.
+    Ran(Command),
     /// The data of a COPY that was asked for goes from here to there.
     CopyStarted(Box<(Direction, CopyLayout)>),
     /// ReadyForQuery: the answer is complete.
@@ -48,6 +52,10 @@ pub(crate) struct Exchange {
     copied: Option<Box<CopyData>>,
     /// Whether we asked the server to cancel it, or did not send it at all.
     intervention: Intervention,
+    /// What becomes of the transaction.
+    transaction: TransactionWatch,
+    /// The statement that is complete has changed what the session has on the server.
+    ran: Option<Command>,
     /// In a box: it changes hands several times on its way to the caller.
     answer: Box<Answer>,
     failure: Option<Error>,
@@ -68,6 +76,8 @@ impl Exchange {
             data_ended: false,
             copied: None,
             intervention: Intervention::None,
+            transaction: TransactionWatch::default(),
+            ran: None,
             answer,
             failure: None,
         }
@@ -208,7 +218,13 @@ impl Exchange {
             b'C' if self.awaits_copy_data() => {
                 return Err(violation("the server ended a COPY before its data"));
             }
-            b'C' => self.complete(body)?,
+            b'C' => {
+                self.complete(body)?;
+                if let Some(command) = self.ran.take() {
+                    self.go_on(tag, next);
+                    return Ok(Progress::Ran(command));
+                }
+            }
             b'd' => self.copy(body),
             b'Z' => {
                 let status = read_ready(body)?;
@@ -218,17 +234,8 @@ impl Exchange {
             }
             _ => self.read(tag, body)?,
         }
-        if matches!(self.expect, Expect::CopyIn | Expect::CopyOut)
-            && self.expect.is_other_than_copy(tag)
-        {
-            self.refuse_other_than_copy();
-        }
         let before = self.expect;
-        self.expect = match next {
-            Next::To(expect) => expect,
-            // Only ReadyForQuery settles.
-            Next::Step | Next::Settled => self.steps.next(),
-        };
+        self.go_on(tag, next);
         if !matches!(tag, b'G' | b'H') {
             return Ok(Progress::Pending);
         }
@@ -248,6 +255,22 @@ impl Exchange {
             }
             _ => Ok(Progress::Pending),
         }
+    }
+
+    /// A message has been taken: to what comes next.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn go_on(&mut self, tag: u8, next: Next) {
+        if matches!(self.expect, Expect::CopyIn | Expect::CopyOut)
+            && self.expect.is_other_than_copy(tag)
+        {
+            self.refuse_other_than_copy();
+        }
+        self.expect = match next {
+            Next::To(expect) => expect,
+            // Only ReadyForQuery settles.
+            Next::Step | Next::Settled => self.steps.next(),
+        };
     }
 
     /// Data of a COPY: kept if somebody asked for it.
@@ -279,12 +302,39 @@ impl Exchange {
         let Some((0, tag)) = body.split_last() else {
             return Err(violation("the server sent a CommandComplete that breaks off"));
         };
+        if self.expect == Expect::Begin {
+            self.transaction.begun();
+            return Ok(());
+        }
         if self.steps.are_repeated() && self.expect == Expect::Rows {
             self.answer.finish_item(tag);
-        } else if self.expect != Expect::Begin {
+        } else {
             self.finish_result(tag);
         }
+        match Command::from_tag(tag) {
+            None => self.transaction.other(),
+            Some(command) => self.note(command),
+        }
         Ok(())
+    }
+
+    /// A statement is complete that changed what the session has on the server.
+    #[cold]
+    fn note(&mut self, command: Command) {
+        self.transaction.ran(command);
+        // Of most parameters the text says that names mean the same as before.
+        let is_of_no_interest = command == Command::Set && !self.steps.hints().sets_names;
+        self.ran = (!is_of_no_interest).then_some(command);
+    }
+
+    /// A notice has come in the middle of the answer.
+    pub(crate) fn noticed(&mut self, notice: &ServerError) {
+        self.transaction.noticed(notice.code());
+    }
+
+    /// Whether the server has refused the request, or a part of it.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.failure.as_ref().is_some_and(|error| error.server().is_some())
     }
 
     #[cold]
@@ -356,8 +406,7 @@ impl Exchange {
 
     #[inline]
     fn finish_result(&mut self, tag: &[u8]) {
-        // Of what nobody waits for, only that it ended a transaction.
-        if !self.abandoned || tag == b"COMMIT" {
+        if !self.abandoned {
             self.answer.finish(tag);
         }
     }
@@ -367,16 +416,24 @@ impl Exchange {
         self.failure.get_or_insert(error);
     }
 
+    /// What the request did to the transaction, now that the server is ready for the next one.
+    #[inline]
+    pub(crate) fn transaction_effect(&self, status: TransactionStatus) -> TransactionEffect {
+        self.transaction.finish(status, self.steps.hints().may_chain)
+    }
+
     /// The answer, now that the server is ready for the next request.
-    pub(crate) fn settle(mut self, status: TransactionStatus) -> Result<Box<Answer>> {
-        self.answer.status = status;
-        match self.failure {
-            Some(error) if self.answer.has_committed() => {
-                Err(explained(error.after_commit(), self.intervention))
-            }
-            Some(error) => Err(explained(error, self.intervention)),
-            None => Ok(self.answer),
+    pub(crate) fn settle(
+        mut self,
+        status: TransactionStatus,
+        effect: TransactionEffect,
+    ) -> Result<Box<Answer>> {
+        if let Some(error) = self.failure {
+            return Err(explained(error.with_transaction_effect(effect), self.intervention));
         }
+        self.answer.status = status;
+        self.answer.effect = effect;
+        Ok(self.answer)
     }
 
     /// What the server had already said when the connection broke, if it is final.

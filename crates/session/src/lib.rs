@@ -4,6 +4,7 @@
 
 pub mod auth;
 mod cancel;
+mod command;
 pub mod config;
 mod copy;
 mod error;
@@ -11,7 +12,9 @@ mod event;
 mod exchange;
 mod gate;
 pub mod limits;
+mod listen_watch;
 mod loss;
+mod notices;
 mod notification;
 mod pipeline;
 mod protocol;
@@ -22,6 +25,7 @@ mod send_buffer;
 mod session;
 mod statement;
 pub mod tls;
+mod transaction_effect;
 mod transaction_status;
 pub mod value;
 
@@ -49,4 +53,5 @@ pub use session::Session;
 pub use statement::Statement;
 pub use statement::query::{EncodedQuery, Execute, NextStep, Plan, Query, Submitted};
 pub use tls::TlsSettings;
+pub use transaction_effect::TransactionEffect;
 pub use transaction_status::TransactionStatus;

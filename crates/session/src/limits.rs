@@ -65,6 +65,10 @@ pub const REPORTED_PARAMETERS: usize = 128;
 /// Notices kept for [`Session::notices`](crate::Session), the oldest dropped first; psycopg2 keeps 50 as well.
 pub const NOTICES: usize = 50;
 
+/// Bytes of the notices kept for [`Session::notices`](crate::Session), all of them together: 256 KiB. One that alone has more is
+/// told by its event and not kept.
+pub const NOTICES_BYTES: usize = 256 * 1024;
+
 /// Statements kept prepared on a connection when nothing else is said. asyncpg and pgx keep 100 and 512.
 pub const STATEMENT_CACHE: usize = 256;
 

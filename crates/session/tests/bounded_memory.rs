@@ -10,7 +10,7 @@ mod support;
 use peak_alloc::PeakAlloc;
 use support::dialog::{Dialog, message};
 use support::player::Player;
-use txpostgres_session::Request;
+use txpostgres_session::{Request, limits};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -108,6 +108,7 @@ fn nothing_takes_more_than_it_sends() {
         ("empty statements", message(b'I', b"").repeat(100_000), 100),
     ];
     floods_of_pieces(&dialog);
+    large_notices(&dialog);
     for (what, bytes, factor) in floods {
         let mut player = open(&dialog);
         player.session.submit(Request::Script { sql: "select 1" }).unwrap();
@@ -115,6 +116,26 @@ fn nothing_takes_more_than_it_sends() {
         assert!(!player.session.is_closed(), "{what}");
         let bound = factor * bytes.len() + EVENTS + ITSELF;
         assert!(peak < bound, "{what}: {peak} for {}; {bound} are allowed", bytes.len());
+    }
+}
+
+/// Notices are kept in few bytes, however large they are (fifty of 10 MB were kept whole).
+fn large_notices(dialog: &Dialog) {
+    let notice = |size| {
+        let text = "x".repeat(size);
+        message(b'N', format!("SNOTICE\0VNOTICE\0C00000\0M{text}\0\0").as_bytes())
+    };
+    for size in [1_000_000, 100_000, 1_000] {
+        let mut player = open(dialog);
+        let before = ALLOCATOR.current_usage();
+        for _ in 0..limits::NOTICES {
+            player.session.receive(&notice(size));
+            while player.session.next_event().is_some() {}
+        }
+        let kept = ALLOCATOR.current_usage().saturating_sub(before);
+        assert!(kept < limits::NOTICES_BYTES + ITSELF, "{kept} of notices of {size}");
+        let is_kept = player.session.notices().len() > 0;
+        assert_eq!(is_kept, size < limits::NOTICES_BYTES, "{size}");
     }
 }
 

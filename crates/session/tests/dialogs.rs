@@ -161,8 +161,11 @@ fn broken_off_at_every_byte_of_the_client() {
                     else {
                         continue;
                     };
-                    let Some(left) = has_left[number.parse::<usize>().unwrap()] else {
-                        continue;
+                    let left = match has_left.get(number.parse::<usize>().unwrap()) {
+                        Some(Some(left)) => *left,
+                        Some(None) => continue,
+                        // It waits at the gate.
+                        None => false,
                     };
                     let delivery = if left { "Lost Unknown" } else { "Lost NotSent" };
                     let name = &dialog.name;

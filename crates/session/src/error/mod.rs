@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::error::server_error::ServerError;
 use crate::error::sqlstate::SqlState;
+use crate::transaction_effect::TransactionEffect;
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -118,7 +119,7 @@ struct Report {
     server: Option<ServerError>,
     delivery: Delivery,
     before_running: bool,
-    after_commit: bool,
+    effect: TransactionEffect,
     statement: Option<Arc<str>>,
     item: Option<usize>,
     source: Option<Cause>,
@@ -138,7 +139,7 @@ impl Error {
             server: None,
             delivery: Delivery::NotSent,
             before_running: false,
-            after_commit: false,
+            effect: TransactionEffect::default(),
             statement: None,
             item: None,
             source: None,
@@ -180,16 +181,21 @@ impl Error {
         self.0.before_running
     }
 
-    /// The same error, of a script that had committed before it failed.
+    /// The same error, of a request that had this effect on the transaction before it failed.
     #[must_use]
-    pub(crate) fn after_commit(mut self) -> Self {
-        self.0.after_commit = true;
+    pub(crate) fn with_transaction_effect(mut self, effect: TransactionEffect) -> Self {
+        self.0.effect = effect;
         self
+    }
+
+    /// What the statements of the same request did to the transaction before this one failed.
+    pub fn transaction_effect(&self) -> TransactionEffect {
+        self.0.effect
     }
 
     /// Whether a statement of the same script was a COMMIT, and was done: a rollback does not undo it.
     pub fn has_committed(&self) -> bool {
-        self.0.after_commit
+        self.0.effect.committed()
     }
 
     /// The same error, with the statement it belongs to.
@@ -223,7 +229,7 @@ impl Error {
     /// What was not run because of this error. That one is its source, but for what caused it in turn; it may be tried again if that may.
     #[must_use]
     pub fn not_run(&self, message: impl Into<Cow<'static, str>>) -> Self {
-        let Report { kind, hint, server, delivery, before_running, after_commit, .. } = &*self.0;
+        let Report { kind, hint, server, delivery, before_running, effect, .. } = &*self.0;
         let cause = Report {
             kind: *kind,
             message: self.0.message.clone(),
@@ -231,7 +237,7 @@ impl Error {
             server: server.clone(),
             delivery: *delivery,
             before_running: *before_running,
-            after_commit: *after_commit,
+            effect: *effect,
             statement: self.0.statement.clone(),
             item: self.0.item,
             source: None,

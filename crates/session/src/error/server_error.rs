@@ -29,6 +29,11 @@ impl ServerError {
         this
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
     /// One field by its letter, if the server sent it.
     fn field(&self, letter: u8) -> Option<Cow<'_, str>> {
         let mut rest: &[u8] = &self.fields;

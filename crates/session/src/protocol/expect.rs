@@ -52,6 +52,8 @@
 //! Whatever is not in the table is a violation of the protocol. Notices, notifications, parameter changes and fatal errors
 //! may come at any time and never get here.
 
+use crate::statement::text::Hints;
+
 /// A message of the client that is answered by itself; `Close` comes before and `Sync` after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -83,6 +85,8 @@ pub(crate) struct Steps {
     request: &'static [Step],
     /// How many times an [`ITEM`] comes when the request's steps are done, if it is one of many items.
     repeats: Option<u32>,
+    /// What the answer may bring that its messages do not tell.
+    hints: Hints,
 }
 
 /// One of many items.
@@ -90,7 +94,17 @@ const ITEM: &[Step] = &[Step::Bind, Step::Execute];
 
 impl Steps {
     pub(crate) fn new(request: &'static [Step]) -> Self {
-        Self { closes: 0, begin: 0, request, repeats: None }
+        Self { closes: 0, begin: 0, request, repeats: None, hints: Hints::default() }
+    }
+
+    /// The same steps, of a text that gives these hints.
+    pub(crate) fn with_hints(self, hints: Hints) -> Self {
+        Self { hints, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn hints(&self) -> Hints {
+        self.hints
     }
 
     /// The same steps, with those of a BEGIN before them.

@@ -49,12 +49,12 @@ impl EncodeBuffer {
     pub(crate) fn write(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<()> {
         self.bytes.clear();
         self.is_simple = request.is_simple();
-        self.is_exclusive = request.may_be_copy();
         let mut draft = Draft::new(&mut self.bytes);
         if let Some(begin) = begin {
             write_begin(&mut draft, begin, self.is_simple)?;
         }
         self.steps = request.write(&mut draft)?.after_begin(begin.is_some());
+        self.is_exclusive = self.steps.hints().may_copy;
         self.acts_at = draft.acts_at();
         if !self.is_simple {
             draft.sync();

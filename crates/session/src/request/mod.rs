@@ -14,7 +14,8 @@ use crate::protocol::encode::{
 };
 use crate::protocol::expect::{Step, Steps};
 use crate::result::row::Column;
-use crate::statement::{Statement, is_copy};
+use crate::statement::Statement;
+use crate::statement::text::{Hints, is_copy};
 
 /// Parameter values: what `postgres-types` can write.
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -165,8 +166,10 @@ const RUN: &[Step] = &[Step::Bind, Step::Execute];
 impl Request<'_> {
     /// Writes the request's messages, but for its `Sync`; gives back the steps in which it will be answered.
     pub(crate) fn write(&self, draft: &mut Draft<'_>) -> Result<Steps> {
-        Ok(Steps::new(match *self {
+        let mut hints = Hints::default();
+        let steps: &[Step] = match *self {
             Request::Script { sql } => {
+                hints = Hints::of_script(sql);
                 draft.query(sql)?;
                 &[Step::SimpleQuery]
             }
@@ -180,6 +183,7 @@ impl Request<'_> {
                 RUN
             }
             Request::PrepareAndRun { name, sql, types, parameters, results } => {
+                hints = Hints::of_statement(sql);
                 draft.parse(name, sql, types)?;
                 let head = bind_head(name, types.len())?;
                 let text_only = match results {
@@ -199,6 +203,7 @@ impl Request<'_> {
                 draft.bind(&Binding { head: &head, ..statement.binding() }, parameters)?;
                 draft.execute_portal(portal, rows)?;
                 if parses {
+                    hints = Hints::of_statement(statement.sql());
                     &[Step::Parse, Step::Bind, Step::ExecuteLimited]
                 } else {
                     &[Step::Bind, Step::ExecuteLimited]
@@ -214,26 +219,17 @@ impl Request<'_> {
             }
             Request::Many { statement, sets } => return write_many(draft, statement, sets),
             Request::CopyIn { sql } => {
+                hints = Hints::of_copy(sql);
                 draft.query(sql)?;
                 &[Step::CopyIn]
             }
             Request::CopyOut { sql } => {
+                hints = Hints::of_copy(sql);
                 draft.query(sql)?;
                 &[Step::CopyOut]
             }
-        }))
-    }
-
-    /// Whether the server may ask for data that this request cannot give. It is refused then, and what travels with it would be
-    /// taken for data: it must travel alone.
-    #[inline]
-    pub(crate) fn may_be_copy(&self) -> bool {
-        match self {
-            Self::Script { sql } | Self::PrepareAndRun { sql, .. } => is_copy(sql),
-            // One is never kept under a name.
-            Self::Open { statement, .. } => statement.name().is_empty() && is_copy(statement.sql()),
-            _ => false,
-        }
+        };
+        Ok(Steps::new(steps).with_hints(hints))
     }
 
     /// Whether it goes as a `Query`, which needs no `Sync` and takes nothing along.

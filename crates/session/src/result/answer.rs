@@ -8,6 +8,7 @@ use postgres_types::Type;
 use crate::limits;
 use crate::result::row::Column;
 use crate::result::rows::Rows;
+use crate::transaction_effect::TransactionEffect;
 use crate::transaction_status::TransactionStatus;
 
 /// The end of one statement in the server's words, such as `INSERT 0 3`.
@@ -134,6 +135,8 @@ pub struct Answer {
     pub(crate) parameters: Option<Vec<Type>>,
     /// The transaction status afterwards.
     pub(crate) status: TransactionStatus,
+    /// What its statements did to the transaction.
+    pub(crate) effect: TransactionEffect,
 }
 
 impl Answer {
@@ -178,7 +181,9 @@ impl Answer {
         self.items += 1;
         let came = self.result.came();
         let of_item = came - std::mem::replace(&mut self.items_came, came);
-        self.item_rows += self.result.tag.rows().unwrap_or(of_item);
+        // A tag may lie.
+        let rows = self.result.tag.rows().unwrap_or(of_item);
+        self.item_rows = self.item_rows.saturating_add(rows);
     }
 
     /// How many items are done, of a request of many.
@@ -241,8 +246,12 @@ impl Answer {
 
     /// Whether one of its statements was a COMMIT.
     pub fn has_committed(&self) -> bool {
-        let commits = |result: &ResultSet| result.tag.as_str() == "COMMIT";
-        commits(&self.result) || self.earlier.iter().any(commits)
+        self.effect.committed()
+    }
+
+    /// What its statements did to the transaction.
+    pub fn transaction_effect(&self) -> TransactionEffect {
+        self.effect
     }
 
     /// How the last statement ended.
@@ -265,6 +274,15 @@ mod tests {
         tag.set(b"left over from another answer");
         tag.set(text);
         tag
+    }
+
+    #[test]
+    fn counts_that_lie_do_not_overflow() {
+        let mut answer = Answer::default();
+        for _ in 0..2 {
+            answer.finish_item(b"INSERT 0 18446744073709551615");
+        }
+        assert_eq!((answer.items(), answer.row_count()), (2, u64::MAX));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::protocol::encode::closed_names;
 use crate::protocol::phase::Phase;
 use crate::protocol::startup::{Encryption, Startup};
 use crate::request::Ticket;
-use crate::statement::StatementCache;
+use crate::statement::cache::StatementCache;
 
 /// The position of what has no place in the send buffer.
 pub(super) const NOT_YET: u64 = u64::MAX;

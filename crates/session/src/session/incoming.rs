@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::auth::Channel;
+use crate::command::Command;
 use crate::error::server_error::ServerError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -140,7 +141,13 @@ impl Session {
             self.tell_piece();
         }
         match (tag, &mut self.phase) {
-            (b'N', _) => self.notice(ServerError::parse(body)),
+            (b'N', _) => {
+                let notice = ServerError::parse(body);
+                if let Some(exchange) = self.answered() {
+                    exchange.noticed(&notice);
+                }
+                self.notice(notice);
+            }
             (b'S', _) => return self.parameter_status(body),
             (b'Z', Phase::Starting(startup)) if startup.stage == Stage::Settling => {
                 return self.open(body);
@@ -178,6 +185,7 @@ impl Session {
         match progress {
             Progress::Pending => {}
             Progress::Settled(status) => self.settle(status),
+            Progress::Ran(command) => self.ran(ticket, command),
             Progress::CopyStarted(started) => {
                 let (direction, layout) = *started;
                 self.copy_started(Event::CopyStarted { ticket, direction, layout });
@@ -185,6 +193,16 @@ impl Session {
             Progress::RefuseCopy { sync_again } => self.refuse_copy(sync_again)?,
         }
         Ok(())
+    }
+
+    /// A statement of this request has changed what the session has on the server.
+    #[cold]
+    fn ran(&mut self, ticket: Ticket, command: Command) {
+        self.listens.ran(ticket, command);
+        match command {
+            Command::DiscardAll | Command::DeallocateAll => self.statements.dropped_by(ticket),
+            _ => {}
+        }
     }
 
     #[cold]
@@ -196,14 +214,33 @@ impl Session {
     fn settle(&mut self, status: TransactionStatus) {
         self.status = status;
         self.tell_piece();
+        let Some(exchange) = self.pipeline.front() else {
+            return;
+        };
+        let effect = exchange.transaction_effect(status);
+        if self.listens.is_open() {
+            self.tell_lost_listens(status);
+        }
         if let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
-            let outcome = Exchange::settle(exchange, status);
+            let outcome = Exchange::settle(exchange, status, effect);
             self.events.push_back(Event::Settled { ticket, outcome, status });
             if !self.gate.is_clear() {
                 self.gate.settled(ticket);
                 self.release();
             }
+        }
+    }
+
+    /// The oldest request is complete, and in its transaction something was said of LISTEN.
+    #[cold]
+    fn tell_lost_listens(&mut self, status: TransactionStatus) {
+        let Some(exchange) = self.pipeline.front() else {
+            return;
+        };
+        if let Some(ticket) = self.listens.settled(exchange.ticket, exchange.was_refused(), status)
+        {
+            self.events.push_back(Event::ListensLost { ticket });
         }
     }
 
@@ -242,10 +279,7 @@ impl Session {
     }
 
     fn notice(&mut self, notice: ServerError) {
-        if self.notices.len() == limits::NOTICES {
-            self.notices.pop_front();
-        }
-        self.notices.push_back(notice.clone());
+        self.notices.push(&notice);
         self.events.push_back(Event::Notice(notice));
     }
 

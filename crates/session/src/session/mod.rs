@@ -16,7 +16,9 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::gate::{Gate, QueuedRequest};
 use crate::limits;
+use crate::listen_watch::ListenWatch;
 use crate::loss::Loss;
+use crate::notices::Notices;
 use crate::pipeline::Pipeline;
 use crate::protocol::encode::Draft;
 use crate::protocol::expect::CLOSES;
@@ -28,7 +30,7 @@ use crate::request::{Request, Ticket};
 use crate::result::answer::Answer;
 use crate::result::row::Column;
 use crate::send_buffer::{SendBuffer, move_to};
-use crate::statement::StatementCache;
+use crate::statement::cache::StatementCache;
 use crate::statement::catalog::Catalog;
 use crate::tls::Tls;
 use crate::transaction_status::TransactionStatus;
@@ -63,8 +65,9 @@ pub struct Session {
     status: TransactionStatus,
     parameters: Vec<(String, String)>,
     cancel_key: Option<CancelKey>,
-    notices: VecDeque<ServerError>,
+    notices: Notices,
     has_begun: bool,
+    listens: ListenWatch,
     spare: Option<Box<Answer>>,
     /// Where requests without a buffer of their own are written.
     scratch: EncodeBuffer,
@@ -98,8 +101,9 @@ impl Session {
             status: TransactionStatus::Idle,
             parameters: Vec::new(),
             cancel_key: None,
-            notices: VecDeque::new(),
+            notices: Notices::default(),
             has_begun: false,
+            listens: ListenWatch::default(),
             spare: None,
             scratch: EncodeBuffer::default(),
         };
@@ -497,7 +501,7 @@ impl Session {
         self.cancel_key.as_ref()
     }
 
-    /// The newest notices, the oldest first.
+    /// The newest notices, the oldest first: as many as [`limits::NOTICES`] and [`limits::NOTICES_BYTES`] leave.
     pub fn notices(&self) -> impl ExactSizeIterator<Item = &ServerError> {
         self.notices.iter()
     }

@@ -14,8 +14,10 @@ pub fn event(event: &Event, session: &Session) -> String {
         },
         Event::Settled { ticket, outcome, status } => {
             let status = char::from(status.as_byte());
-            format!("#{} {status} {}", ticket.number(), self::outcome(outcome))
+            let effect = effect(outcome);
+            format!("#{} {status}{effect} {}", ticket.number(), self::outcome(outcome))
         }
+        Event::ListensLost { ticket } => format!("listens lost by #{}", ticket.number()),
         Event::Notification(notification) => format!(
             "notification by {}: {} {}",
             notification.process_id(),
@@ -34,6 +36,23 @@ pub fn event(event: &Event, session: &Session) -> String {
         Event::Closed(Some(error)) => format!("closed by {}", self::error(error)),
         other => format!("{other:?}"),
     }
+}
+
+/// What the request did to the transaction, in braces if it did anything.
+fn effect(outcome: &Result<Box<Answer>>) -> String {
+    let effect = match outcome {
+        Ok(answer) => answer.transaction_effect(),
+        Err(error) => error.transaction_effect(),
+    };
+    let words = [
+        (effect.began(), "began"),
+        (effect.committed(), "committed"),
+        (effect.rolled_back(), "rolled back"),
+        (effect.ended(), "ended"),
+        (effect.met_open(), "met open"),
+    ];
+    let told: Vec<_> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+    if told.is_empty() { String::new() } else { format!(" {{{}}}", told.join(", ")) }
 }
 
 pub fn outcome(outcome: &Result<Box<Answer>>) -> String {

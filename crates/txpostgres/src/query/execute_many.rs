@@ -68,7 +68,7 @@ where
             None => error,
         })?;
         before += items;
-        executed.row_count += row_count;
+        executed.row_count = executed.row_count.saturating_add(row_count);
         executed.tag = tag;
         executed.rows.append(rows);
         flight.0.drain(..items.clamp(1, flight.0.len()));

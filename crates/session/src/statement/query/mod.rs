@@ -21,6 +21,7 @@
 //!
 //! A lookup never fails the statement it is made for. If it cannot be made, the types stay unresolved.
 
+mod answers;
 mod plan;
 mod refusal;
 
@@ -30,13 +31,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::request::encoded::EncodeBuffer;
 use crate::request::{ParameterSets, Parameters, Results, Ticket};
 use crate::result::answer::Answer;
-use crate::result::row::Column;
 use crate::session::Session;
-use crate::statement::{Statement, is_worth_keeping};
+use crate::statement::Statement;
 use crate::transaction_status::TransactionStatus;
 use plan::{Ask, Columns};
 pub use plan::{EncodedQuery, Plan};
-use refusal::{has_no_binary, has_other_columns, is_stale, may_be_outdated};
 
 /// One statement on its way to its answer.
 #[derive(Debug, Default)]
@@ -56,13 +55,13 @@ enum Stage {
     #[default]
     New,
     /// The server is to describe it under this name.
-    Preparing { name: String },
+    Preparing { name: String, ticket: Ticket },
     /// These types are asked for.
     LookingUp(Box<Lookup>),
     /// It is described and runs next.
     Described { statement: Arc<Statement> },
     /// It was sent without being described first, under this name.
-    Fresh { name: String },
+    Fresh { name: String, ticket: Ticket },
     /// It was described before, and sent as if it were new.
     Anew,
     /// It runs.
@@ -81,6 +80,8 @@ struct Lookup {
 struct Waiting {
     /// Its name on the server.
     name: String,
+    /// The request by which the server was to keep it.
+    ticket: Option<Ticket>,
     held: Held,
 }
 
@@ -234,7 +235,11 @@ impl Query {
             Ask::New { name, .. } => {
                 let ticket = append_step(session, sql, buffer)?;
                 let runs = columns == Columns::Coming;
-                self.stage = if runs { Stage::Fresh { name } } else { Stage::Preparing { name } };
+                self.stage = if runs {
+                    Stage::Fresh { name, ticket }
+                } else {
+                    Stage::Preparing { name, ticket }
+                };
                 Ok(Submitted::Sent(ticket))
             }
             Ask::LookUp(_) => append_step(session, sql, buffer).map(Submitted::Sent),
@@ -274,7 +279,7 @@ impl Query {
     /// Nobody waits for the answer any more: what the server was asked to keep is not remembered, so it is to be closed.
     pub fn abandon(&mut self, session: &mut Session) {
         let name = match std::mem::take(&mut self.stage) {
-            Stage::Preparing { name } | Stage::Fresh { name } => name,
+            Stage::Preparing { name, .. } | Stage::Fresh { name, .. } => name,
             Stage::LookingUp(lookup) => lookup.waiting.name,
             _ => return,
         };
@@ -318,183 +323,5 @@ impl Query {
                 None
             }
         }
-    }
-
-    /// Takes the answer to what was submitted, and the transaction status that came with it.
-    #[inline]
-    pub fn settled(
-        &mut self,
-        session: &mut Session,
-        sql: &str,
-        outcome: Result<Box<Answer>>,
-        status: TransactionStatus,
-    ) -> NextStep {
-        if matches!(self.stage, Stage::Running) && outcome.is_ok() {
-            return NextStep::Done(outcome);
-        }
-        match (std::mem::take(&mut self.stage), outcome) {
-            (Stage::Preparing { name }, Ok(answer)) => {
-                let held = Held::Description(answer);
-                self.look_up(session, sql, Waiting { name, held }, status)
-            }
-            (Stage::Fresh { name }, Ok(answer)) => {
-                let held = Held::Answer(answer);
-                self.look_up(session, sql, Waiting { name, held }, status)
-            }
-            (Stage::Anew, Ok(answer)) => {
-                let waiting = Waiting { name: String::new(), held: Held::Answer(answer) };
-                self.look_up(session, sql, waiting, status)
-            }
-            (Stage::LookingUp(lookup), outcome) => {
-                let Lookup { asked, waiting } = *lookup;
-                let learnt = outcome.and_then(|mut answer| {
-                    let learnt = session.catalog().learn(&asked, &answer.take_rows());
-                    session.recycle(answer);
-                    learnt
-                });
-                self.looked_up(session, sql, waiting, learnt, status)
-            }
-            (_, Ok(answer)) => NextStep::Done(Ok(answer)),
-            (stage, Err(error)) => self.failed(session, sql, &stage, error, status),
-        }
-    }
-
-    /// Goes on with what is there, if all of its types are known; else these are to be asked for first.
-    fn look_up(
-        &mut self,
-        session: &mut Session,
-        sql: &str,
-        waiting: Waiting,
-        status: TransactionStatus,
-    ) -> NextStep {
-        let (Held::Description(answer) | Held::Answer(answer)) = &waiting.held;
-        let columns = answer.described().iter().map(Column::type_);
-        let parameters = answer.parameters.iter().flatten();
-        let asked = session.catalog().unknown(parameters.chain(columns));
-        if asked.is_empty() {
-            return self.go_on(session, sql, waiting, true);
-        }
-        if status == TransactionStatus::Failed {
-            return self.go_on(session, sql, waiting, false);
-        }
-        self.stage = Stage::LookingUp(Box::new(Lookup { asked, waiting }));
-        NextStep::Again
-    }
-
-    /// The types have been looked up, or could not be.
-    fn looked_up(
-        &mut self,
-        session: &mut Session,
-        sql: &str,
-        waiting: Waiting,
-        learnt: Result<()>,
-        status: TransactionStatus,
-    ) -> NextStep {
-        match (learnt, &waiting.held) {
-            (Ok(()), _) => self.go_on(session, sql, waiting, true),
-            (Err(error), Held::Description(_))
-                if status == TransactionStatus::Failed || error.kind() != ErrorKind::Server =>
-            {
-                // The statement could only fail as well, and say less.
-                session.statements().discard(&waiting.name);
-                NextStep::Done(Err(error.with_statement(sql)))
-            }
-            (Err(_), _) => self.go_on(session, sql, waiting, false),
-        }
-    }
-
-    /// Goes on with the types that are known. What is not `complete` is not remembered.
-    fn go_on(
-        &mut self,
-        session: &mut Session,
-        sql: &str,
-        Waiting { name, held }: Waiting,
-        complete: bool,
-    ) -> NextStep {
-        let catalog = session.catalog();
-        let stale_flag = catalog.stale_flag().clone();
-        match held {
-            Held::Description(mut answer) => {
-                let mut parameters = answer.parameters.take().unwrap_or_default();
-                catalog.resolve(&mut parameters);
-                let columns = catalog.resolve_columns(answer.columns());
-                let columns = catalog.in_best_format(columns);
-                answer.describe(columns.clone());
-                let text_only = catalog.text_only(&parameters);
-                let statement = Statement::new(name, sql.into(), parameters, columns)
-                    .with_text_only(text_only)
-                    .with_stale_flag(&stale_flag);
-                let statement = Arc::new(statement);
-                if complete {
-                    session.statements().insert(Arc::clone(&statement));
-                } else {
-                    session.statements().close(&statement);
-                }
-                if self.describes {
-                    return NextStep::Done(Ok(answer));
-                }
-                session.recycle(answer);
-                self.stage = Stage::Described { statement };
-                NextStep::Again
-            }
-            Held::Answer(mut answer) => {
-                let columns = catalog.resolve_columns(answer.columns());
-                answer.describe(columns.clone());
-                if complete && !name.is_empty() {
-                    let columns = catalog.in_best_format(columns);
-                    let statement = Statement::new(name, sql.into(), Vec::new(), columns)
-                        .with_stale_flag(&stale_flag);
-                    session.statements().insert(Arc::new(statement));
-                } else {
-                    session.statements().discard(&name);
-                }
-                NextStep::Done(Ok(answer))
-            }
-        }
-    }
-
-    /// The statement has failed, perhaps only for now.
-    fn failed(
-        &mut self,
-        session: &mut Session,
-        sql: &str,
-        stage: &Stage,
-        error: Error,
-        status: TransactionStatus,
-    ) -> NextStep {
-        if let Stage::Fresh { name } | Stage::Preparing { name } = stage {
-            // It may have been parsed before it failed, or was cancelled.
-            session.statements().discard(name);
-        }
-        let may_retry = status == TransactionStatus::Idle && !self.retried;
-        let is_outdated = match stage {
-            Stage::Running => may_be_outdated(&error),
-            Stage::Anew => may_be_outdated(&error) || has_other_columns(&error),
-            _ => false,
-        };
-        if is_stale(&error) || is_outdated {
-            session.statements().mark_stale(sql);
-            session.statements().forget(sql);
-            if may_retry {
-                self.retried = true;
-                return NextStep::Again;
-            }
-        }
-        let error = if matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error) {
-            if may_retry && is_worth_keeping(sql) {
-                self.retried = true;
-                self.prepares = true;
-                return NextStep::Again;
-            }
-            error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
-        } else {
-            error
-        };
-        NextStep::Done(Err(match error.kind() {
-            ErrorKind::Server | ErrorKind::Request | ErrorKind::Cancelled => {
-                error.with_statement(sql)
-            }
-            _ => error,
-        }))
     }
 }

@@ -1,0 +1,199 @@
+//! What becomes of a query with each answer: a step on the way, its end, or a reason to ask anew.
+
+use std::sync::Arc;
+
+use super::refusal::{has_no_binary, has_other_columns, is_stale, may_be_outdated};
+use super::{Held, Lookup, NextStep, Query, Stage, Waiting};
+use crate::error::{Error, ErrorKind, Result};
+use crate::result::answer::Answer;
+use crate::result::row::Column;
+use crate::session::Session;
+use crate::statement::Statement;
+use crate::statement::text::is_worth_keeping;
+use crate::transaction_status::TransactionStatus;
+
+impl Query {
+    /// Takes the answer to what was submitted, and the transaction status that came with it.
+    #[inline]
+    pub fn settled(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        outcome: Result<Box<Answer>>,
+        status: TransactionStatus,
+    ) -> NextStep {
+        if matches!(self.stage, Stage::Running) && outcome.is_ok() {
+            return NextStep::Done(outcome);
+        }
+        match (std::mem::take(&mut self.stage), outcome) {
+            (Stage::Preparing { name, ticket }, Ok(answer)) => {
+                let held = Held::Description(answer);
+                self.look_up(session, sql, Waiting { name, ticket: Some(ticket), held }, status)
+            }
+            (Stage::Fresh { name, ticket }, Ok(answer)) => {
+                let held = Held::Answer(answer);
+                self.look_up(session, sql, Waiting { name, ticket: Some(ticket), held }, status)
+            }
+            (Stage::Anew, Ok(answer)) => {
+                let waiting =
+                    Waiting { name: String::new(), ticket: None, held: Held::Answer(answer) };
+                self.look_up(session, sql, waiting, status)
+            }
+            (Stage::LookingUp(lookup), outcome) => {
+                let Lookup { asked, waiting } = *lookup;
+                let learnt = outcome.and_then(|mut answer| {
+                    let learnt = session.catalog().learn(&asked, &answer.take_rows());
+                    session.recycle(answer);
+                    learnt
+                });
+                self.looked_up(session, sql, waiting, learnt, status)
+            }
+            (_, Ok(answer)) => NextStep::Done(Ok(answer)),
+            (stage, Err(error)) => self.failed(session, sql, &stage, error, status),
+        }
+    }
+
+    /// Goes on with what is there, if all of its types are known; else these are to be asked for first.
+    fn look_up(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        waiting: Waiting,
+        status: TransactionStatus,
+    ) -> NextStep {
+        let (Held::Description(answer) | Held::Answer(answer)) = &waiting.held;
+        let columns = answer.described().iter().map(Column::type_);
+        let parameters = answer.parameters.iter().flatten();
+        let asked = session.catalog().unknown(parameters.chain(columns));
+        if asked.is_empty() {
+            return self.go_on(session, sql, waiting, true);
+        }
+        if status == TransactionStatus::Failed {
+            return self.go_on(session, sql, waiting, false);
+        }
+        self.stage = Stage::LookingUp(Box::new(Lookup { asked, waiting }));
+        NextStep::Again
+    }
+
+    /// The types have been looked up, or could not be.
+    fn looked_up(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        waiting: Waiting,
+        learnt: Result<()>,
+        status: TransactionStatus,
+    ) -> NextStep {
+        match (learnt, &waiting.held) {
+            (Ok(()), _) => self.go_on(session, sql, waiting, true),
+            (Err(error), Held::Description(_))
+                if status == TransactionStatus::Failed || error.kind() != ErrorKind::Server =>
+            {
+                // The statement could only fail as well, and say less.
+                session.statements().discard(&waiting.name);
+                NextStep::Done(Err(error.with_statement(sql)))
+            }
+            (Err(_), _) => self.go_on(session, sql, waiting, false),
+        }
+    }
+
+    /// Goes on with the types that are known. What is not `complete` is not remembered.
+    fn go_on(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        Waiting { name, ticket, held }: Waiting,
+        complete: bool,
+    ) -> NextStep {
+        let was_dropped = ticket.is_some_and(|ticket| session.statements().has_dropped(ticket));
+        let catalog = session.catalog();
+        let stale_flag = catalog.stale_flag().clone();
+        match held {
+            Held::Description(mut answer) => {
+                let mut parameters = answer.parameters.take().unwrap_or_default();
+                catalog.resolve(&mut parameters);
+                let columns = catalog.resolve_columns(answer.columns());
+                let columns = catalog.in_best_format(columns);
+                answer.describe(columns.clone());
+                let text_only = catalog.text_only(&parameters);
+                let statement = Statement::new(name, sql.into(), parameters, columns)
+                    .with_text_only(text_only)
+                    .with_stale_flag(&stale_flag);
+                let statement = Arc::new(statement);
+                if was_dropped && !self.describes {
+                    session.recycle(answer);
+                    return NextStep::Again;
+                }
+                if complete && !was_dropped {
+                    session.statements().insert(Arc::clone(&statement));
+                } else {
+                    session.statements().close(&statement);
+                }
+                if self.describes {
+                    return NextStep::Done(Ok(answer));
+                }
+                session.recycle(answer);
+                self.stage = Stage::Described { statement };
+                NextStep::Again
+            }
+            Held::Answer(mut answer) => {
+                let columns = catalog.resolve_columns(answer.columns());
+                answer.describe(columns.clone());
+                if complete && !name.is_empty() && !was_dropped {
+                    let columns = catalog.in_best_format(columns);
+                    let statement = Statement::new(name, sql.into(), Vec::new(), columns)
+                        .with_stale_flag(&stale_flag);
+                    session.statements().insert(Arc::new(statement));
+                } else {
+                    session.statements().discard(&name);
+                }
+                NextStep::Done(Ok(answer))
+            }
+        }
+    }
+
+    /// The statement has failed, perhaps only for now.
+    fn failed(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        stage: &Stage,
+        error: Error,
+        status: TransactionStatus,
+    ) -> NextStep {
+        if let Stage::Fresh { name, .. } | Stage::Preparing { name, .. } = stage {
+            // It may have been parsed before it failed, or was cancelled.
+            session.statements().discard(name);
+        }
+        let may_retry = status == TransactionStatus::Idle && !self.retried;
+        let is_outdated = match stage {
+            Stage::Running => may_be_outdated(&error),
+            Stage::Anew => may_be_outdated(&error) || has_other_columns(&error),
+            _ => false,
+        };
+        if is_stale(&error) || is_outdated {
+            session.statements().mark_stale(sql);
+            session.statements().forget(sql);
+            if may_retry {
+                self.retried = true;
+                return NextStep::Again;
+            }
+        }
+        let error = if matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error) {
+            if may_retry && is_worth_keeping(sql) {
+                self.retried = true;
+                self.prepares = true;
+                return NextStep::Again;
+            }
+            error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
+        } else {
+            error
+        };
+        NextStep::Done(Err(match error.kind() {
+            ErrorKind::Server | ErrorKind::Request | ErrorKind::Cancelled => {
+                error.with_statement(sql)
+            }
+            _ => error,
+        }))
+    }
+}
