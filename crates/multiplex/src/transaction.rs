@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use txpostgres_session::{
-    Answer, Delivery, Error, ErrorKind, Result, SqlState, Ticket, TransactionStatus,
+    Answer, Delivery, Error, ErrorKind, Result, SqlState, Ticket, TransactionEffect,
+    TransactionStatus,
 };
 
 use crate::access_lock::LockId;
@@ -45,12 +46,24 @@ pub(crate) enum TransactionState {
 }
 
 /// What the answer to a request said about its transaction, beside the status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Seen {
-    /// The transaction was ended by one of the request's statements, whatever is open now.
-    pub(crate) ended: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Nothing,
+    /// One of the request's statements ended the transaction, whatever is open now.
+    Ended,
     /// Our BEGIN met an open transaction.
-    pub(crate) met_open: bool,
+    MetOpen,
+}
+
+impl From<TransactionEffect> for Seen {
+    #[inline]
+    fn from(effect: TransactionEffect) -> Self {
+        match (effect.met_open(), effect.ended()) {
+            (true, _) => Self::MetOpen,
+            (false, true) => Self::Ended,
+            (false, false) => Self::Nothing,
+        }
+    }
 }
 
 /// See the module's text.
@@ -249,10 +262,10 @@ impl Transaction {
             return;
         };
         self.state = match self.state {
-            TransactionState::Beginning(_) if seen.met_open => TransactionState::Foreign,
+            TransactionState::Beginning(_) if seen == Seen::MetOpen => TransactionState::Foreign,
             _ if status == TransactionStatus::Idle => TransactionState::Over,
             // What it replaced stays lost, and its end must end this one.
-            _ if seen.ended => TransactionState::Replaced(begun),
+            _ if seen == Seen::Ended => TransactionState::Replaced(begun),
             TransactionState::Beginning(_) => TransactionState::Open(begun),
             other => other,
         };
@@ -550,9 +563,9 @@ mod tests {
         assert!(begins(&transaction));
         transaction.begin(ticket(5));
         assert!(matches!(transaction.admit(Some(0), None), Admission::Later));
-        settle(&mut transaction, 4, IDLE, Seen::default());
+        settle(&mut transaction, 4, IDLE, Seen::Nothing);
         assert!(matches!(transaction.admit(Some(0), None), Admission::Later), "not its own answer");
-        settle(&mut transaction, 5, OPEN, Seen::default());
+        settle(&mut transaction, 5, OPEN, Seen::Nothing);
         assert!(matches!(transaction.admit(Some(0), None), Admission::Now { begins: false }));
         assert_eq!(sent(transaction.end(&EndKind::Commit)).unwrap(), "COMMIT");
         assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
@@ -571,7 +584,7 @@ mod tests {
     fn one_that_a_statement_ended_admits_nothing_and_sends_nothing() {
         let mut transaction = transaction();
         transaction.begin(ticket(5));
-        settle(&mut transaction, 5, IDLE, Seen::default());
+        settle(&mut transaction, 5, IDLE, Seen::Nothing);
         assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
         assert!(matches!(transaction.end(&EndKind::Commit), EndPlan::Done(Err(_))));
     }
@@ -580,9 +593,9 @@ mod tests {
     fn one_that_was_replaced_is_not_committed_but_rolled_back() {
         let mut transaction = transaction();
         transaction.begin(ticket(5));
-        settle(&mut transaction, 5, OPEN, Seen::default());
-        settle(&mut transaction, 6, OPEN, Seen { ended: true, met_open: false });
-        settle(&mut transaction, 7, OPEN, Seen::default());
+        settle(&mut transaction, 5, OPEN, Seen::Nothing);
+        settle(&mut transaction, 6, OPEN, Seen::Ended);
+        settle(&mut transaction, 7, OPEN, Seen::Nothing);
         assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
         assert!(matches!(transaction.end(&EndKind::Commit), EndPlan::Done(Err(_))));
         assert_eq!(sent(transaction.end(&EndKind::RollBack)).unwrap(), "ROLLBACK");
@@ -593,7 +606,7 @@ mod tests {
         let mut transaction = transaction();
         assert!(matches!(transaction.admit(Some(0), Some(OPEN)), Admission::Refused(_)));
         transaction.begin(ticket(5));
-        settle(&mut transaction, 5, OPEN, Seen { ended: false, met_open: true });
+        settle(&mut transaction, 5, OPEN, Seen::MetOpen);
         assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
         assert!(sent(transaction.end(&EndKind::RollBack)).is_none());
     }

@@ -2,9 +2,9 @@
 
 use std::task::{Context, Poll};
 
-use txpostgres_session::{Error, Result};
+use txpostgres_session::{Error, Result, TransactionStatus};
 
-use super::{Call, CallState};
+use super::{Call, CallState, OnDrop};
 use crate::access_lock::LockId;
 use crate::cancellation::{CancelTarget, Cancellation};
 use crate::drive::Drive;
@@ -13,15 +13,16 @@ use crate::operation::Operation;
 
 impl<W, D: Drive> Call<'_, W, D> {
     /// When it is left before its end, it is cancelled.
-    #[must_use]
-    pub fn cancelled_on_drop(mut self) -> Self {
-        self.cancel_on_drop();
-        self
+    pub fn cancel_on_drop(&mut self) {
+        (self.is_exclusive, self.on_drop) = (true, OnDrop::Cancel);
     }
 
-    /// When it is left before its end, it is cancelled.
-    pub fn cancel_on_drop(&mut self) {
-        (self.is_exclusive, self.cancels_on_drop) = (true, true);
+    /// When it is left before its end, it is cancelled; in a transaction that a statement has begun,
+    /// which that would fail, what is left is read and discarded.
+    #[must_use]
+    pub fn stopped_on_drop(mut self) -> Self {
+        (self.is_exclusive, self.on_drop) = (true, OnDrop::CancelOutsideTransaction);
+        self
     }
 
     /// Gives away what may end this call, which is over, to one that goes on for it.
@@ -123,7 +124,14 @@ impl<W, D: Drive> Call<'_, W, D> {
                 multiplexer.leave_queue(id, effects);
             }
             CallState::Sent { slot, flushes, .. } => {
-                if self.cancels_on_drop {
+                let cancels = match self.on_drop {
+                    OnDrop::Abandon => false,
+                    OnDrop::Cancel => true,
+                    OnDrop::CancelOutsideTransaction => {
+                        driver.lock().transaction_status() == TransactionStatus::Idle
+                    }
+                };
+                if cancels {
                     let target = CancelTarget::Request(slot.ticket());
                     driver.start_cancel(target, OnGraceExpired::GiveUpIfTold);
                 }

@@ -38,8 +38,7 @@ pub struct Call<'a, W, D: Drive> {
     is_exclusive: bool,
     /// It is an item of a batch, which sends what is submitted.
     batch: Option<BatchStep>,
-    /// What was sent is cancelled when nothing waits for it any more.
-    cancels_on_drop: bool,
+    on_drop: OnDrop,
     state: CallState,
     cancellation: Option<Box<Cancellation<D>>>,
 }
@@ -57,6 +56,18 @@ enum CallState {
         flushes: bool,
     },
     Ended,
+}
+
+/// What becomes of what was sent when nothing waits for it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    /// The server runs it to its end, and the answer is discarded.
+    Abandon,
+    /// It is cancelled.
+    Cancel,
+    /// It is cancelled, unless that would fail a transaction that a statement has begun: then what is
+    /// left is read and discarded.
+    CancelOutsideTransaction,
 }
 
 /// How far an item of a batch may go.
@@ -90,7 +101,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             mode: ResponseMode::Buffered,
             is_exclusive: false,
             batch: None,
-            cancels_on_drop: false,
+            on_drop: OnDrop::Abandon,
             state: CallState::Queued { id: None },
             cancellation: None,
         }
@@ -260,18 +271,21 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                 return Poll::Ready(Err(polled_after_end()));
             };
             let driver = scope.driver();
-            let mut locked = driver.lock();
-            let (multiplexer, effects) = locked.parts();
-            let polled = match self.mode {
-                ResponseMode::Buffered => multiplexer
-                    .poll(slot, cx.waker(), &mut spare, effects)
-                    .map(|poll| poll.map(Next::End)),
-                _ => multiplexer.poll_chunk(slot, cx.waker(), &mut spare, effects),
-            };
-            let Ok(polled) = polled else {
+            let (mut locked, polled) = loop {
+                let mut locked = driver.lock();
+                let (multiplexer, effects) = locked.parts();
+                let polled = match self.mode {
+                    ResponseMode::Buffered => multiplexer
+                        .poll(slot, cx.waker(), &mut spare, effects)
+                        .map(|poll| poll.map(Next::End)),
+                    _ => multiplexer.poll_chunk(slot, cx.waker(), &mut spare, effects),
+                };
+                if let Ok(polled) = polled {
+                    break (locked, polled);
+                }
+                // Cloned outside of the lock.
                 drop(locked);
                 spare = Some(cx.waker().clone());
-                continue;
             };
             let reads_on =
                 self.mode != ResponseMode::Buffered && locked.may_read_on(slot) && driver.resume();

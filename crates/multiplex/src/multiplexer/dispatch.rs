@@ -7,7 +7,7 @@ use super::{Availability, Multiplexer};
 use crate::effects::Effects;
 use crate::response_buffer::{Capacity, Chunk, ResponseBuffer};
 use crate::slots::{Settled, Slot, SlotId};
-use crate::transaction::{EndKind, Seen};
+use crate::transaction::EndKind;
 
 /// What the driver found when it read.
 #[derive(Debug)]
@@ -91,6 +91,12 @@ impl Multiplexer {
                     self.has_notified = true;
                     self.listeners.dispatch(&notification, effects);
                 }
+                Event::ListensLost { ticket } => {
+                    // A round knows what it says.
+                    if !matches!(self.slots.in_flight(ticket), Some(Slot::Round(_))) {
+                        self.listens_lost();
+                    }
+                }
                 Event::Notice(notice) => effects.log(notice),
                 Event::Closed(error) => {
                     let why = error.map_or(Availability::Closed, Availability::Dead);
@@ -110,11 +116,11 @@ impl Multiplexer {
         effects: &mut Effects,
     ) {
         if let Some(transaction) = &mut self.transaction {
-            let ended = match &settled.0 {
-                Ok(answer) => answer.has_committed(),
-                Err(error) => error.has_committed(),
+            let effect = match &settled.0 {
+                Ok(answer) => answer.transaction_effect(),
+                Err(error) => error.transaction_effect(),
             };
-            transaction.settled(ticket, settled.1, Seen { ended, met_open: false }, effects);
+            transaction.settled(ticket, settled.1, effect.into(), effects);
         }
         if let Some(pending) = &mut self.pending_cancel {
             effects.wake(pending.settled(ticket));

@@ -1,6 +1,6 @@
 //! LISTEN and UNLISTEN: one round after the other, each a request like others.
 
-use txpostgres_session::{Error, ErrorKind, Request, TransactionStatus};
+use txpostgres_session::{Error, ErrorKind, Request};
 
 use super::{Multiplexer, discard};
 use crate::effects::Effects;
@@ -81,10 +81,10 @@ impl Multiplexer {
     }
 
     /// A statement has undone the LISTENs of the session: they are renewed.
-    pub(super) fn listens_lost(&mut self, effects: &mut Effects) {
-        if self.transaction_status() == TransactionStatus::Idle {
-            self.listeners.lost();
-            self.reconcile(effects);
+    pub(super) fn listens_lost(&mut self) {
+        self.listeners.lost();
+        if self.reconciliation == Reconciliation::Agreed {
+            self.reconciliation = Reconciliation::Due;
         }
     }
 }

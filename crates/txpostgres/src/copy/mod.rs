@@ -71,7 +71,7 @@ async fn begin(
     let stops =
         matches!((&scope, &operation), (Ok(Scope::Connection(_)), SimpleOperation::CopyOut));
     let call = Call::simple(scope, sql.to_owned(), operation).streamed(WAITING_BYTES);
-    let call = if stops { call.cancelled_on_drop() } else { call.exclusive() };
+    let call = if stops { call.stopped_on_drop() } else { call.exclusive() };
     let mut call = call.with_cancellation(cancellation);
     match poll_fn(|cx| call.poll_chunk(cx)).await? {
         Fetched::Chunk(Chunk::CopyStarted(layout)) => Ok((call, layout)),

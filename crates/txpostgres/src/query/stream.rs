@@ -55,7 +55,7 @@ impl<P: Params> Unpin for QueryStream<'_, P> {}
 impl<'a, P: Params> QueryStream<'a, P> {
     pub(crate) fn of_connection(scope: Result<Scope>, sql: Cow<'a, str>, params: P) -> Self {
         Self::new(Source::Whole(
-            Call::new(scope, sql, params).streamed(STREAM_BYTES).cancelled_on_drop(),
+            Call::new(scope, sql, params).streamed(STREAM_BYTES).stopped_on_drop(),
         ))
     }
 
