@@ -5,6 +5,7 @@ mod builder;
 mod info;
 mod notifications;
 mod statements;
+mod typed;
 
 use std::fmt;
 use std::future::{Future, poll_fn};

@@ -3,6 +3,7 @@
 mod named;
 mod results;
 mod routine;
+mod typed;
 
 use std::borrow::Cow;
 use std::fmt;
