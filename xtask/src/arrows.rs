@@ -28,7 +28,7 @@ const SOCKETS: [&str; 9] = [
 const CLOCKS: [&str; 5] =
     ["Instant::now", "SystemTime::now", "std::thread", "thread::spawn", "thread::scope"];
 
-pub(crate) const RULES: [Rule; 6] = [
+pub(crate) const RULES: [Rule; 7] = [
     Rule {
         package: "txpostgres-session",
         dependencies: &[
@@ -37,6 +37,7 @@ pub(crate) const RULES: [Rule; 6] = [
             "socket2",
             "pyo3",
             "txpostgres-policy",
+            "txpostgres-multiplex",
             "txpostgres",
             "txpostgres-poll",
             "txpostgres-python",
@@ -47,6 +48,21 @@ pub(crate) const RULES: [Rule; 6] = [
     },
     Rule {
         package: "txpostgres-policy",
+        dependencies: &[
+            "tokio",
+            "mio",
+            "socket2",
+            "pyo3",
+            "txpostgres-multiplex",
+            "txpostgres",
+            "txpostgres-poll",
+            "txpostgres-python",
+        ],
+        words: &SOCKETS,
+        words_of_tests: &CLOCKS,
+    },
+    Rule {
+        package: "txpostgres-multiplex",
         dependencies: &[
             "tokio",
             "mio",
@@ -85,6 +101,7 @@ pub(crate) const RULES: [Rule; 6] = [
             "txpostgres",
             "txpostgres-session",
             "txpostgres-policy",
+            "txpostgres-multiplex",
             "txpostgres-poll",
         ],
         words: &["tokio", "pyo3"],
@@ -179,6 +196,12 @@ mod tests {
             ("txpostgres-session", "tokio"),
             ("txpostgres-session", "txpostgres-policy"),
             ("txpostgres-policy", "txpostgres"),
+            ("txpostgres-session", "txpostgres-multiplex"),
+            ("txpostgres-policy", "txpostgres-multiplex"),
+            ("txpostgres-multiplex", "tokio"),
+            ("txpostgres-multiplex", "txpostgres"),
+            ("txpostgres-multiplex", "txpostgres-poll"),
+            ("txpostgres-multiplex", "txpostgres-python"),
             ("txpostgres", "txpostgres-poll"),
             ("txpostgres-poll", "tokio"),
             ("txpostgres-poll", "txpostgres"),
@@ -189,6 +212,9 @@ mod tests {
         }
         for (name, on) in [
             ("txpostgres-policy", "txpostgres-session"),
+            ("txpostgres-multiplex", "txpostgres-session"),
+            ("txpostgres-multiplex", "txpostgres-policy"),
+            ("txpostgres", "txpostgres-multiplex"),
             ("txpostgres", "tokio"),
             ("txpostgres-python", "pyo3"),
             ("txpostgres-python", "txpostgres-poll"),
@@ -199,8 +225,10 @@ mod tests {
 
     #[test]
     fn the_test_kit_is_for_tests() {
-        assert_eq!(depends("txpostgres", "txpostgres-testkit", false).len(), 1);
-        assert!(depends("txpostgres", "txpostgres-testkit", true).is_empty());
+        for package in ["txpostgres", "txpostgres-multiplex"] {
+            assert_eq!(depends(package, "txpostgres-testkit", false).len(), 1);
+            assert!(depends(package, "txpostgres-testkit", true).is_empty());
+        }
     }
 
     #[test]
@@ -211,6 +239,11 @@ mod tests {
             "src/a.rs:2: txpostgres-session must not know Instant::now (the time is an argument)";
         assert_eq!(wrong_words("txpostgres-session", "src/a.rs", source), [wanted]);
         assert!(wrong_words("txpostgres", "src/a.rs", source).is_empty());
+        for words in ["Instant::now", "SystemTime::now", "std::thread", "sleep", "std::net"] {
+            let source = format!("a\nlet b = {words}(c);");
+            let wrong = wrong_words("txpostgres-multiplex", "src/a.rs", &source);
+            assert_eq!(wrong.len(), 1, "{words}: {wrong:?}");
+        }
         let source = "use std::net::IpAddr;";
         assert_eq!(wrong_words("txpostgres-policy", "src/a.rs", source).len(), 1);
         assert!(wrong_words("txpostgres-policy", "src/a.rs", "use core::net::IpAddr;").is_empty());

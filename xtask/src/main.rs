@@ -3,7 +3,11 @@
 mod arrows;
 mod check;
 mod code;
+mod cycles;
 mod demo;
+mod folders;
+mod modules;
+mod prose;
 mod run;
 mod test;
 mod tidy;
