@@ -1,4 +1,4 @@
-//! A connection whose rows all have one shape.
+//! A connection whose rows are all decoded as one type.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,8 @@ impl<T: for<'r> FromRow<'r>> Typed<Connection, T> {
         self.handle.run_query_as(sql, params)
     }
 
-    /// Runs a statement and returns its rows as they come, each as a `T`: see [`Connection::query_stream`].
+    /// Runs a statement and returns its rows as they come, each as a `T`: see
+    /// [`Connection::query_stream`].
     pub fn query_stream<'a, P: Params>(
         &self,
         sql: impl Into<Cow<'a, str>>,

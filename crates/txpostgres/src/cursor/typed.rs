@@ -1,4 +1,4 @@
-//! A cursor whose rows all have one shape.
+//! A cursor whose rows are all decoded as one type.
 
 use std::borrow::Cow;
 
@@ -9,12 +9,14 @@ use super::Cursor;
 use crate::query::{QueryStreamAs, RunQueryAs, Typed};
 
 impl<T: for<'r> FromRow<'r>> Typed<Cursor, T> {
-    /// Runs a statement in the transaction and returns its rows, each as a `T`: see [`Connection::run_query_as`](crate::Connection::run_query_as).
+    /// Runs a statement in the transaction and returns its rows, each as a `T`: see
+    /// [`Connection::run_query_as`](crate::Connection::run_query_as).
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P> {
         self.handle.run_query_as(sql, params)
     }
 
-    /// Runs a statement in the transaction and returns its rows as they come, each as a `T`: see [`Cursor::query_stream`].
+    /// Runs a statement in the transaction and returns its rows as they come, each as a `T`: see
+    /// [`Cursor::query_stream`].
     pub fn query_stream<'a, P: Params>(
         &self,
         sql: impl Into<Cow<'a, str>>,

@@ -1,12 +1,13 @@
-//! A connection or a cursor whose rows all have one shape.
+//! A connection or a cursor whose rows are all decoded as one type.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// A [`Connection`](crate::Connection) or a [`Cursor`](crate::Cursor) whose `run_query` and `query_stream` return each row as a `T`.
+/// A [`Connection`](crate::Connection) or a [`Cursor`](crate::Cursor) whose `run_query` and
+/// `query_stream` return each row as a `T`.
 ///
-/// It is a light view of what it was made from, and stands for it in all else.
+/// It wraps the handle that it was made from, and dereferences to it.
 ///
 /// ```no_run
 /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -30,7 +31,7 @@ impl<H, T> Typed<H, T> {
         Self { handle, shape: PhantomData }
     }
 
-    /// What it was made from.
+    /// The handle that it was made from.
     pub fn into_handle(self) -> H {
         self.handle
     }
