@@ -15,6 +15,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use parking_lot::Mutex;
 use txpostgres_multiplex::Params;
+#[cfg(doc)]
+use txpostgres_session::Error;
 use txpostgres_session::{Answer, Column, FromRow, OwnedRow, Result, Rows};
 
 use crate::copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows};
@@ -62,6 +64,9 @@ use results::{Execution, Fetched, Results};
 /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close). In a transaction,
 /// statements after a failed one fail as well, until the rollback; see
 /// [`run_interaction`](Self::run_interaction).
+#[doc(alias = "GenericClient")]
+#[doc(alias = "Executor")]
+#[doc(alias = "Transaction")]
 pub struct Cursor {
     /// The scope in which its statements are sent.
     scope: Scope,

@@ -19,6 +19,8 @@ use crate::driver::Driver;
 /// trait. It does not keep the connection open: when the connection is closed or its last clone
 /// dropped, the stream ends after the events in its queue. When the server goes away,
 /// [`NotifyEvent::Disconnected`] follows, and the stream goes on if the connection is opened again.
+#[doc(alias = "PgListener")]
+#[doc(alias = "AsyncMessage")]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Notifications {
     queue: Arc<Queue>,
@@ -45,6 +47,7 @@ impl Notifications {
 
     /// The next event; `None` after the last one. Cancel-safe: if the future is dropped, no event
     /// is lost.
+    #[doc(alias = "recv")]
     pub async fn next(&mut self) -> Option<NotifyEvent> {
         poll_fn(|cx| self.queue.poll(cx.waker())).await
     }
@@ -68,6 +71,7 @@ impl Subscription {
 
     /// The next event; `None` after the last one. Cancel-safe: if the future is dropped, no event
     /// is lost.
+    #[doc(alias = "recv")]
     pub async fn next(&mut self) -> Option<NotifyEvent> {
         poll_fn(|cx| self.queue.poll(cx.waker())).await
     }

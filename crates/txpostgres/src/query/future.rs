@@ -22,6 +22,7 @@ macro_rules! cancellable {
             /// Ask for it before the call is first polled: a call that may be cancelled is not
             /// pipelined with others, and a call that was already sent together with others cannot
             /// be cancelled.
+            #[doc(alias = "cancel_token")]
             pub fn cancel_handle(&mut self) -> CancelHandle {
                 CancelHandle(self.$($call).+.cancellation().handle())
             }

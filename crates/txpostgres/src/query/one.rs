@@ -48,6 +48,8 @@ impl<P: Params> RunQuery<'_, P> {
     /// The errors of the call itself, and [`ErrorKind::Decode`] if there is no row or more than
     /// one. The statement has run by then: its changes persist, unless it is part of an interaction
     /// that returns the error.
+    #[doc(alias = "query_one")]
+    #[doc(alias = "fetch_one")]
     pub fn one(self) -> One<Self> {
         One { query: self }
     }
@@ -59,6 +61,8 @@ impl<P: Params> RunQuery<'_, P> {
     /// The errors of the call itself, and [`ErrorKind::Decode`] if there is more than one row. The
     /// statement has run by then: its changes persist, unless it is part of an interaction that
     /// returns the error.
+    #[doc(alias = "query_opt")]
+    #[doc(alias = "fetch_optional")]
     pub fn optional(self) -> Optional<Self> {
         Optional { query: self }
     }
@@ -83,6 +87,8 @@ impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
     /// The errors of the call itself, and [`ErrorKind::Decode`] if there is no row or more than
     /// one. The statement has run by then: its changes persist, unless it is part of an interaction
     /// that returns the error.
+    #[doc(alias = "query_one")]
+    #[doc(alias = "fetch_one")]
     pub fn one(self) -> One<Self> {
         One { query: self }
     }
@@ -102,6 +108,8 @@ impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
     /// The errors of the call itself, and [`ErrorKind::Decode`] if there is more than one row. The
     /// statement has run by then: its changes persist, unless it is part of an interaction that
     /// returns the error.
+    #[doc(alias = "query_opt")]
+    #[doc(alias = "fetch_optional")]
     pub fn optional(self) -> Optional<Self> {
         Optional { query: self }
     }
