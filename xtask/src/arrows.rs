@@ -1,4 +1,4 @@
-//! Who may know whom: the rules, and how a dependency or a line of code breaks one.
+//! Which package may depend on which: the rules, and how a dependency or a line of code breaks one.
 
 use crate::code::{self, mentions};
 
@@ -109,7 +109,7 @@ pub(crate) const RULES: [Rule; 7] = [
     },
 ];
 
-/// A package of the workspace, as far as the rules ask.
+/// A package of the workspace, as far as the rules need it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
@@ -123,7 +123,7 @@ pub(crate) struct Dependency {
     pub(crate) for_tests: bool,
 }
 
-/// What is wrong with a package's dependencies.
+/// The dependencies of a package that break a rule.
 pub(crate) fn wrong_dependencies(package: &Package) -> Vec<String> {
     let mut wrong = Vec::new();
     for Dependency { name, for_tests } in &package.dependencies {
@@ -147,7 +147,8 @@ pub(crate) fn wrong_dependencies(package: &Package) -> Vec<String> {
     wrong
 }
 
-/// What is wrong with a source file of a package; `path` is for the reader, and tells whether it is one of tests.
+/// The lines of a source file that break a rule. `path` is for messages, and tells whether the file
+/// is one of tests.
 pub(crate) fn wrong_words(package: &str, path: &str, source: &str) -> Vec<String> {
     let is_test = path.split('/').any(|part| part == "tests" || part == "benches")
         || path.ends_with("/tests.rs");

@@ -6,9 +6,9 @@
 pub(crate) struct Line {
     /// Counted from one.
     pub(crate) number: usize,
-    /// The line, with spaces in place of comments and of what is within quotes.
+    /// The line, with comments and the contents of quotes replaced by spaces.
     pub(crate) code: String,
-    /// The line, with spaces in place of what is no comment.
+    /// The line, with everything except comments replaced by spaces.
     pub(crate) comment: String,
     /// In an item under `#[cfg(test)]`.
     pub(crate) for_tests: bool,
@@ -65,7 +65,7 @@ pub(crate) fn lines(source: &str) -> Vec<Line> {
     lines
 }
 
-/// Whether these words, such as `std::net`, are somewhere in a line, and not as a part of longer ones.
+/// Whether a line contains these words, such as `std::net`, and not as a part of longer ones.
 pub(crate) fn mentions(code: &str, words: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(words).any(|(at, _)| {
@@ -75,8 +75,8 @@ pub(crate) fn mentions(code: &str, words: &str) -> bool {
     })
 }
 
-/// The code of a file, and its comments: each with spaces where the other is, and neither with what
-/// strings and characters contain. Lines stay where they are.
+/// The code of a file, and its comments: each with spaces in place of the other, and of the
+/// contents of strings and characters. Lines stay where they are.
 fn split(source: &str) -> (String, String) {
     let mut rest = source;
     let mut code = String::with_capacity(source.len());

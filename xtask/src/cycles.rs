@@ -1,5 +1,4 @@
-//! Files that import each other in a circle: none of them can be understood, tested or moved without
-//! the others.
+//! Import cycles: files that import each other can be understood, tested and moved only together.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,8 +5,8 @@ use crate::modules::Use;
 /// The folders of a package from the lowest to the highest, as ARCHITECTURE.md draws them.
 struct Floors {
     package: &'static str,
-    /// A folder, a file without its ending, or a file within a folder: the longest name counts. Those
-    /// of one floor may use each other.
+    /// A folder, a file without its ending, or a file within a folder: the longest name counts.
+    /// Those of one floor may use each other.
     floors: &'static [&'static [&'static str]],
 }
 

@@ -1,10 +1,10 @@
 //! The modules of a crate, and which file's items each file uses: read from `use` declarations and
 //! from paths that begin with `crate::` or `super::`.
 //!
-//! A path is followed through re-exports to the file that defines the item, so `crate::Row` counts as
-//! an import of `result/row.rs` although `lib.rs` names it. What is for tests or documentation only
-//! (`#[cfg(test)]`, `#[cfg(doc)]`) is left out, and so is what a module takes from its own children:
-//! it was divided into them.
+//! A path is followed through re-exports to the file that defines the item, so `crate::Row` counts
+//! as an import of `result/row.rs` although `lib.rs` names it. What is for tests or documentation
+//! only (`#[cfg(test)]`, `#[cfg(doc)]`) is left out, and so is what a module takes from its own
+//! children: it was divided into them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

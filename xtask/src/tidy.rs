@@ -1,5 +1,4 @@
-//! Whether the house is as it was drawn: reads the workspace and holds it against the rules of `arrows`,
-//! `folders`, `cycles` and `prose`.
+//! Checks the workspace against the rules of `arrows`, `folders`, `cycles` and `prose`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use crate::modules::Crate;
 use crate::prose::{self, Persons};
 use crate::run::{cargo, root};
 
-/// Tells every breach, not only the first.
+/// Reports every violation, not only the first.
 pub(crate) fn tidy() -> Result<(), String> {
     let mut wrong = Vec::new();
     let mut persons = Persons::default();
@@ -46,7 +45,7 @@ pub(crate) fn tidy() -> Result<(), String> {
     Err(wrong.join("\n"))
 }
 
-/// A path as it is told to the reader: from the root of the repository.
+/// A path relative to the root of the repository, for messages.
 fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
 }

@@ -78,7 +78,7 @@ impl Connection {
     /// told how many, and slows down nothing else.
     pub fn notifications(&self) -> Notifications {
         let notifications = Notifications::new(self.listeners());
-        // It depends on the socket being read, whoever was woken to do so.
+        // The stream depends on the socket being read, whichever task was woken for that.
         self.handle.driver.read_if_ready();
         notifications
     }
