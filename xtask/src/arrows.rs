@@ -1,4 +1,4 @@
-//! Who may know whom: the rules, and how a dependency or a line of code breaks one.
+//! Which package may depend on which: the rules, and how a dependency or a line of code breaks one.
 
 use crate::code::{self, mentions};
 
@@ -28,7 +28,7 @@ const SOCKETS: [&str; 9] = [
 const CLOCKS: [&str; 5] =
     ["Instant::now", "SystemTime::now", "std::thread", "thread::spawn", "thread::scope"];
 
-pub(crate) const RULES: [Rule; 6] = [
+pub(crate) const RULES: [Rule; 7] = [
     Rule {
         package: "txpostgres-session",
         dependencies: &[
@@ -37,6 +37,7 @@ pub(crate) const RULES: [Rule; 6] = [
             "socket2",
             "pyo3",
             "txpostgres-policy",
+            "txpostgres-multiplex",
             "txpostgres",
             "txpostgres-poll",
             "txpostgres-python",
@@ -47,6 +48,21 @@ pub(crate) const RULES: [Rule; 6] = [
     },
     Rule {
         package: "txpostgres-policy",
+        dependencies: &[
+            "tokio",
+            "mio",
+            "socket2",
+            "pyo3",
+            "txpostgres-multiplex",
+            "txpostgres",
+            "txpostgres-poll",
+            "txpostgres-python",
+        ],
+        words: &SOCKETS,
+        words_of_tests: &CLOCKS,
+    },
+    Rule {
+        package: "txpostgres-multiplex",
         dependencies: &[
             "tokio",
             "mio",
@@ -85,6 +101,7 @@ pub(crate) const RULES: [Rule; 6] = [
             "txpostgres",
             "txpostgres-session",
             "txpostgres-policy",
+            "txpostgres-multiplex",
             "txpostgres-poll",
         ],
         words: &["tokio", "pyo3"],
@@ -92,7 +109,7 @@ pub(crate) const RULES: [Rule; 6] = [
     },
 ];
 
-/// A package of the workspace, as far as the rules ask.
+/// A package of the workspace, as far as the rules need it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
@@ -106,7 +123,7 @@ pub(crate) struct Dependency {
     pub(crate) for_tests: bool,
 }
 
-/// What is wrong with a package's dependencies.
+/// The dependencies of a package that break a rule.
 pub(crate) fn wrong_dependencies(package: &Package) -> Vec<String> {
     let mut wrong = Vec::new();
     for Dependency { name, for_tests } in &package.dependencies {
@@ -130,7 +147,8 @@ pub(crate) fn wrong_dependencies(package: &Package) -> Vec<String> {
     wrong
 }
 
-/// What is wrong with a source file of a package; `path` is for the reader, and tells whether it is one of tests.
+/// The lines of a source file that break a rule. `path` is for messages, and tells whether the file
+/// is one of tests.
 pub(crate) fn wrong_words(package: &str, path: &str, source: &str) -> Vec<String> {
     let is_test = path.split('/').any(|part| part == "tests" || part == "benches")
         || path.ends_with("/tests.rs");
@@ -179,6 +197,12 @@ mod tests {
             ("txpostgres-session", "tokio"),
             ("txpostgres-session", "txpostgres-policy"),
             ("txpostgres-policy", "txpostgres"),
+            ("txpostgres-session", "txpostgres-multiplex"),
+            ("txpostgres-policy", "txpostgres-multiplex"),
+            ("txpostgres-multiplex", "tokio"),
+            ("txpostgres-multiplex", "txpostgres"),
+            ("txpostgres-multiplex", "txpostgres-poll"),
+            ("txpostgres-multiplex", "txpostgres-python"),
             ("txpostgres", "txpostgres-poll"),
             ("txpostgres-poll", "tokio"),
             ("txpostgres-poll", "txpostgres"),
@@ -189,6 +213,9 @@ mod tests {
         }
         for (name, on) in [
             ("txpostgres-policy", "txpostgres-session"),
+            ("txpostgres-multiplex", "txpostgres-session"),
+            ("txpostgres-multiplex", "txpostgres-policy"),
+            ("txpostgres", "txpostgres-multiplex"),
             ("txpostgres", "tokio"),
             ("txpostgres-python", "pyo3"),
             ("txpostgres-python", "txpostgres-poll"),
@@ -199,8 +226,10 @@ mod tests {
 
     #[test]
     fn the_test_kit_is_for_tests() {
-        assert_eq!(depends("txpostgres", "txpostgres-testkit", false).len(), 1);
-        assert!(depends("txpostgres", "txpostgres-testkit", true).is_empty());
+        for package in ["txpostgres", "txpostgres-multiplex"] {
+            assert_eq!(depends(package, "txpostgres-testkit", false).len(), 1);
+            assert!(depends(package, "txpostgres-testkit", true).is_empty());
+        }
     }
 
     #[test]
@@ -211,6 +240,11 @@ mod tests {
             "src/a.rs:2: txpostgres-session must not know Instant::now (the time is an argument)";
         assert_eq!(wrong_words("txpostgres-session", "src/a.rs", source), [wanted]);
         assert!(wrong_words("txpostgres", "src/a.rs", source).is_empty());
+        for words in ["Instant::now", "SystemTime::now", "std::thread", "sleep", "std::net"] {
+            let source = format!("a\nlet b = {words}(c);");
+            let wrong = wrong_words("txpostgres-multiplex", "src/a.rs", &source);
+            assert_eq!(wrong.len(), 1, "{words}: {wrong:?}");
+        }
         let source = "use std::net::IpAddr;";
         assert_eq!(wrong_words("txpostgres-policy", "src/a.rs", source).len(), 1);
         assert!(wrong_words("txpostgres-policy", "src/a.rs", "use core::net::IpAddr;").is_empty());

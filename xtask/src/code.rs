@@ -1,48 +1,71 @@
-//! Rust source as the compiler sees it: without comments and the insides of strings, knowing what is only for tests.
+//! Rust source as the compiler sees it: code apart from comments and from what strings contain, and
+//! which items are for tests or documentation only.
 
-/// One line of a file, blanked where there is no code.
+/// One line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     /// Counted from one.
     pub(crate) number: usize,
+    /// The line, with comments and the contents of quotes replaced by spaces.
     pub(crate) code: String,
+    /// The line, with everything except comments replaced by spaces.
+    pub(crate) comment: String,
     /// In an item under `#[cfg(test)]`.
     pub(crate) for_tests: bool,
+    /// In an item under `#[cfg(doc)]` or `#[cfg(doctest)]`.
+    pub(crate) for_docs: bool,
 }
+
+/// An item that is compiled under a condition only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Item {
+    /// How many braces are open around it.
+    depth: usize,
+    has_begun: bool,
+    is_documentation: bool,
+}
+
+const FOR_DOCS: [&str; 3] = ["#[cfg(doc)]", "#[cfg(doctest)]", "#[cfg(any(doc, doctest))]"];
 
 /// The lines of a file.
 pub(crate) fn lines(source: &str) -> Vec<Line> {
-    let code = blank(source);
+    let (code, comments) = split(source);
     let mut lines = Vec::new();
-    // The depth of braces outside the item, once `#[cfg(test)]` has been seen, and whether its body has begun.
-    let mut item: Option<(usize, bool)> = None;
+    let mut item: Option<Item> = None;
     let mut depth = 0_usize;
-    for (index, code) in code.lines().enumerate() {
-        if item.is_none() && code.contains("#[cfg(test)]") {
-            item = Some((depth, false));
+    for (index, (code, comment)) in code.lines().zip(comments.lines()).enumerate() {
+        if item.is_none() {
+            let is_documentation = FOR_DOCS.iter().any(|attribute| code.contains(attribute));
+            if is_documentation || code.contains("#[cfg(test)]") {
+                item = Some(Item { depth, has_begun: false, is_documentation });
+            }
         }
-        let for_tests = item.is_some();
+        let within = item;
         for c in code.chars() {
             match c {
                 '{' => {
                     depth += 1;
-                    item = item.map(|(outside, _)| (outside, true));
+                    item = item.map(|item| Item { has_begun: true, ..item });
                 }
                 '}' => depth = depth.saturating_sub(1),
                 // An item without a body, such as a `use`.
-                ';' if item == Some((depth, false)) => item = None,
+                ';' => item = item.filter(|item| item.has_begun || item.depth != depth),
                 _ => {}
             }
-            if item == Some((depth, true)) {
-                item = None;
-            }
+            item = item.filter(|item| !item.has_begun || item.depth != depth);
         }
-        lines.push(Line { number: index + 1, code: code.to_owned(), for_tests });
+        lines.push(Line {
+            number: index + 1,
+            code: code.to_owned(),
+            comment: comment.to_owned(),
+            for_tests: within.is_some_and(|item| !item.is_documentation),
+            for_docs: within.is_some_and(|item| item.is_documentation),
+        });
     }
     lines
 }
 
-/// Whether these words, such as `std::net`, are somewhere in a line, and not as a part of longer ones.
+/// Whether a line contains these words, such as `std::net`, and not as a part of longer ones.
 pub(crate) fn mentions(code: &str, words: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(words).any(|(at, _)| {
@@ -52,16 +75,25 @@ pub(crate) fn mentions(code: &str, words: &str) -> bool {
     })
 }
 
-/// Replaces comments and the insides of strings and characters by spaces; lines stay where they are.
-fn blank(source: &str) -> String {
+/// The code of a file, and its comments: each with spaces in place of the other, and of the
+/// contents of strings and characters. Lines stay where they are.
+fn split(source: &str) -> (String, String) {
     let mut rest = source;
     let mut code = String::with_capacity(source.len());
+    let mut comments = String::with_capacity(source.len());
     let mut after_word = false;
+    let spaces =
+        |text: &str| -> String { text.chars().map(|c| if c == '\n' { c } else { ' ' }).collect() };
     while let Some(first) = rest.chars().next() {
-        let skipped = if rest.starts_with("//") {
+        let comment = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {
             block_comment(rest)
+        } else {
+            0
+        };
+        let skipped = if comment > 0 {
+            comment
         } else if let Some(length) = raw_string(rest).filter(|_| !after_word) {
             length
         } else if first == '"' {
@@ -71,18 +103,15 @@ fn blank(source: &str) -> String {
         } else {
             0
         };
-        let (gone, left) = rest.split_at_checked(skipped).unwrap_or((rest, ""));
-        code.extend(gone.chars().map(|c| if c == '\n' { c } else { ' ' }));
+        let length = if skipped == 0 { first.len_utf8() } else { skipped };
+        let (taken, left) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        let is_code = skipped == 0;
+        code.push_str(&if is_code { taken.to_owned() } else { spaces(taken) });
+        comments.push_str(&if comment > 0 { taken.to_owned() } else { spaces(taken) });
+        after_word = is_code && (first.is_alphanumeric() || first == '_');
         rest = left;
-        if skipped == 0 {
-            code.push(first);
-            after_word = first.is_alphanumeric() || first == '_';
-            rest = rest.get(first.len_utf8()..).unwrap_or_default();
-        } else {
-            after_word = false;
-        }
     }
-    code
+    (code, comments)
 }
 
 /// The length of a block comment; they nest.
@@ -157,9 +186,24 @@ mod tests {
             ("&'a str '\"' x", "&'a str     x"),
             ("'\\'' x 'y", "     x 'y"),
         ] {
-            assert_eq!(blank(source).trim_end(), wanted, "{source}");
+            assert_eq!(split(source).0.trim_end(), wanted, "{source}");
         }
-        assert_eq!(blank("a /*\n\n*/ b").lines().count(), 3);
+        assert_eq!(split("a /*\n\n*/ b").0.lines().count(), 3);
+    }
+
+    #[test]
+    fn comments_are_kept_apart() {
+        let source = "a(\"// no\"); // yes\n/* and\nthis */ b";
+        let comments: Vec<_> =
+            lines(source).iter().map(|line| line.comment.trim().to_owned()).collect();
+        assert_eq!(comments, ["// yes", "/* and", "this */"]);
+    }
+
+    #[test]
+    fn items_for_documentation_are_known() {
+        let source = "use a;\n#[cfg(doc)]\nuse b::{\n    c,\n};\nuse d;";
+        let for_docs: Vec<_> = lines(source).iter().map(|line| line.for_docs).collect();
+        assert_eq!(for_docs, [false, true, true, true, true, false]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A tour of the library for somebody who has just cloned the repository.
+//! A tour of the library for users who have just cloned the repository.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::run::{cargo, seconds, succeed};
 
 const TOUR: [&str; 4] = ["-p", "txpostgres", "--example", "tour"];
 
-/// Runs `examples/tour` on the given server, or on one that is thrown away afterwards.
+/// Runs `examples/tour` on the given server, or on a throw-away one.
 pub(crate) fn demo(dsn: Option<&str>) -> Result<(), String> {
     // Not a release build: from an empty target folder that takes far longer than the tour.
     println!("Building the tour. The first time takes a minute or two.");
@@ -24,7 +24,7 @@ pub(crate) fn demo(dsn: Option<&str>) -> Result<(), String> {
         println!("A throw-away PostgreSQL {} is up after {took}.\n", cluster.major());
     }
     let dsn = dsn.or(own.as_deref()).unwrap_or_default();
-    // Not as an argument: arguments are shown to everybody by `ps`, and by us when the tour fails.
+    // Not as an argument: `ps` shows arguments to all users, and our error message shows them too.
     let mut tour = cargo(["run", "--quiet"].into_iter().chain(TOUR));
     succeed(tour.env("TXPOSTGRES_DSN", dsn))?;
     if cluster.is_some() {

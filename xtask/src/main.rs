@@ -1,9 +1,13 @@
-//! The commands of this repository, for people and for machines: `cargo xtask demo`, `test`, `tidy` and `check`.
+//! The commands of this repository: `cargo xtask demo`, `test`, `tidy` and `check`.
 
 mod arrows;
 mod check;
 mod code;
+mod cycles;
 mod demo;
+mod folders;
+mod modules;
+mod prose;
 mod run;
 mod test;
 mod tidy;
@@ -13,7 +17,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or on yours
 cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
-cargo xtask tidy                who may know whom, as ARCHITECTURE.md says
+cargo xtask tidy                dependencies, folders, import cycles and comments, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
 
 fn main() -> ExitCode {
@@ -34,7 +38,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         [] => Err(HELP.to_owned()),
-        _ => Err(format!("what is {:?}?\n{HELP}", arguments.join(" "))),
+        _ => Err(format!("unknown command {:?}\n{HELP}", arguments.join(" "))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Every test of the workspace, with all set-up.
+//! Runs every test of the workspace, with all setup.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -8,7 +8,8 @@ use txpostgres_testkit::{SERVER_VARIABLE, Shared};
 use crate::run::{cargo, seconds, succeed};
 use crate::tidy;
 
-/// Runs everything, whatever fails on the way, and ends with what did. With arguments, only the runner they are for.
+/// Runs everything, even after failures, and reports all failures at the end. With arguments, runs
+/// only the test runner that they are for.
 pub(crate) fn test(arguments: &[&str]) -> Result<(), String> {
     let began = Instant::now();
     let server = Shared::join().map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! Whether the house is as it was drawn: reads the workspace and holds it against the rules in `arrows`.
+//! Checks the workspace against the rules of `arrows`, `folders`, `cycles` and `prose`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,27 +6,48 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::arrows::{Dependency, Package, wrong_dependencies, wrong_words};
+use crate::cycles::wrong_cycles;
+use crate::folders::wrong_folders;
+use crate::modules::Crate;
+use crate::prose::{self, Persons};
 use crate::run::{cargo, root};
 
-/// Tells every breach, not only the first.
+/// Reports every violation, not only the first.
 pub(crate) fn tidy() -> Result<(), String> {
     let mut wrong = Vec::new();
+    let mut persons = Persons::default();
     let mut count = 0;
     for (package, folder) in packages()? {
         wrong.extend(wrong_dependencies(&package));
+        let src = folder.join("src");
+        let mut modules = Crate::default();
         for path in sources(&folder)? {
             let source = fs::read_to_string(&path)
                 .map_err(|error| format!("{}: {error}", path.display()))?;
-            let shown = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().into_owned();
+            let shown = shown(&path);
             wrong.extend(wrong_words(&package.name, &shown, &source));
+            if let Ok(file) = path.strip_prefix(&src) {
+                wrong.extend(prose::wide_comments(&shown, &source));
+                persons.look_for(&shown, &source);
+                modules.add(&file.to_string_lossy(), &source);
+            }
             count += 1;
         }
+        let uses = modules.uses();
+        wrong.extend(wrong_folders(&package.name, &shown(&src), &uses));
+        wrong.extend(wrong_cycles(&package.name, &shown(&src), &uses));
     }
+    wrong.extend(persons.wrong());
     if wrong.is_empty() {
-        println!("tidy: every arrow of {count} files points the right way");
+        println!("tidy: the arrows and the comments of {count} files are as they must be");
         return Ok(());
     }
     Err(wrong.join("\n"))
+}
+
+/// A path relative to the root of the repository, for messages.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 fn packages() -> Result<Vec<(Package, PathBuf)>, String> {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::Failure;
 
 /// What is left of the command line. Whatever is asked for is taken out, so that
-/// [`Arguments::finish`] can name what nobody asked for.
+/// [`Arguments::finish`] can name the words that were not used.
 pub(crate) struct Arguments {
     words: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl Arguments {
         }
     }
 
-    /// Names the first word that nobody asked for.
+    /// Names the first word that was not used.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.words.first() {
             None => Ok(()),

@@ -212,7 +212,7 @@ fn show(title: &str, table: &Table, markdown: bool) {
     println!();
 }
 
-/// The server of a run: somebody's, or the fake one, which ends with the run.
+/// The server of a run: the given one, or the fake one, which ends with the run.
 enum Server {
     Real(Target),
     Fake(FakeServer),

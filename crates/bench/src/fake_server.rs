@@ -2,8 +2,9 @@
 //!
 //! It is a process of its own (`bench fake-server`), with one blocking thread for each connection.
 //! Every frontend message gets its usual reply; a statement that begins with `select` answers with
-//! one int4, which is the parameter it was bound to, or 1, unless it names a table of `tables`. All replies to what one read brought
-//! leave with one write. `PostgreSQL` itself flushes once for each Sync.
+//! one int4, which is the parameter it was bound to, or 1, unless it names a table of `tables`. All
+//! replies to what one read brought leave with one write. `PostgreSQL` itself flushes once for each
+//! Sync.
 
 mod conversation;
 mod tables;

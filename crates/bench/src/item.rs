@@ -1,4 +1,5 @@
-//! The row of workloads d and f, as a struct and as bytes; and the sum by which it is seen that every row came.
+//! The row of workloads d and f, as a struct and as bytes; and the sum by which it is seen that
+//! every row came.
 
 use std::hint::black_box;
 
@@ -39,7 +40,8 @@ impl Item {
         }
     }
 
-    /// The same with this id, as a row on the wire: the number of its fields, and each behind its length.
+    /// The same with this id, as a row on the wire: the number of its fields, and each behind its
+    /// length.
     pub(crate) fn write(&self, id: i64, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\0\x04\0\0\0\x08");
         out.extend_from_slice(&id.to_be_bytes());

@@ -28,7 +28,7 @@ mod workload_f;
 
 use std::process::ExitCode;
 
-/// Anything that went wrong; a measuring program has nobody to tell it to but the person who runs it.
+/// Any error: a measuring program reports it to the user and ends.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {

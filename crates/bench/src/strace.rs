@@ -1,5 +1,5 @@
-//! System calls for each query or row, counted by strace at two sizes. Only the client is traced: the
-//! server is not its child.
+//! System calls for each query or row, counted by strace at two sizes. Only the client is traced:
+//! the server is not its child.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -107,7 +107,7 @@ impl Task {
         }
     }
 
-    /// Those who are measured when nobody chose.
+    /// The contenders that are measured by default.
     pub(crate) fn contenders(self) -> Vec<Contender> {
         let mut all = Contender::default_list();
         all.retain(|contender| self != Task::Hear || *contender != Contender::Sqlx);

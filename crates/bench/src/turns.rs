@@ -1,5 +1,5 @@
-//! Workloads d, e and f: rounds in which each contender has its turn, in a process of its own so that nobody
-//! inherits another's memory, and the medians of what they cost.
+//! Workloads d, e and f: rounds in which each contender has its turn, in a process of its own so
+//! that no contender inherits another's memory, and the medians of what they cost.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Instructions and allocations for each query or row, counted by valgrind at two sizes; connecting and
-//! warming up cost the same at both and cancel out.
+//! Instructions and allocations for each query or row, counted by valgrind at two sizes; connecting
+//! and warming up cost the same at both and cancel out.
 
 use std::path::Path;
 use std::process::Command;

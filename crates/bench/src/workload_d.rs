@@ -1,4 +1,5 @@
-//! Workload d: many rows of four columns, into structs that are kept, into structs that are not, and visited where they lie.
+//! Workload d: many rows of four columns, into structs that are kept, into structs that are not,
+//! and visited where they lie.
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;

@@ -1,7 +1,7 @@
 //! Workload f: many rows into a table, by COPY and by inserts.
 //!
-//! Every contender gets them from the same thousand structs, again and again with other ids, and the server is asked
-//! afterwards whether it has them all.
+//! Every contender gets them from the same thousand structs, again and again with other ids, and
+//! the server is asked afterwards whether it has them all.
 
 use std::ops::Range;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! What is said in `#[row(…)]` and `#[postgres(…)]`, and what a struct's generics become.
+//! Parses `#[row(…)]` and `#[postgres(…)]`, and derives the generics of an implementation.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use syn::{Attribute, DeriveInput, Ident, LitStr, Path, Result, parse_quote};
 
 use crate::case::Case;
 
-/// What is said of a struct or an enum.
+/// The attributes of a struct or an enum.
 pub(crate) struct Container {
-    /// The path of txpostgres.
+    /// The path of the crate txpostgres.
     pub(crate) home: Path,
     pub(crate) case: Option<Case>,
     pub(crate) name: Option<String>,
@@ -19,7 +19,7 @@ pub(crate) struct Container {
     pub(crate) allow_mismatch: bool,
 }
 
-/// What is said of a field or a variant.
+/// The attributes of a field or a variant.
 #[derive(Default)]
 pub(crate) struct Part {
     pub(crate) name: Option<String>,
@@ -32,7 +32,8 @@ fn text(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
     meta.value()?.parse()
 }
 
-/// Reads each thing that is said in attributes `of` this name. `known` are those that can be said, all of which `read` reads.
+/// Calls `read` for each entry of the attributes `of` this name. `known` are the names that are
+/// allowed.
 fn each(
     attributes: &[Attribute],
     of: &str,
@@ -52,8 +53,8 @@ fn each(
     Ok(())
 }
 
-/// What to say of a name that is not among those that are known. Rows and values, whose words are those of others, have two
-/// for the same: `rename` and `name`.
+/// The message for an unknown name. Rows and values follow different conventions for the same
+/// thing, `rename` and `name`, so the other one is suggested.
 fn unknown(name: &str, known: &[&str]) -> String {
     let meant = match name {
         "name" | "column" => Some("rename"),
@@ -61,7 +62,7 @@ fn unknown(name: &str, known: &[&str]) -> String {
         "rename_all_fields" => Some("rename_all"),
         _ => None,
     };
-    let mut message = format!("nothing is called so here; there is: {}", known.join(", "));
+    let mut message = format!("unknown attribute; expected one of: {}", known.join(", "));
     if let Some(meant) = meant.filter(|meant| known.contains(meant)) {
         let _ = write!(message, " (did you mean `{meant}`?)");
     }
@@ -69,7 +70,7 @@ fn unknown(name: &str, known: &[&str]) -> String {
 }
 
 impl Container {
-    /// Of `#[row(…)]` or `#[postgres(…)]`.
+    /// Parses `#[row(…)]` or `#[postgres(…)]`.
     pub(crate) fn read(input: &DeriveInput, of: &str) -> Result<Self> {
         let mut this = Self {
             home: parse_quote!(::txpostgres),
@@ -128,10 +129,10 @@ impl Part {
                 _ => {}
             }
             if this.flatten && (this.default || this.name.is_some()) {
-                return Err(meta.error("a shape of its own has neither a name nor a default"));
+                return Err(meta.error("a flattened field has neither a name nor a default"));
             }
             if this.skip && (this.flatten || this.default || this.name.is_some()) {
-                return Err(meta.error("nothing else can be said of a field that is skipped"));
+                return Err(meta.error("a skipped field takes no other attribute"));
             }
             Ok(())
         })?;
@@ -148,21 +149,21 @@ impl Part {
     }
 }
 
-/// The implementation of a trait that has a lifetime, as far as generics are concerned.
+/// The generics of an implementation of a trait with a lifetime.
 pub(crate) struct Borrowing {
-    /// The lifetime of what is read.
+    /// The lifetime of the data that is decoded.
     pub(crate) lifetime: TokenStream,
     generics: syn::Generics,
     ty: TokenStream,
 }
 
 impl Borrowing {
-    /// A type that borrows has one lifetime, which is that of what is read.
+    /// A type that borrows has one lifetime: that of the data.
     pub(crate) fn of(input: &DeriveInput) -> Result<Self> {
         let mut lifetimes = input.generics.lifetimes();
         let first = lifetimes.next().map(|parameter| parameter.lifetime.to_token_stream());
         if let Some(second) = lifetimes.next() {
-            let message = "what is read borrows from one place: only one lifetime is possible";
+            let message = "a decoded value borrows from one buffer: only one lifetime is possible";
             return Err(syn::Error::new_spanned(second, message));
         }
         let (_, ty_generics, _) = input.generics.split_for_impl();
@@ -186,7 +187,7 @@ impl Borrowing {
     }
 }
 
-/// Adds bounds to generics, if they have type parameters: without them the compiler knows by itself.
+/// Adds bounds to generics, if there are type parameters: without any, the compiler needs none.
 pub(crate) fn add_bounds(generics: &mut syn::Generics, bounds: &[TokenStream]) {
     if generics.type_params().next().is_some() {
         let clause = generics.make_where_clause();
@@ -205,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_told_with_what_is() {
+    fn an_unknown_name_is_told_with_the_known_ones() {
         let row: DeriveInput = parse_quote! {
             struct Person { #[row(name = "full name")] name: String }
         };
         assert_eq!(
             said(crate::row::from_row(&row)),
-            "nothing is called so here; there is: rename, default, flatten, skip (did you mean `rename`?)"
+            "unknown attribute; expected one of: rename, default, flatten, skip (did you mean `rename`?)"
         );
         let row: DeriveInput = parse_quote!(
             struct Person {
@@ -221,7 +222,7 @@ mod tests {
         );
         assert_eq!(
             said(crate::row::from_row(&row)),
-            "nothing is called so here; there is: rename, default, flatten, skip"
+            "unknown attribute; expected one of: rename, default, flatten, skip"
         );
         let row: DeriveInput = parse_quote!(
             #[row(transparent)]
@@ -231,7 +232,7 @@ mod tests {
         );
         assert_eq!(
             said(crate::row::from_row(&row)),
-            "nothing is called so here; there is: rename_all, crate"
+            "unknown attribute; expected one of: rename_all, crate"
         );
         let row: DeriveInput = parse_quote!(
             struct Person {
@@ -239,17 +240,14 @@ mod tests {
                 name: String,
             }
         );
-        assert_eq!(
-            said(crate::row::from_row(&row)),
-            "nothing else can be said of a field that is skipped"
-        );
+        assert_eq!(said(crate::row::from_row(&row)), "a skipped field takes no other attribute");
         let value: DeriveInput = parse_quote!(
             enum Mood {
                 #[postgres(rename = "sad")]
                 Sad,
             }
         );
-        let expected = "nothing is called so here; there is: name (did you mean `name`?)";
+        let expected = "unknown attribute; expected one of: name (did you mean `name`?)";
         assert_eq!(said(crate::value::from_sql(&value)), expected);
         assert_eq!(said(crate::value::to_sql(&value)), expected);
         let value: DeriveInput = parse_quote!(
@@ -260,7 +258,7 @@ mod tests {
         );
         assert_eq!(
             said(crate::value::to_sql(&value)),
-            "nothing is called so here; there is: name, rename_all, transparent, allow_mismatch, crate \
+            "unknown attribute; expected one of: name, rename_all, transparent, allow_mismatch, crate \
              (did you mean `name`?)"
         );
     }

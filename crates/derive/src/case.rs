@@ -1,6 +1,6 @@
-//! Names in another case.
+//! Conversion of names to another case.
 
-/// How a name is written.
+/// The case of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
     Lower,
@@ -14,7 +14,7 @@ pub(crate) enum Case {
     Train,
 }
 
-/// What may be said, as serde and postgres-derive say it.
+/// The cases by their names in serde and postgres-derive.
 const CASES: [(&str, Case); 9] = [
     ("lowercase", Case::Lower),
     ("UPPERCASE", Case::Upper),
@@ -31,7 +31,7 @@ impl Case {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         CASES.iter().find(|(name, _)| *name == text).map(|(_, case)| *case).ok_or_else(|| {
             let names: Vec<&str> = CASES.iter().map(|(name, _)| *name).collect();
-            format!("no case is called so; there are {}", names.join(", "))
+            format!("unknown case; expected one of: {}", names.join(", "))
         })
     }
 
@@ -59,8 +59,8 @@ impl Case {
     }
 }
 
-/// The words of a name in small letters: a capital that follows a small letter begins one, and so does the last of several
-/// capitals before a small letter.
+/// The words of a name in lowercase. A word begins at an uppercase letter after a lowercase one,
+/// and at the last of several uppercase letters before a lowercase one.
 fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for part in name.split(['_', '-']).filter(|part| !part.is_empty()) {

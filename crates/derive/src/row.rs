@@ -1,4 +1,4 @@
-//! `FromRow`: a struct as the shape of a row.
+//! The derive of `FromRow`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -8,7 +8,10 @@ use crate::attributes::{Borrowing, Container, Part};
 
 pub(crate) fn from_row(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Struct(data) = &input.data else {
-        return Err(syn::Error::new_spanned(&input.ident, "a row is read as a struct"));
+        return Err(syn::Error::new_spanned(
+            &input.ident,
+            "`FromRow` can be derived for structs only",
+        ));
     };
     let container = Container::read(input, "row")?;
     match &data.fields {
@@ -18,13 +21,13 @@ pub(crate) fn from_row(input: &DeriveInput) -> Result<TokenStream> {
     }
 }
 
-/// One field: what it adds to the layout, and how it is read.
+/// The generated code for one field: its part of the layout, and how it is decoded.
 struct Reading {
     bound: TokenStream,
     layout: TokenStream,
     find: TokenStream,
     read: TokenStream,
-    /// Whether all of it is NULL.
+    /// Whether all its columns are NULL.
     is_null: TokenStream,
 }
 
@@ -89,8 +92,8 @@ fn by_name(
     let nulls = readings.iter().map(|reading| &reading.is_null);
     let bounds: Vec<TokenStream> = readings.iter().map(|reading| reading.bound.clone()).collect();
     let head = borrowing.head(&quote!(#home::FromRow<#lifetime>), &bounds);
-    // Both functions are compiled where they are used, or neither: a column reader knows again what it was made for in one crate only, and
-    // asks anew for each value elsewhere.
+    // Both functions must be instantiated in the same crate, so both are inlined: a column reader
+    // recognizes its type only within one crate, and checks each value elsewhere.
     Ok(quote! {
         #[automatically_derived]
         #head {
@@ -116,7 +119,7 @@ fn by_name(
     })
 }
 
-/// A tuple struct is what its tuple is.
+/// A tuple struct is decoded as the tuple of its fields.
 fn by_position(
     input: &DeriveInput,
     container: &Container,
@@ -129,7 +132,7 @@ fn by_position(
         .iter()
         .find(|field| field.attrs.iter().any(|attribute| attribute.path().is_ident("row")))
     {
-        let message = "fields without a name are read by position, and nothing can be said of them";
+        let message = "fields without a name are decoded by position, and take no attributes";
         return Err(syn::Error::new_spanned(field, message));
     }
     let types: Vec<&syn::Type> = fields.unnamed.iter().map(|field| &field.ty).collect();

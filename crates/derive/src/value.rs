@@ -1,4 +1,5 @@
-//! `ToSql` and `FromSql`: enums, composites and domains of the database as enums, structs and newtypes.
+//! The derives of `ToSql` and `FromSql`: enums, structs and newtypes for enums, composites and
+//! domains of the database.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -6,9 +7,9 @@ use syn::{Data, DeriveInput, Fields, Ident, Result, Type};
 
 use crate::attributes::{Borrowing, Container, Part, add_bounds};
 
-/// What a Rust type stands for.
+/// The kind of database type that a Rust type maps to.
 enum Kind<'a> {
-    /// What its only field stands for; the field, and how it is written.
+    /// The type of its only field.
     Transparent(Newtype<'a>),
     Domain(Newtype<'a>),
     /// Variants and their labels.
@@ -43,7 +44,7 @@ impl<'a> Described<'a> {
                 let mut variants = Vec::new();
                 for variant in &data.variants {
                     if !matches!(variant.fields, Fields::Unit) {
-                        let message = "a label of an enum carries nothing: no fields are possible";
+                        let message = "the variants of an enum must not have fields";
                         return Err(syn::Error::new_spanned(variant, message));
                     }
                     let part = Part::of_value(&variant.attrs)?;
@@ -77,14 +78,14 @@ impl<'a> Described<'a> {
                     }
                     _ => {
                         return refuse(
-                            "a composite has named fields, and a domain is a struct with one",
+                            "a composite needs named fields, and a domain one field without a name",
                         );
                     }
                 }
             }
         };
         if container.allow_mismatch && !matches!(kind, Kind::Enum(_)) {
-            return refuse("only an enum may have other labels than its type");
+            return refuse("`allow_mismatch` is for enums only");
         }
         let plain = input.ident.to_string();
         let name = container.name.clone().unwrap_or(plain);
@@ -97,7 +98,7 @@ impl<'a> Described<'a> {
         match &self.kind {
             Kind::Transparent(Newtype { ty: inner, .. }) => quote!(<#inner as #of>::accepts(ty)),
             Kind::Domain(Newtype { ty: inner, .. }) => quote! {
-                // Columns and parameters of a domain have the type that it is made of.
+                // Columns and parameters of a domain have its base type.
                 <#inner as #of>::accepts(ty)
                     || ty.name() == #name
                         && ::core::matches!(
@@ -146,7 +147,7 @@ impl<'a> Described<'a> {
         }
     }
 
-    /// What has to be `of` for the type to be `of`.
+    /// The bounds under which the type implements `of`.
     fn bounds(&self, of: &TokenStream) -> Vec<TokenStream> {
         match &self.kind {
             Kind::Transparent(Newtype { ty, .. }) | Kind::Domain(Newtype { ty, .. }) => {
@@ -238,7 +239,7 @@ pub(crate) fn from_sql(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// A transparent newtype of an `Option` has room for NULL.
+/// A transparent newtype of an `Option` can be NULL.
 fn null_of(described: &Described<'_>, home: &syn::Path, of: &TokenStream) -> TokenStream {
     let Kind::Transparent(Newtype { ty: inner, member }) = &described.kind else {
         return TokenStream::new();
@@ -300,7 +301,7 @@ pub(crate) fn to_sql(input: &DeriveInput) -> Result<TokenStream> {
     let accepts = described.accepts(&of);
     let mut generics = input.generics.clone();
     let mut bounds = described.bounds(&of);
-    // `ToSql` asks for it.
+    // A supertrait of `ToSql`.
     bounds.push(quote!(Self: ::core::fmt::Debug));
     add_bounds(&mut generics, &bounds);
     let (impl_generics, _, clause) = generics.split_for_impl();

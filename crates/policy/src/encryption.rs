@@ -1,29 +1,31 @@
-//! With or without TLS, and which protocol version: how a server is approached, and how again after a refusal.
+//! The choice of TLS and protocol version: the first attempt to connect to a server, and the next
+//! one after a refusal.
 
 use txpostgres_session::config::{ProtocolVersion, SslMode};
 use txpostgres_session::{Error, ErrorKind, SqlState};
 
-/// How to approach a server.
+/// Settings of one attempt to connect to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Approach {
-    /// Whether to ask for TLS, and whether its absence is put up with.
+    /// Whether to request TLS, and whether to go on without it.
     pub tls: Tls,
-    /// The newest protocol version to ask for.
+    /// The newest protocol version to request.
     pub version: ProtocolVersion,
 }
 
 /// Whether to encrypt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
-    /// No.
+    /// No TLS.
     No,
-    /// If the server offers it.
+    /// TLS if the server supports it.
     IfOffered,
-    /// Yes.
+    /// TLS, or no connection.
     Yes,
 }
 
-/// The approaches to one server, in order: which one is next depends on how the last one was refused.
+/// The attempts to connect to one server, in order: the next one depends on how the last one was
+/// refused.
 ///
 /// ```text
 ///   disable                       No
@@ -33,7 +35,8 @@ pub enum Tls {
 ///   any, over a Unix socket       No
 /// ```
 ///
-/// A server that does not even know how to say that it speaks an older protocol is asked again for 3.0.
+/// A server that refuses an unknown protocol version, instead of negotiating an older one, is tried
+/// again with 3.0.
 #[derive(Debug)]
 pub struct Approaches {
     mode: SslMode,
@@ -42,7 +45,7 @@ pub struct Approaches {
 }
 
 impl Approaches {
-    /// `encryptable`: whether TLS is of use on this connection; over a Unix socket it is not.
+    /// `encryptable`: whether TLS may be used on this connection; not over a Unix socket.
     pub fn new(
         mode: SslMode,
         encryptable: bool,
@@ -58,18 +61,21 @@ impl Approaches {
         Self { mode, oldest, last: Approach { tls, version: newest } }
     }
 
-    /// The first approach, or the one that `after` chose.
+    /// The first attempt, or the one that `after` chose.
     pub fn current(&self) -> Approach {
         self.last
     }
 
-    /// Whether to try again after this refusal, and how. `encrypted`: whether it came after the handshake of TLS.
+    /// Whether to try again after this refusal, and how. `encrypted`: whether it came after the TLS
+    /// handshake.
     pub fn after(&mut self, refusal: &Error, encrypted: bool) -> Option<Approach> {
         let by_server = refusal.kind() == ErrorKind::Server;
         let tls = match (self.mode, self.last.tls) {
-            // libpq tries with TLS after any refusal; a wrong password does not get better by it.
+            // libpq tries with TLS after any refusal. That is of no use for some, such as a wrong
+            // password.
             (SslMode::Allow, Tls::No) if by_server && !is_final(refusal) => Some(Tls::IfOffered),
-            // A server that has TLS and then ends it does not like our certificate (TLS 1.3 says so after the handshake).
+            // A TLS error after the handshake means that the server rejects our certificate (TLS
+            // 1.3 reports that only then).
             (SslMode::Prefer, Tls::IfOffered)
                 if (refusal.kind() == ErrorKind::Tls && !encrypted)
                     || refusal.sqlstate()
@@ -100,7 +106,7 @@ impl Approaches {
     }
 }
 
-/// Whether the server would say the same again, however it is approached.
+/// Whether the server would refuse every other attempt as well.
 fn is_final(refusal: &Error) -> bool {
     matches!(
         refusal.sqlstate(),

@@ -1,4 +1,4 @@
-//! What txpostgres decides, as values. No socket, no clock: whoever asks does the deed.
+//! Decisions of txpostgres, as values. No socket, no clock: the caller carries them out.
 
 mod encryption;
 

@@ -1,4 +1,5 @@
-//! Whom a server runs as: us, or somebody without privileges when we are root, because PostgreSQL refuses root.
+//! The account that a server runs as: our own, or an unprivileged one if we are root, since
+//! PostgreSQL refuses root.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -12,7 +13,7 @@ use crate::setup_error::{Doing, SetupError};
 pub(crate) struct Account {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// We are root and this is somebody else.
+    /// We are root, and this is another account.
     switched: bool,
 }
 
@@ -34,13 +35,13 @@ impl Account {
             })
     }
 
-    /// Whoever we are.
+    /// The account of this process.
     pub(crate) fn ourselves() -> Self {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         Self { uid: uid.as_raw(), gid: gid.as_raw(), switched: false }
     }
 
-    /// A command that will run as this account, with nothing of our own `PG*` variables to lead it astray.
+    /// A command that runs as this account, without our own `PG*` variables.
     pub(crate) fn command(self, program: impl AsRef<Path>, at: &Path) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(at).env("LC_ALL", "C").env("TZ", "UTC");
@@ -55,7 +56,7 @@ impl Account {
         command
     }
 
-    /// Hands a file or folder over.
+    /// Changes the owner of a file or folder to this account.
     pub(crate) fn give(self, path: &Path) -> Result<(), SetupError> {
         if self.switched {
             chown(path, Some(self.uid), Some(self.gid))
@@ -64,7 +65,7 @@ impl Account {
         Ok(())
     }
 
-    /// Whether this account can walk down to `path` and use what is there.
+    /// Whether this account can reach `path` and use the files there.
     pub(crate) fn can_reach(self, path: &Path) -> bool {
         let Ok(path) = path.canonicalize() else {
             return false;

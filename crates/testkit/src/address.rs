@@ -1,4 +1,4 @@
-//! How a test reaches a server: connection strings, folders, and the kit's own way in.
+//! How a test reaches a server: connection strings, folders, and the kit's own superuser.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -20,23 +20,24 @@ pub struct Address {
     pub(crate) bin_dir: PathBuf,
     pub(crate) major: u32,
     pub(crate) port: u16,
-    /// What the superuser must say, where the server asks.
+    /// The password of the superuser, if the server requires one.
     pub(crate) password: Option<String>,
 }
 
 impl Address {
-    /// A connection string of keywords and values for TCP, as the superuser `postgres`, with the password where the
-    /// server was made to ask for one.
+    /// A connection string of keywords and values for TCP, as the superuser `postgres`, with the
+    /// password if the server requires one.
     pub fn dsn(&self) -> String {
         self.dsn_of("127.0.0.1", "postgres", "postgres")
     }
 
-    /// The same for the Unix socket.
+    /// A connection string for the Unix socket, as the superuser.
     pub fn unix_dsn(&self) -> String {
         self.dsn_of(&self.socket_dir().to_string_lossy(), "postgres", "postgres")
     }
 
-    /// The same for a host (or socket folder), user and database of your choice; the password is the superuser's.
+    /// A connection string for another host (or socket folder), user and database; the password is
+    /// the superuser's.
     pub fn dsn_of(&self, host: &str, user: &str, database: &str) -> String {
         let mut dsn = String::new();
         let port = self.port.to_string();
@@ -72,12 +73,12 @@ impl Address {
         "postgres"
     }
 
-    /// The superuser's password, where the server was made to ask for one.
+    /// The superuser's password, if the server requires one.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
     }
 
-    /// The folder that the Unix socket is in; closed to others than root and the server's user.
+    /// The folder of the Unix socket; only root and the server's user may enter it.
     pub fn socket_dir(&self) -> &Path {
         &self.base
     }
@@ -92,7 +93,8 @@ impl Address {
         self.base.join("data")
     }
 
-    /// The folder of the server's programs, with `psql`, `pg_dump` and the like where they are installed.
+    /// The folder of the server's programs, with `psql`, `pg_dump` and the like where they are
+    /// installed.
     pub fn bin_dir(&self) -> &Path {
         &self.bin_dir
     }
@@ -112,8 +114,9 @@ impl Address {
         self.base.join("log")
     }
 
-    /// Runs statements in the database `postgres` as the kit's own superuser, which the server lets in over its Unix
-    /// socket whatever its `pg_hba` lines are. Rows come back as `psql -At` writes them: `1|a` and a newline between two.
+    /// Runs statements in the database `postgres` as the kit's own superuser, whom the server
+    /// accepts over its Unix socket whatever its `pg_hba` lines are. Rows are returned as
+    /// `psql -At` prints them: `1|a`, separated by newlines.
     pub fn sql(&self, sql: &str) -> Result<String, SetupError> {
         self.sql_in("postgres", sql)
     }
@@ -124,8 +127,8 @@ impl Address {
             .doing(|| format!("cannot run {sql:?} on the test server"))
     }
 
-    /// Runs the release's own `psql -At` with a connection string, to hear what libpq makes of it: of that alone, without
-    /// environment variables and files of whoever runs the test.
+    /// Runs the release's own `psql -At` with a connection string, to see how libpq reads it,
+    /// without the environment variables and files of the user who runs the test.
     pub fn psql(&self, conninfo: &str, sql: &str) -> Result<Output, SetupError> {
         let program = self.bin_dir.join("psql");
         let mut command = Command::new(&program);
@@ -149,7 +152,7 @@ impl Address {
         Database::create(self.clone(), name)
     }
 
-    /// The text that other processes read; see [`SERVER_VARIABLE`](crate::SERVER_VARIABLE).
+    /// The address as text for other processes; see [`SERVER_VARIABLE`](crate::SERVER_VARIABLE).
     pub(crate) fn to_text(&self) -> String {
         format!(
             "socket_dir={}\nbin_dir={}\nmajor={}\nhost=127.0.0.1\nport={}\nuser=postgres\n",
@@ -175,7 +178,7 @@ impl Address {
     }
 }
 
-/// A value as a connection string wants it.
+/// A value, quoted for a connection string if needed.
 fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@".contains(c);
     if !value.is_empty() && value.chars().all(plain) {

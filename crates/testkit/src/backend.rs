@@ -1,7 +1,7 @@
-//! What a server says, as bytes: the lines of a [`Script`](crate::Script).
+//! Messages of a server as bytes, for a [`Script`](crate::Script).
 //!
-//! Each function gives one message of "Message Formats" in the manual's chapter on the protocol. They check nothing:
-//! a test may want a server that talks nonsense.
+//! Each function returns one message of "Message Formats" in the manual's chapter on the protocol.
+//! They check nothing: a test may need a server that sends nonsense.
 
 /// A message of any kind, with its length filled in.
 pub fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -11,7 +11,7 @@ pub fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A message that claims another length than it has.
+/// A message with a wrong length.
 pub fn message_claiming(tag: u8, length: i32, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
     bytes.extend(length.to_be_bytes());
@@ -58,7 +58,8 @@ pub fn auth(kind: i32, data: &[u8]) -> Vec<u8> {
     message(b'R', &body)
 }
 
-/// `NegotiateProtocolVersion`: the newest minor version it speaks, and the options it does not know.
+/// `NegotiateProtocolVersion`: the newest minor version it speaks, and the options it does not
+/// know.
 pub fn negotiate_protocol_version(minor: i32, unknown: &[&str]) -> Vec<u8> {
     let mut body = minor.to_be_bytes().to_vec();
     body.extend(length(unknown.len()));
@@ -83,7 +84,8 @@ pub fn ready(status: u8) -> Vec<u8> {
     message(b'Z', &[status])
 }
 
-/// Everything from `AuthenticationOk` to the first `ReadyForQuery`, as PostgreSQL 15 has it for process 4711.
+/// Everything from `AuthenticationOk` to the first `ReadyForQuery`, as PostgreSQL 15 has it for
+/// process 4711.
 pub fn welcome() -> Vec<u8> {
     [
         auth_ok(),
@@ -177,7 +179,7 @@ pub fn error(sqlstate: &str, text: &str) -> Vec<u8> {
     report(b'E', "ERROR", sqlstate, text)
 }
 
-/// `ErrorResponse` of severity FATAL: the server hangs up after it.
+/// `ErrorResponse` of severity FATAL, after which a server closes the connection.
 pub fn fatal(sqlstate: &str, text: &str) -> Vec<u8> {
     report(b'E', "FATAL", sqlstate, text)
 }
@@ -209,12 +211,12 @@ pub fn notification(process: i32, channel: &str, payload: &str) -> Vec<u8> {
     message(b'A', &body)
 }
 
-/// `CopyInResponse` for so many columns, all in text (0) or binary (1).
+/// `CopyInResponse` for `n` columns, all in text (0) or binary (1).
 pub fn copy_in(columns: usize, format: u8) -> Vec<u8> {
     copy_response(b'G', columns, format)
 }
 
-/// `CopyOutResponse` for so many columns, all in text (0) or binary (1).
+/// `CopyOutResponse` for `n` columns, all in text (0) or binary (1).
 pub fn copy_out(columns: usize, format: u8) -> Vec<u8> {
     copy_response(b'H', columns, format)
 }

@@ -1,4 +1,4 @@
-//! What a test may ask of a cluster before it starts.
+//! Settings of a cluster, chosen before it starts.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::setup_error::SetupError;
 use crate::template::ADMIN;
 use crate::tls::TlsCertificates;
 
-/// A cluster to be; see [`Cluster::builder`].
+/// Settings of a cluster; see [`Cluster::builder`].
 #[derive(Debug, Clone, Default)]
 pub struct Builder {
     pub(crate) install: Option<Install>,
@@ -19,7 +19,7 @@ pub struct Builder {
     pub(crate) tls: Option<TlsCertificates>,
 }
 
-/// Fast to start, small, and not careful with data that nobody wants to keep.
+/// Fast to start, small, and without durability: the data is thrown away.
 const SETTINGS: [(&str, &str); 9] = [
     ("listen_addresses", "127.0.0.1"),
     ("fsync", "off"),
@@ -28,28 +28,30 @@ const SETTINGS: [(&str, &str); 9] = [
     ("shared_buffers", "16MB"),
     ("max_connections", "100"),
     ("log_line_prefix", "%m [%p] "),
-    // Files in the data directory, which go away with it, rather than POSIX segments that a killed server leaves.
+    // Files in the data directory, which are removed with it, instead of POSIX segments that a
+    // killed server leaves behind.
     ("dynamic_shared_memory_type", "mmap"),
     ("max_wal_size", "256MB"),
 ];
 
 impl Builder {
-    /// A setting as in `postgresql.conf`, without quotes. The last word on a name wins.
+    /// A setting as in `postgresql.conf`, without quotes. A later setting of the same name wins.
     #[must_use]
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
     }
 
-    /// A line of `pg_hba.conf`; the first one asked for replaces the default of letting everybody in.
+    /// A line of `pg_hba.conf`; the first one replaces the default, which accepts every login.
     #[must_use]
     pub fn hba(mut self, line: impl Into<String>) -> Self {
         self.hba.push(line.into());
         self
     }
 
-    /// The authentication method for everybody, over TCP and the Unix socket: `trust` if not given. With `password`,
-    /// `md5` or `scram-sha-256` the superuser gets a password, which is then part of the connection strings.
+    /// The authentication method for all users, over TCP and the Unix socket; `trust` by default.
+    /// With `password`, `md5` or `scram-sha-256` the superuser gets a password, which is then part
+    /// of the connection strings.
     #[must_use]
     pub fn auth(mut self, method: impl Into<String>) -> Self {
         self.auth = Some(method.into());
@@ -83,12 +85,12 @@ impl Builder {
     }
 
     pub(crate) fn hba_text(&self) -> String {
-        // The kit's own way in comes first.
+        // The line of the kit's own superuser comes first.
         let mut text = format!("local all {ADMIN} trust\nlocal replication {ADMIN} trust\n");
         let method = self.auth.as_deref().unwrap_or("trust");
         if self.hba.is_empty() {
             for who in ["local all all", "local replication all"] {
-                // Certificates travel in TLS only.
+                // Certificates need TLS.
                 let method = if method == "cert" { "trust" } else { method };
                 writeln!(text, "{who} {method}").ok();
             }
@@ -104,7 +106,7 @@ impl Builder {
         text
     }
 
-    /// The method that needs the superuser to have a password, if that is what was asked for.
+    /// The password encryption that the chosen method needs, if it is one with passwords.
     pub(crate) fn password_encryption(&self) -> Option<&str> {
         match self.auth.as_deref()? {
             "md5" => Some("md5"),

@@ -1,4 +1,4 @@
-//! A server for one test alone, to be configured, stopped, killed and frozen at will.
+//! A server for a single test, which can be configured, stopped, killed and frozen.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -23,23 +23,26 @@ use crate::template::{self, ADMIN};
 use crate::tls::{ClientFiles, TlsCertificates};
 use crate::watchdog::{Joined, Watchdog};
 
-/// A healthy server starts in well under a second; recovery after a kill on a busy machine may take more.
+/// A healthy server starts in well under a second; recovery after a kill on a busy machine may take
+/// more.
 const START_PATIENCE: Duration = Duration::from_secs(60);
-/// A fast stop waits for nobody but the checkpointer.
+/// A fast stop waits only for the checkpointer.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(3);
 const PASSWORD: &str = "testkit-secret";
 
-/// How a server is asked to stop.
+/// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopMode {
-    /// Connections are ended with `57P01`, what is in flight is rolled back, and a checkpoint is written.
+    /// Connections are ended with `57P01`, open transactions are rolled back, and a checkpoint is
+    /// written.
     Fast,
     /// Everything stops at once, as in a crash.
     Immediate,
 }
 
-/// A throw-away PostgreSQL, removed when dropped, after a panic, and when the test process is killed.
+/// A throw-away PostgreSQL, removed when dropped, after a panic, and when the test process is
+/// killed.
 ///
 /// It dereferences to its [`Address`], which has the connection strings.
 #[derive(Debug)]
@@ -61,8 +64,8 @@ impl Deref for Cluster {
 }
 
 impl Cluster {
-    /// A cluster that trusts everybody on this machine, of the first PostgreSQL that [`Install::find`] finds, unless
-    /// asked otherwise.
+    /// Settings of a cluster. By default it accepts every login from this machine, and is of the
+    /// first PostgreSQL that [`Install::find`] finds.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -72,10 +75,10 @@ impl Cluster {
             .map(|(cluster, ())| cluster)
     }
 
-    /// Starts a cluster that lasts as long as any process has a share in it.
+    /// Starts a cluster that lives as long as any process has a share in it.
     pub(crate) fn start_shared(asked: &Builder) -> Result<(Address, Joined), SetupError> {
         let (mut cluster, joined) = Self::start_watched(asked, Watchdog::of_shared)?;
-        // Without its watchdog a cluster is not ours to remove.
+        // Without a watchdog a cluster is not removed.
         cluster.watchdog = None;
         Ok((cluster.address.clone(), joined))
     }
@@ -99,8 +102,8 @@ impl Cluster {
             port: 0,
             password: asked.password_encryption().map(|_| PASSWORD.to_owned()),
         };
-        // From here on an error drops the cluster and everything with it: first of all the share in it, for whose end the
-        // watchdog waits.
+        // From here on an error drops the cluster and everything with it, the share first: the
+        // watchdog waits for its end.
         let mut cluster = Self {
             address,
             account,
@@ -130,7 +133,7 @@ impl Cluster {
             certificates.write_server(&folder, self.account)?;
             let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
             let mut settings = self.settings();
-            // What the test asked for comes later, and wins.
+            // Settings of the test come later, and win.
             let tls = [
                 ("ssl", "on".to_owned()),
                 ("ssl_cert_file", file("server.crt")),
@@ -157,7 +160,7 @@ impl Cluster {
             self.address.port = port.doing(|| "no free port on 127.0.0.1".to_owned())?.port();
             self.write_settings()?;
             match self.launch() {
-                // Somebody took it in between.
+                // Another process took the port in between.
                 Err(_) if self.log().contains("could not create any TCP/IP sockets") => {
                     fs::remove_file(self.log_path()).ok();
                 }
@@ -181,7 +184,7 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
-            // A Ctrl-C in the terminal is not for the server.
+            // A Ctrl-C in the terminal must not reach the server.
             .process_group(0)
             .spawn()
             .doing(|| "cannot run postgres".to_owned())?;
@@ -270,20 +273,22 @@ impl Cluster {
         self.start_again()
     }
 
-    /// Changes a setting in the configuration file; in force after [`reload`](Self::reload) or a restart.
+    /// Changes a setting in the configuration file; in force after [`reload`](Self::reload) or a
+    /// restart.
     pub fn set(&self, name: impl Into<String>, value: impl Into<String>) -> Result<(), SetupError> {
         self.settings().push((name.into(), value.into()));
         self.write_settings()
     }
 
-    /// Replaces the lines of `pg_hba.conf`, but for the kit's own way in; in force after [`reload`](Self::reload).
+    /// Replaces the lines of `pg_hba.conf`, except that of the kit's own superuser; in force after
+    /// [`reload`](Self::reload).
     pub fn set_hba(&self, lines: &[&str]) -> Result<(), SetupError> {
         let asked = lines.iter().fold(Self::builder(), |asked, line| asked.hba(*line));
         let path = self.data_dir().join("pg_hba.conf");
         places::write(&path, &asked.hba_text(), 0o600, Some(self.account))
     }
 
-    /// Has the server read its configuration again, and waits until new connections are made by it.
+    /// Makes the server reload its configuration, and waits until new connections use it.
     pub fn reload(&self) -> Result<(), SetupError> {
         let loaded = || self.sql("select pg_conf_load_time()");
         let before = loaded()?;
@@ -298,15 +303,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills the server's first process with `SIGKILL`, as the out-of-memory killer does. Its backends notice when they
-    /// next wait for something.
+    /// Kills the server's first process with `SIGKILL`, as the out-of-memory killer does. Its
+    /// backends notice when they next wait for something.
     pub fn kill_postmaster(&self) -> Result<(), SetupError> {
         self.signal(Signal::KILL)?;
         self.wait_until_gone()
     }
 
-    /// Kills one backend with `SIGKILL`; the server then restarts all of them. Refused unless it is a backend of this
-    /// server.
+    /// Kills one backend with `SIGKILL`; the server then restarts all of them. Refused unless it is
+    /// a backend of this server.
     pub fn kill_backend(&self, pid: i32) -> Result<(), SetupError> {
         let ours =
             || SetupError::new(format!("process {pid} is not a backend of this test server"));
@@ -322,8 +327,8 @@ impl Cluster {
         kill_process(target, Signal::KILL).doing(|| format!("cannot kill backend {pid}"))
     }
 
-    /// Freezes the server's first process with `SIGSTOP`: the system still completes TCP connections to it, and nobody
-    /// answers. Backends go on.
+    /// Freezes the postmaster with `SIGSTOP`: the system still completes TCP connections to it, but
+    /// nothing answers. Backends go on.
     pub fn pause_postmaster(&self) -> Result<(), SetupError> {
         self.signal(Signal::STOP)
     }
@@ -333,14 +338,15 @@ impl Cluster {
         self.signal(Signal::CONT)
     }
 
-    /// The certificate of the authority that a client should trust, in a file; none without TLS.
+    /// The file with the certificate of the authority that a client should trust; none without TLS.
     pub fn root_certificate(&self) -> Option<PathBuf> {
         self.tls().as_ref().map(|_| self.tls_dir().join("root.crt"))
     }
 
-    /// Replaces the certificates of a server that was started with TLS; in force after [`reload`](Self::reload). The files
-    /// keep their names, so [`root_certificate`](Self::root_certificate) is the new authority's, and
-    /// [client certificates](Self::client_certificate) made before are no longer accepted.
+    /// Replaces the certificates of a server that was started with TLS; in force after
+    /// [`reload`](Self::reload). The files keep their names, so
+    /// [`root_certificate`](Self::root_certificate) is the new authority's, and [client
+    /// certificates](Self::client_certificate) made before are no longer accepted.
     pub fn set_tls(&self, certificates: TlsCertificates) -> Result<(), SetupError> {
         let mut tls = self.tls();
         if tls.is_none() {
@@ -379,7 +385,7 @@ impl Cluster {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), SetupError> {
-        // Not waited for yet, so the number cannot be somebody else's by now.
+        // The process was not waited for yet, so its number cannot belong to another process.
         let server = self.server();
         let pid = server.as_ref().map(Pid::from_child);
         let pid = pid.ok_or_else(|| SetupError::new("the test server is not running"))?;
@@ -411,7 +417,7 @@ fn without_tls() -> SetupError {
     SetupError::new("this test server was started without TLS")
 }
 
-/// What a server says when its predecessor is not quite gone.
+/// Log messages of a server whose predecessor has not quite ended.
 fn is_passing(log: &str) -> bool {
     ["Address already in use", "is still in use", "lock file"].iter().any(|text| log.contains(text))
 }

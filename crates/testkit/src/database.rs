@@ -3,7 +3,8 @@
 use crate::address::Address;
 use crate::setup_error::SetupError;
 
-/// A fresh database on a server, dropped with everybody who is still connected to it when this value is.
+/// A new database on a server. When this value is dropped, so is the database; connections to it
+/// are ended.
 #[derive(Debug)]
 pub struct Database {
     address: Address,
@@ -16,7 +17,7 @@ impl Database {
         Ok(Self { address, name })
     }
 
-    /// Its name, which needs no quotes.
+    /// The name of the database, which needs no quotes.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -45,7 +46,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // The server may be gone, and the database goes with it.
+        // The server may be gone, and the database with it.
         self.address.sql(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).ok();
     }
 }

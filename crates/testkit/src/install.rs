@@ -1,4 +1,4 @@
-//! A PostgreSQL that is installed somewhere: found where people put it, fetched once where nobody did.
+//! An installed PostgreSQL: found in the usual places, or fetched once.
 
 use std::env;
 use std::fs;
@@ -9,9 +9,9 @@ use crate::account::Account;
 use crate::fetch;
 use crate::setup_error::{Doing, SetupError};
 
-/// Names a folder with `initdb` and `postgres` in it, to be used before any other.
+/// Names a folder with `initdb` and `postgres`, which is used before any other.
 const BIN_VARIABLE: &str = "TXPOSTGRES_PG_BIN";
-/// Names the major version that [`Install::find`] is to find.
+/// Names the major version that [`Install::find`] must find.
 const MAJOR_VARIABLE: &str = "TXPOSTGRES_PG_MAJOR";
 
 /// The programs of one PostgreSQL release.
@@ -23,8 +23,9 @@ pub struct Install {
 }
 
 impl Install {
-    /// The first there is: the folder in `TXPOSTGRES_PG_BIN`, what `pg_config` says, `PATH`, the usual places, and if
-    /// there is none at all, one fetched into the target folder. `TXPOSTGRES_PG_MAJOR` asks for a major version.
+    /// The first of: the folder in `TXPOSTGRES_PG_BIN`, that of `pg_config`, `PATH`, the usual
+    /// places, and a build that is fetched into the target folder. `TXPOSTGRES_PG_MAJOR` requires a
+    /// major version.
     pub fn find() -> Result<Self, SetupError> {
         match env::var(MAJOR_VARIABLE) {
             Ok(major) => Self::major(
@@ -47,7 +48,7 @@ impl Install {
         &self.bin_dir
     }
 
-    /// What `postgres --version` says, such as `15.18`.
+    /// The version that `postgres --version` prints, such as `15.18`.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -119,7 +120,7 @@ impl Install {
     }
 }
 
-/// `18.6`, `19beta1`, `19devel`: what precedes anything but a digit.
+/// `18.6`, `19beta1`, `19devel`: the digits at the beginning.
 fn major_of(version: &str) -> Option<u32> {
     version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
@@ -156,7 +157,7 @@ fn candidates() -> Vec<PathBuf> {
     found
 }
 
-/// The folders that fit a pattern with one `*`, by the number in what it stands for.
+/// The folders that match a pattern with one `*`, sorted by the number that it matches.
 fn newest_first(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else {
         return Vec::new();

@@ -1,14 +1,15 @@
-//! A PostgreSQL to test against, made and thrown away; and peers that misbehave on request.
+//! Throw-away PostgreSQL servers to test against, and peers that misbehave on request.
 //!
-//! * [`shared()`]: the default server that all tests of a run share. Take a [`Database`] of your own from it.
-//! * [`Cluster`]: a server for one test alone, with settings, `pg_hba` lines, TLS or a major version of its choice, that
-//!   may be stopped, killed and frozen.
-//! * [`Script`]: a peer that plays a dialog byte by byte, with [`backend`] to write its lines.
-//! * [`PgBouncer`]: a pooler between client and server, where one is installed.
-//! * [`Proxy`]: something between client and server that cuts, resets, stalls and delays.
+//! * [`shared()`]: the default server that all tests of a run share. Take a [`Database`] of your
+//!   own from it.
+//! * [`Cluster`]: a server for a single test, with settings, `pg_hba` lines, TLS or a major version
+//!   of its own, which can be stopped, killed and frozen.
+//! * [`Script`]: a peer that plays a dialog byte by byte, with [`backend`] for its messages.
+//! * [`PgBouncer`]: a pooler between client and server, if one is installed.
+//! * [`Proxy`]: a proxy between client and server that cuts, resets, stalls and delays.
 //!
-//! Everything here blocks and uses plain threads, so that it serves tests of any kind, and depends on no other crate of
-//! this workspace. It is for Unix only.
+//! Everything here blocks and uses plain threads, so it serves tests of any kind, and it depends on
+//! no other crate of this workspace. It works on Unix only.
 //!
 //! ```no_run
 //! let database = txpostgres_testkit::shared().database()?;

@@ -13,13 +13,13 @@ use crate::places;
 use crate::setup_error::{Doing, SetupError};
 use crate::watchdog::Watchdog;
 
-/// Where it is when `PATH` does not say: Debian puts it where only root looks.
+/// Folders to look in besides `PATH`: Debian installs it where only root's `PATH` leads.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/homebrew/bin"];
 
 /// How long it may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A PgBouncer in session mode, in front of one server; gone when dropped.
+/// A PgBouncer in session mode, in front of one server; stopped when dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
     port: u16,
@@ -27,7 +27,7 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one; `None` if none is installed.
+    /// Starts a PgBouncer; `None` if none is installed.
     pub fn start(server: &Address) -> Result<Option<Self>, SetupError> {
         let Some(program) = find() else {
             return Ok(None);
@@ -68,7 +68,7 @@ impl PgBouncer {
         Ok(Some(this))
     }
 
-    /// How to reach this database through it.
+    /// A connection string for this database through the pooler.
     pub fn dsn(&self, database: &Database) -> String {
         format!("{} port={}", database.dsn(), self.port)
     }
@@ -76,7 +76,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // It works in a folder of its own, and goes with it.
+        // It works in a folder of its own, which is removed with it.
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.release();
         }

@@ -1,4 +1,5 @@
-//! Where the kit puts things: cargo's target folder for what lasts, the system's temporary folder for what does not.
+//! The folders of the kit: below cargo's target folder for what is kept, in the system's temporary
+//! folder for what is not.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -15,7 +16,7 @@ use crate::setup_error::{Doing, SetupError};
 const SOCKET_PATH_LIMIT: usize = 103;
 const SOCKET_NAME: &str = "/.s.PGSQL.65535";
 
-/// Names the kit's own folder, which is `testkit` in cargo's target folder if this is not set.
+/// Names the kit's own folder; by default `testkit` in cargo's target folder.
 const FOLDER_VARIABLE: &str = "TXPOSTGRES_TESTKIT_DIR";
 
 /// Cargo's target folder: cargo leaves a `CACHEDIR.TAG` in it, and test binaries lie below it.
@@ -30,7 +31,7 @@ fn target() -> PathBuf {
         .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join("target"))
 }
 
-/// `target/testkit`: templates, what was fetched, and which server is shared.
+/// `target/testkit`: templates, downloads, and the address of the shared server.
 pub(crate) fn kit() -> Result<PathBuf, SetupError> {
     let named = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
     let path = named.unwrap_or_else(|| target().join("testkit"));
@@ -38,7 +39,8 @@ pub(crate) fn kit() -> Result<PathBuf, SetupError> {
     path.canonicalize().doing(|| format!("cannot find {}", path.display()))
 }
 
-/// Where fetched programs go: the kit's folder, or a temporary one that lasts when the server's user cannot get there.
+/// The folder for downloads: the kit's folder, or a permanent one in the temporary folder if the
+/// server's user cannot reach that.
 pub(crate) fn programs(account: Account) -> Result<PathBuf, SetupError> {
     let kit = kit()?;
     if account.can_reach(&kit) {
@@ -48,7 +50,7 @@ pub(crate) fn programs(account: Account) -> Result<PathBuf, SetupError> {
     let path = std::env::temp_dir().join(format!("txpostgres-testkit-{us}"));
     let created = DirBuilder::new().mode(0o755).create(&path);
     let meta = fs::symlink_metadata(&path);
-    // The name can be guessed, so whoever got there first must have been us.
+    // The name can be guessed, so an existing folder must be owned by us.
     match meta {
         Ok(meta) if meta.is_dir() && meta.uid() == us && meta.mode() & 0o022 == 0 => {}
         _ => {
@@ -58,7 +60,8 @@ pub(crate) fn programs(account: Account) -> Result<PathBuf, SetupError> {
     path.canonicalize().doing(|| format!("cannot find {}", path.display()))
 }
 
-/// A new private folder for one server, short enough for a socket in it, owned by the server's account.
+/// A new private folder for one server, short enough for a socket in it, owned by the server's
+/// account.
 pub(crate) fn fresh(account: Account) -> Result<PathBuf, SetupError> {
     let wanted = std::env::temp_dir();
     let parent = [wanted.as_path(), Path::new("/tmp"), Path::new("/var/tmp")]
@@ -110,7 +113,7 @@ pub(crate) fn write(
     owner.map_or(Ok(()), |account| account.give(path))
 }
 
-/// One process at a time: held until dropped, and let go by the system when the process dies.
+/// A lock between processes: held until dropped, and released by the system when the process dies.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     _file: File,

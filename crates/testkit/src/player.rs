@@ -1,4 +1,4 @@
-//! Who plays a script on one connection.
+//! Plays a script on one connection.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -56,7 +56,7 @@ impl Stream {
         }
     }
 
-    /// What is left when it is dropped is thrown away, on both sides.
+    /// When it is dropped, unread and unsent bytes are discarded.
     fn reset_on_drop(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
@@ -77,7 +77,8 @@ impl Player {
         Self { stream, received: Vec::new(), deadline: Instant::now() + bound, finishing }
     }
 
-    /// Plays to the end and hangs up; what came, and where that is not what the script wants.
+    /// Plays the script to its end and closes the connection. Returns the bytes received, and where
+    /// they departed from the script.
     pub(crate) fn play(mut self, steps: &[Step]) -> (Vec<u8>, Option<String>) {
         let complaint = self.play_steps(steps).err();
         (self.received, complaint)
@@ -103,7 +104,7 @@ impl Player {
         Ok(())
     }
 
-    /// Does one step; whether the connection is over.
+    /// Plays one step. Returns whether the connection is over.
     fn step(&mut self, step: &Step) -> Result<bool, String> {
         match step {
             Step::Expect(wanted) => {
@@ -216,7 +217,7 @@ impl Player {
         Ok(())
     }
 
-    /// A length, a code, and what follows: what clients say before tags are in use.
+    /// Reads a startup packet, which has a length and a code but no tag.
     fn take_untagged(&mut self) -> Result<(u32, Vec<u8>), String> {
         let number =
             |bytes: Vec<u8>| bytes.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
@@ -258,7 +259,7 @@ impl Player {
 
     fn hang_up(&mut self) {
         self.stream.close().ok();
-        // With bytes unread a close becomes a reset.
+        // Closing with unread bytes would send a reset.
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = self.stream.read(&mut buffer, Duration::from_millis(1)) {
             self.received.extend_from_slice(buffer.get(..count).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Something between a client and its server that cuts, resets, stalls and delays on request.
+//! A TCP proxy between a client and its server that cuts, resets, stalls and delays on request.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-/// How soon a pump that waits for bytes notices that it is to stop.
+/// How soon a thread that waits for bytes notices that it must stop.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Which way bytes go.
+/// The direction in which bytes are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -22,7 +22,7 @@ pub enum Direction {
     ToClient,
 }
 
-/// A TCP proxy on a free port of 127.0.0.1. What is asked of it holds for the connections of now and those to come.
+/// A TCP proxy on a free port of 127.0.0.1. Its settings hold for present and future connections.
 ///
 /// Everything ends when it is dropped.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ struct Gauge {
 struct Flow {
     stalled: bool,
     delay: Duration,
-    /// The largest piece that is passed on at once.
+    /// The largest number of bytes that is passed on at once.
     piece: Option<usize>,
     /// How many more bytes pass before everything is cut.
     allowance: Option<usize>,
@@ -73,7 +73,7 @@ impl fmt::Debug for State {
 }
 
 impl Flow {
-    /// How many of so many bytes may go now; they count as gone.
+    /// How many of `n` bytes may be passed on now; they are counted as passed.
     fn take(&mut self, wanted: usize) -> usize {
         let room = wanted.min(self.piece.unwrap_or(wanted)).min(self.allowance.unwrap_or(wanted));
         self.allowance = self.allowance.map(|left| left - room);
@@ -88,7 +88,7 @@ impl Flow {
 }
 
 impl Link {
-    /// Where bytes come from and where they go.
+    /// The source and the destination of bytes.
     fn ends(&self, direction: Direction) -> (&TcpStream, &TcpStream) {
         match direction {
             Direction::ToServer => (&self.client, &self.server),
@@ -102,7 +102,7 @@ impl Link {
         self.over.store(true, Ordering::Release);
     }
 
-    /// One side broke, and the other is to learn it in the same way.
+    /// One side was reset, and the other must be reset as well.
     fn break_off(&self, other: &TcpStream) {
         SockRef::from(other).set_linger(Some(Duration::ZERO)).ok();
         self.over.store(true, Ordering::Release);
@@ -125,7 +125,7 @@ impl State {
 }
 
 impl Proxy {
-    /// Listens, and connects to this server for every client that comes.
+    /// Listens, and connects to this server for every client.
     pub fn to(upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -134,12 +134,12 @@ impl Proxy {
         Ok(Self { address, state })
     }
 
-    /// The same for a port of 127.0.0.1, such as a cluster's.
+    /// Listens, and connects to a port of 127.0.0.1, such as a cluster's.
     pub fn to_port(port: u16) -> io::Result<Self> {
         Self::to(SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
-    /// Where clients connect to.
+    /// The address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -149,17 +149,17 @@ impl Proxy {
         self.address.port()
     }
 
-    /// How many connections there are now.
+    /// The number of connections now.
     pub fn connections(&self) -> usize {
         self.state.gauge().links.len()
     }
 
-    /// How many connections there have been.
+    /// The number of connections so far.
     pub fn accepted(&self) -> usize {
         self.state.gauge().accepted
     }
 
-    /// How many bytes have been passed on this way.
+    /// The number of bytes that were passed on in this direction.
     pub fn passed(&self, direction: Direction) -> usize {
         self.state.gauge().flow(direction).passed
     }
@@ -177,12 +177,14 @@ impl Proxy {
         });
     }
 
-    /// Cuts all connections once so many more bytes have gone this way: in the middle of a message, for instance.
+    /// Cuts all connections once this many more bytes were passed on in this direction: in the
+    /// middle of a message, for instance.
     pub fn cut_after(&self, direction: Direction, bytes: usize) {
         self.change(direction, |flow| flow.allowance = Some(bytes));
     }
 
-    /// Passes nothing on this way; connections stay, and what is sent meanwhile waits in the system's buffers.
+    /// Passes nothing on in this direction; connections stay, and bytes wait in the system's
+    /// buffers.
     pub fn stall(&self, direction: Direction) {
         self.change(direction, |flow| flow.stalled = true);
     }
@@ -192,17 +194,17 @@ impl Proxy {
         self.change(direction, |flow| flow.stalled = false);
     }
 
-    /// Holds everything back this long.
+    /// Delays everything by this time.
     pub fn delay(&self, direction: Direction, time: Duration) {
         self.change(direction, |flow| flow.delay = time);
     }
 
-    /// Passes on at most so many bytes at once.
+    /// Passes on at most this many bytes at once.
     pub fn split(&self, direction: Direction, bytes: usize) {
         self.change(direction, |flow| flow.piece = Some(bytes.max(1)));
     }
 
-    /// Stops listening: new connections are refused, those that are stay.
+    /// Stops listening: new connections are refused, existing ones stay.
     pub fn refuse(&self) {
         self.state.gauge().refusing = true;
         // Wakes the thread that accepts; it closes the port before this connection ends.
@@ -260,12 +262,12 @@ fn serve(listener: TcpListener, state: &Arc<State>) -> io::Result<()> {
     thread::Builder::new().name("testkit proxy".to_owned()).spawn(move || {
         for client in listener.incoming() {
             if state.gauge().refusing {
-                // The port before the connection that woke us.
+                // Close the port before the connection that woke us.
                 drop(listener);
                 return;
             }
             if let Ok(client) = client {
-                // A server that refuses makes the proxy hang up.
+                // If the server refuses the connection, the client's is closed.
                 let state = Arc::clone(&state);
                 thread::spawn(move || connect(client, &state));
             }
@@ -299,14 +301,14 @@ fn connect(client: TcpStream, state: &Arc<State>) {
     state.gauge().links.retain(|kept| !Arc::ptr_eq(kept, &link));
 }
 
-/// Carries bytes one way until either side is done.
+/// Passes bytes on in one direction until either side is closed.
 fn pump(link: &Link, state: &State, direction: Direction) {
     let (mut from, to) = link.ends(direction);
     let mut buffer = vec![0; 64 * 1024];
     while permission(link, state, direction).is_some() {
         match from.read(&mut buffer) {
             Ok(0) => {
-                // The other way may still have something to say.
+                // The other direction may go on.
                 to.shutdown(Shutdown::Write).ok();
                 return;
             }
@@ -321,7 +323,7 @@ fn pump(link: &Link, state: &State, direction: Direction) {
     }
 }
 
-/// Waits while this way is stalled; none when the connection is over.
+/// Waits while this direction is stalled; `None` when the connection is over.
 fn permission(link: &Link, state: &State, direction: Direction) -> Option<Flow> {
     let mut gauge = state.gauge();
     loop {
@@ -337,7 +339,7 @@ fn permission(link: &Link, state: &State, direction: Direction) -> Option<Flow> 
     }
 }
 
-/// Writes what was read, as far as it may go; whether the connection goes on.
+/// Writes the bytes that were read, as far as allowed. Returns whether the connection goes on.
 fn pass_on(link: &Link, state: &State, direction: Direction, bytes: &[u8]) -> bool {
     let (from, mut to) = link.ends(direction);
     thread::sleep(state.gauge().flow(direction).delay);
@@ -346,7 +348,7 @@ fn pass_on(link: &Link, state: &State, direction: Direction, bytes: &[u8]) -> bo
         if permission(link, state, direction).is_none() {
             return false;
         }
-        // Counted before it is written: who has received a byte finds it counted.
+        // Counted before they are written, so that a byte which was received is counted.
         let room = state.gauge().flow(direction).take(rest.len());
         let written = match to.write(rest.get(..room).unwrap_or_default()) {
             Ok(count) => count,

@@ -1,4 +1,4 @@
-//! One side of a dialog, written down step by step for a scripted server to play.
+//! One side of a dialog, step by step, for a scripted server to play.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::scripted_server::ScriptedServer;
 /// How long a script may take unless it says otherwise.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
 
-/// What a scripted server does with one connection, from its first byte to its last.
+/// The steps of a scripted server on one connection, from its first byte to its last.
 ///
 /// When the last step is done the connection is closed.
 ///
@@ -55,12 +55,12 @@ impl Default for Script {
 }
 
 impl Script {
-    /// A peer that hangs up at once.
+    /// A script without steps: the peer closes the connection at once.
     pub fn new() -> Self {
         Self { steps: Vec::new(), bound: BOUND }
     }
 
-    /// Bounds the whole of it; ten seconds if not said.
+    /// Limits the time of the whole script; ten seconds by default.
     #[must_use]
     pub fn within(mut self, bound: Duration) -> Self {
         self.bound = bound;
@@ -74,13 +74,14 @@ impl Script {
         self.then(Step::Expect(bytes))
     }
 
-    /// The client sends a `StartupMessage` of protocol 3. A request for encryption before it is answered `N`.
+    /// The client sends a `StartupMessage` of protocol 3. A request for encryption before it is
+    /// answered `N`.
     #[must_use]
     pub fn expect_startup(self) -> Self {
         self.then(Step::ExpectStartup)
     }
 
-    /// The client sends an `SSLRequest`; say `S` or `N`, or whatever you like.
+    /// The client sends an `SSLRequest`; answer with `S`, `N` or any other bytes.
     #[must_use]
     pub fn expect_ssl_request(self) -> Self {
         self.then(Step::ExpectRequest(SSL_REQUEST))
@@ -92,7 +93,7 @@ impl Script {
         self.then(Step::ExpectRequest(CANCEL_REQUEST))
     }
 
-    /// The client sends one message with this tag, whatever is in it.
+    /// The client sends one message with this tag and any contents.
     #[must_use]
     pub fn expect_message(self, tag: u8) -> Self {
         self.then(Step::ExpectMessage(tag))
@@ -104,51 +105,54 @@ impl Script {
         tags.as_ref().iter().fold(self, |script, tag| script.expect_message(*tag))
     }
 
-    /// The client hangs up, having sent nothing more.
+    /// The client closes the connection, without sending anything more.
     #[must_use]
     pub fn expect_end(self) -> Self {
         self.then(Step::ExpectEnd)
     }
 
-    /// The client starts up, and is welcomed without a password; see [`backend::welcome`].
+    /// The client starts up, and is accepted without a password; see [`backend::welcome`].
     #[must_use]
     pub fn welcome(self) -> Self {
         self.expect_startup().send(backend::welcome())
     }
 
-    /// Says this.
+    /// Sends these bytes.
     #[must_use]
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref().to_vec();
         self.then(Step::Send(bytes))
     }
 
-    /// Says this in pieces of `chunk` bytes, with a pause before each.
+    /// Sends these bytes in pieces of `chunk` bytes, with a pause before each.
     #[must_use]
     pub fn send_slowly(self, bytes: impl AsRef<[u8]>, chunk: usize, pause: Duration) -> Self {
         let bytes = bytes.as_ref().to_vec();
         self.then(Step::SendSlowly(bytes, chunk.max(1), pause))
     }
 
-    /// Says nothing for so long, while reading whatever comes; over when the client hangs up or the test finishes.
+    /// Sends nothing for this time, and reads everything that arrives. Ends when the client closes
+    /// the connection or the test finishes.
     #[must_use]
     pub fn silence(self, time: Duration) -> Self {
         self.then(Step::Silence(time))
     }
 
-    /// Neither says nor reads anything for so long, so that the client's socket fills; over when the test finishes.
+    /// Neither sends nor reads anything for this time, so that the client's socket fills. Ends when
+    /// the test finishes.
     #[must_use]
     pub fn deafness(self, time: Duration) -> Self {
         self.then(Step::Deafness(time))
     }
 
-    /// Hangs up properly.
+    /// Closes the connection properly.
     #[must_use]
     pub fn close(self) -> Self {
         self.then(Step::Close)
     }
 
-    /// Breaks the connection: the client gets "connection reset by peer". Over a Unix socket the same as a close.
+    /// Resets the connection: the client gets "connection reset by peer". Over a Unix socket this
+    /// is a close.
     #[must_use]
     pub fn reset(self) -> Self {
         self.then(Step::Reset)

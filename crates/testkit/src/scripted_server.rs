@@ -1,4 +1,5 @@
-//! A peer that plays scripts, one for each connection, and says where the other side departed from them.
+//! A peer that plays scripts, one for each connection, and reports where the other side departed
+//! from them.
 
 use std::fmt;
 use std::io;
@@ -16,8 +17,8 @@ use crate::places;
 use crate::player::{POLL, Player, Stream};
 use crate::script::{BOUND, Script};
 
-/// A server that plays one [`Script`] for each connection, in the order in which they come, side by side. When each
-/// has its connection, no more are taken.
+/// A server that plays one [`Script`] for each connection, in the order of the connections,
+/// concurrently. When each script has its connection, no more are accepted.
 #[derive(Debug)]
 pub struct ScriptedServer {
     address: Option<SocketAddr>,
@@ -63,7 +64,7 @@ impl ScriptedServer {
         let accept = move || {
             let (stream, _) = listener.accept()?;
             stream.set_nonblocking(false)?;
-            // Chunks are to arrive as they were sent.
+            // Chunks must arrive as they were sent.
             stream.set_nodelay(true)?;
             Ok(Stream::Tcp(stream))
         };
@@ -98,7 +99,8 @@ impl ScriptedServer {
         Self { address, folder, finishing, results, count, bound }
     }
 
-    /// Where it listens for TCP, if it does; port 0 of no address otherwise.
+    /// The TCP address that it listens on; port 0 of the unspecified address if it listens on a
+    /// Unix socket.
     pub fn address(&self) -> SocketAddr {
         self.address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
@@ -113,15 +115,15 @@ impl ScriptedServer {
         self.folder.as_deref()
     }
 
-    /// A connection string for it: user and database `postgres`, no encryption asked for.
+    /// A connection string for it: user and database `postgres`, without encryption.
     pub fn dsn(&self) -> String {
         let host =
             self.folder.as_ref().map_or("127.0.0.1".to_owned(), |path| path.display().to_string());
         format!("host={host} port={} user=postgres dbname=postgres sslmode=disable", self.port())
     }
 
-    /// Waits until every script has been played, and gives what each connection received. Silence is cut short by this;
-    /// connections that nobody has made by now are missed.
+    /// Waits until every script was played, and returns the bytes that each connection received.
+    /// Steps of silence end at once; a connection that was not made by now is an error.
     pub fn finish(self) -> Result<Vec<Vec<u8>>, Mismatch> {
         self.finishing.store(true, Ordering::Release);
         let mut received = vec![Vec::new(); self.count];
@@ -165,7 +167,7 @@ fn play_each(
 ) {
     for (index, script) in scripts.into_iter().enumerate() {
         let stream = loop {
-            // Asked before accepting, so that a connection made before the end is not missed.
+            // Checked before accepting, so that a connection made before the end is not missed.
             let last_look = finishing.load(Ordering::Acquire);
             match accept() {
                 Ok(stream) => break Some(stream),
@@ -182,7 +184,7 @@ fn play_each(
         };
         let (results, finishing) = (results.clone(), Arc::clone(finishing));
         thread::spawn(move || {
-            // Hung up before it is reported.
+            // Closed before the result is reported.
             let (received, complaint) =
                 Player::new(stream, script.bound, finishing).play(&script.steps);
             results.send((index, Played { received, complaint })).ok();

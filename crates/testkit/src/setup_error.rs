@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// Why a server could not be had. One line, then the end of the server's log where there is one.
+/// Why a server is not available. One line, then the end of the server's log if there is one.
 ///
-/// `Debug` is the same text, so that `unwrap` in a test shows it as it is meant to be read.
+/// `Debug` prints as `Display`, so that `unwrap` in a test shows a readable message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SetupError {
     message: String,
@@ -45,7 +45,7 @@ impl fmt::Debug for SetupError {
 
 impl std::error::Error for SetupError {}
 
-/// Says what was being done when an input or output error came.
+/// Adds what was being done to an I/O error.
 pub(crate) trait Doing<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, SetupError>;
 }

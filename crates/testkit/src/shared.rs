@@ -1,8 +1,11 @@
-//! One default server for all tests of a run, though a runner may give every test a process of its own.
+//! One default server for all tests of a run, though a runner may give every test a process of its
+//! own.
 //!
-//! `cargo xtask test` starts it and tells everybody where by [`SERVER_VARIABLE`]. Without that, the first process that
-//! needs a server starts one and writes down where it is; others join. Each holds the writing end of a named pipe, so the
-//! system counts them, whichever way they end; when nobody has held it for some seconds the watchdog removes the server.
+//! `cargo xtask test` starts it and passes its address to all test processes by
+//! [`SERVER_VARIABLE`]. Without that variable, the first process that needs a server starts one and
+//! writes its address to a file; others join. Each holds the writing end of a named pipe, so the
+//! system counts them, however they end. When no process has held it for some seconds, the watchdog
+//! removes the server.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -20,14 +23,16 @@ use crate::setup_error::SetupError;
 use crate::template::ADMIN;
 use crate::watchdog::{self, Joined};
 
-/// The environment variable with the address of a running shared server, as [`Shared::variable`] gives it.
+/// The environment variable with the address of a running shared server, as returned by
+/// [`Shared::variable`].
 pub const SERVER_VARIABLE: &str = "TXPOSTGRES_TEST_SERVER";
 
-/// A share in the server of this test run, good while it lives. It dereferences to the server's [`Address`].
+/// A share in the server of this test run: the server lives as long as it does. It dereferences to
+/// the server's [`Address`].
 #[derive(Debug)]
 pub struct Shared {
     address: Address,
-    /// None when somebody else holds the server for us.
+    /// `None` if another process keeps the server alive.
     _joined: Option<Joined>,
 }
 
@@ -39,11 +44,11 @@ impl Deref for Shared {
     }
 }
 
-/// The shared server of this test run, started if need be.
+/// The shared server of this test run, which is started if necessary.
 ///
 /// # Panics
 ///
-/// When there is no server to be had, with one line that says what to install.
+/// If no server is available, with one line that says what to install.
 #[expect(clippy::panic, reason = "a test that needs a server cannot go on without")]
 pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<Result<Shared, SetupError>> = OnceLock::new();
@@ -85,18 +90,18 @@ impl Shared {
         Ok(Self { address, _joined: Some(joined) })
     }
 
-    /// Joins the server that a note tells of, if it is there and well.
+    /// Joins the server whose address is in the file, if it works.
     fn join_noted(note: &Path) -> Option<Self> {
         let base = fs::read_to_string(note).ok()?;
         let base = Path::new(base.trim());
         let joined = watchdog::join(base)?;
-        // Only now: see `watchdog::join`.
+        // Read after joining: see `watchdog::join`.
         let address = Address::from_text(&fs::read_to_string(base.join("address")).ok()?)?;
         Errand::open(&address.socket(), ADMIN, "postgres").ok()?;
         Some(Self { address, _joined: Some(joined) })
     }
 
-    /// What to put into [`SERVER_VARIABLE`] for processes that are to use this server without taking a share.
+    /// The value of [`SERVER_VARIABLE`] for processes that use this server without a share in it.
     pub fn variable(&self) -> String {
         self.address.to_text()
     }

@@ -1,4 +1,4 @@
-//! A data directory as `initdb` leaves it, made once per release and copied for every cluster.
+//! A data directory as `initdb` creates it, made once per release and copied for every cluster.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -13,7 +13,8 @@ use crate::install::Install;
 use crate::places::{self, FolderLock};
 use crate::setup_error::{Doing, SetupError};
 
-/// The role the kit itself uses, let in without a password over the Unix socket whatever `pg_hba` lines a test asks for.
+/// The kit's own superuser, who is accepted without a password over the Unix socket, whatever
+/// `pg_hba` lines a test sets.
 pub(crate) const ADMIN: &str = "testkit";
 
 /// Part of the template's name: change it with anything below that changes what a template holds.
@@ -53,7 +54,7 @@ fn initdb(install: &Install, account: Account, data: &Path) -> Result<(), SetupE
     let program = install.bin_dir().join("initdb");
     let options = ["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"];
     run(account.command(program, home).args(options).arg("-D").arg(data))?;
-    // A server on its own terminal, so that the kit's role needs no connection to be made.
+    // Single-user mode: creates the kit's role without a connection.
     let program = install.bin_dir().join("postgres");
     let mut single = account
         .command(program, home)

@@ -1,4 +1,4 @@
-//! Certificates, good ones and such as a client must refuse.
+//! Certificates, valid ones and such as a client must refuse.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use crate::setup_error::{Doing, SetupError};
 const AUTHORITY: &str = "testkit authority";
 const GOOD_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// A certificate authority that clients are to trust, and what the server shows them.
+/// A certificate authority that clients must trust, and the server's certificate.
 ///
-/// The server has the authority's certificate as `ssl_ca_file`, so it accepts [client certificates](Self::write_client)
-/// made by it.
+/// The server has the authority's certificate as `ssl_ca_file`, so it accepts [client
+/// certificates](Self::write_client) that this authority has signed.
 #[derive(Debug, Clone)]
 pub struct TlsCertificates {
     authority: String,
@@ -44,17 +44,17 @@ struct Pair {
 }
 
 impl TlsCertificates {
-    /// A server certificate that is good for `localhost`, `127.0.0.1` and `::1`.
+    /// A server certificate that is valid for `localhost`, `127.0.0.1` and `::1`.
     pub fn good() -> Result<Self, SetupError> {
         Self::signed(|_| {}, &GOOD_NAMES)
     }
 
-    /// Good, but for the host `elsewhere.example`.
+    /// A valid certificate, but for the host `elsewhere.example`.
     pub fn wrong_name() -> Result<Self, SetupError> {
         Self::signed(|_| {}, &["elsewhere.example"])
     }
 
-    /// It ended in 2001.
+    /// A certificate that expired in 2001.
     pub fn expired() -> Result<Self, SetupError> {
         let shorten = |params: &mut CertificateParams| {
             params.not_before = date_time_ymd(2000, 1, 1);
@@ -63,28 +63,29 @@ impl TlsCertificates {
         Self::signed(shorten, &GOOD_NAMES)
     }
 
-    /// The server signed its certificate itself.
+    /// A self-signed certificate.
     pub fn self_signed() -> Result<Self, SetupError> {
         let authority = authority(AUTHORITY)?;
         let server = leaf("localhost", &GOOD_NAMES, |_| {}, None)?;
         Ok(Self::of(authority, server))
     }
 
-    /// The server's certificate comes from an authority that is not the trusted one.
+    /// A certificate of another authority than the trusted one.
     pub fn other_authority() -> Result<Self, SetupError> {
         let stranger = authority("stranger")?;
         let server = leaf("localhost", &GOOD_NAMES, |_| {}, Some(&stranger))?;
         Ok(Self::of(authority(AUTHORITY)?, server))
     }
 
-    /// Good, but signed by Ed25519: such a signature names no hash that a login could be bound to.
+    /// A valid certificate, but signed by Ed25519: such a signature has no hash for channel
+    /// binding.
     pub fn ed25519() -> Result<Self, SetupError> {
         let authority = authority_with(AUTHORITY, &PKCS_ED25519)?;
         let server = leaf("testkit server", &GOOD_NAMES, |_| {}, Some(&authority))?;
         Ok(Self::of(authority, server))
     }
 
-    /// The certificate of the authority that clients are to trust, in PEM.
+    /// The certificate of the authority that clients must trust, in PEM.
     pub fn root_pem(&self) -> &str {
         &self.authority
     }
@@ -99,7 +100,8 @@ impl TlsCertificates {
         &self.server_key
     }
 
-    /// Makes a certificate for a client of this common name, and writes `<name>.crt` and `<name>.key` into a folder.
+    /// Creates a certificate for a client of this common name, and writes `<name>.crt` and
+    /// `<name>.key` into a folder.
     pub fn write_client(
         &self,
         folder: &Path,
@@ -186,7 +188,7 @@ fn leaf(
     let certificate = match authority {
         None => params.self_signed(&key),
         Some(authority) => {
-            // The issuer's name and key identifier are all that signing needs, and both follow from these.
+            // Signing needs only the issuer's name and key identifier, and both follow from these.
             let mut issuer = named(&authority.name, &[])?;
             issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             issuer.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

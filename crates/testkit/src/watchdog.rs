@@ -1,8 +1,9 @@
-//! What makes sure that a cluster does not outlive those who need it, in whatever way they end.
+//! Ensures that a cluster does not outlive the processes that use it, however they end.
 //!
-//! A shell waits for the end of a pipe whose other end we hold. The system closes ours when we end, be it by returning, by
-//! a panic, by `abort` or by `SIGKILL`; then the shell stops the server and removes the folder. Judged and left:
-//! `PR_SET_PDEATHSIG` needs `unsafe`, is Linux only, is tied to the thread that spawned rather than to the process, and
+//! A shell waits for the end of a pipe whose other end we hold. The system closes our end when we
+//! end, be it by returning, by a panic, by `abort` or by `SIGKILL`; then the shell stops the server
+//! and removes the folder. An alternative that was rejected: `PR_SET_PDEATHSIG` needs `unsafe`,
+//! works on Linux only, is tied to the thread that spawned the server instead of the process, and
 //! would not remove the folder.
 
 use std::fs::{File, OpenOptions};
@@ -20,25 +21,26 @@ use crate::setup_error::{Doing, SetupError};
 
 const SCRIPT: &str = include_str!("watchdog.sh");
 
-/// How long a shared cluster is kept when nobody uses it: longer than cargo needs from one test binary to the next.
+/// How long an unused shared cluster is kept: longer than cargo needs from one test binary to the
+/// next.
 const LINGER_SECONDS: &str = "5";
 
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     shell: Child,
-    /// The end of the pipe whose closing it waits for; none when the cluster is shared.
+    /// The end of the pipe whose closing the watchdog waits for; none when the cluster is shared.
     pipe: Option<ChildStdin>,
 }
 
 impl Watchdog {
-    /// Watches over a cluster that is needed as long as the returned value lives.
+    /// Watches a cluster that is needed as long as the returned value lives.
     pub(crate) fn of_private(base: &Path, account: Account) -> Result<Self, SetupError> {
         let mut shell = spawn(base, account, Stdio::piped())?;
         let pipe = shell.stdin.take();
         Ok(Self { shell, pipe })
     }
 
-    /// Watches over a cluster that is needed as long as any process has [joined](join).
+    /// Watches a cluster that is needed as long as any process has [joined](join).
     pub(crate) fn of_shared(base: &Path, account: Account) -> Result<(Self, Joined), SetupError> {
         run(account.command("mkfifo", base).args(["-m", "600"]).arg(base.join("alive")))?;
         let mut shell = spawn(base, account, Stdio::null())?;
@@ -56,21 +58,22 @@ impl Watchdog {
         }
     }
 
-    /// Lets go, and waits until the folder is gone.
+    /// Releases the cluster, and waits until its folder is removed.
     pub(crate) fn release(mut self) {
         drop(self.pipe.take());
         self.shell.wait().ok();
     }
 }
 
-/// A share in a cluster: while it lives the cluster does too.
+/// A share in a cluster: the cluster lives as long as it does.
 #[derive(Debug)]
 pub(crate) struct Joined {
     _pipe: File,
 }
 
-/// Takes a share in the cluster of this folder, if there is one. Look for its address *after* joining: the watchdog
-/// takes it away before it looks for newcomers a last time, so one of the two always sees the other.
+/// Takes a share in the cluster of this folder, if there is one. Read its address *after* joining:
+/// the watchdog removes the address before it looks for new shares a last time, so one of the two
+/// always sees the other.
 pub(crate) fn join(base: &Path) -> Option<Joined> {
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).ok()?;
     let mut pipe =
@@ -86,10 +89,11 @@ fn spawn(base: &Path, account: Account, stdin: Stdio) -> Result<Child, SetupErro
         .arg(base)
         .arg(LINGER_SECONDS)
         .stdin(stdin)
-        // Held open, these would make a test runner wait for us.
+        // If these stayed open, a test runner would wait for the watchdog.
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // A Ctrl-C in the terminal is for the tests; what it does to them reaches us through the pipe.
+        // A Ctrl-C in the terminal must end the tests only; the watchdog notices their end through
+        // the pipe.
         .process_group(0)
         .spawn()
         .doing(|| "cannot run /bin/sh".to_owned())

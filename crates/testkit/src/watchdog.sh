@@ -1,10 +1,13 @@
-# Removes a cluster when nobody needs it any more: $1 is its folder, $2 for how many idle seconds a shared one is kept.
-# Runs as the server's user, in a process group of its own, and uses nothing but POSIX sh and its usual companions.
+# Removes a cluster that is no longer in use: $1 is its folder, $2 how many idle seconds a shared
+# one is kept.
+# Runs as the server's user, in a process group of its own, and uses only POSIX sh and the usual
+# tools.
 base=$1
 linger=$2
 
 if [ -p "$base/alive" ]; then
-    # Shared: whoever uses the cluster holds the writing end of this pipe, and writes a byte when joining.
+    # Shared: a process that uses the cluster holds the writing end of this pipe, and writes a byte
+    # when joining.
     # Opened for both first, because opening for reading alone waits for a writer.
     exec 3<>"$base/alive" 4<"$base/alive" 3>&-
     idle=0
@@ -13,7 +16,8 @@ if [ -p "$base/alive" ]; then
         if [ -n "$(cat <&4)" ]; then idle=0; else idle=$((idle + 1)); fi
         sleep 1
     done
-    # Unpublish first, then look once more: who joined before that is served, who comes later finds no address.
+    # Unpublish first, then look once more: a process that joined before keeps the cluster, and one
+    # that comes later finds no address.
     rm -f "$base/address"
     cat <&4 >/dev/null
 else
@@ -21,7 +25,7 @@ else
     cat >/dev/null
 fi
 
-# Every process that works inside the folder is a server of this cluster; nobody else's can be.
+# Every process whose working directory is inside the folder is a server of this cluster.
 is_ours() {
     if [ -e /proc/self/cwd ]; then
         case $(readlink "/proc/$1/cwd") in "$base" | "$base"/*) return 0 ;; *) return 1 ;; esac

@@ -1,4 +1,4 @@
-//! Asynchronous PostgreSQL that survives, for Tokio.
+//! An asynchronous PostgreSQL client for Tokio that survives failures.
 //!
 //! ```no_run
 //! use txpostgres::Connection;
@@ -20,75 +20,114 @@
 //! }
 //! ```
 //!
-//! A [`Connection`] is a handle: clone it and use it from as many tasks as you like. [`run_query`](Connection::run_query)
-//! gives rows, [`run_operation`](Connection::run_operation) the number of rows affected, and
-//! [`run_interaction`](Connection::run_interaction) runs a closure in a transaction. The values of parameters and rows are
-//! those of `postgres-types`, which is here as [`types`].
+//! A [`Connection`] is a handle: clone it and use it from as many tasks as you like.
+//! [`run_query`](Connection::run_query) returns rows, [`run_operation`](Connection::run_operation)
+//! the number of rows affected, and [`run_interaction`](Connection::run_interaction) runs a closure
+//! in a transaction. Values of parameters and rows use the traits of `postgres-types`, which is
+//! re-exported as [`types`].
 //!
-//! For much data there are [`query_stream`](Connection::query_stream), [`copy_in_rows`](Connection::copy_in_rows) and its kin, and
-//! [`execute_many`](Connection::execute_many); for DB-API's way of fetching there is [`cursor`](Connection::cursor).
+//! For large amounts of data there are [`query_stream`](Connection::query_stream), COPY
+//! ([`copy_in_rows`](Connection::copy_in_rows) and others), and
+//! [`execute_many`](Connection::execute_many); to fetch as in DB-API there is
+//! [`cursor`](Connection::cursor).
 //!
 //! # The guide
 //!
 //! * [Connecting](guide::connecting): strings, URIs, variables, files, TLS, time limits.
-//! * [Statements and rows](guide::statements): parameters, types, NULL, scripts, the statement cache and poolers.
-//! * [Values and rows](guide::values): rows as tuples, structs and maps; types of the database; ranges, numerics, text.
-//! * [Cursors and batches](guide::cursors): execute and fetch, routines, many sets of values, many statements, named cursors.
-//! * [Rows as a stream](guide::streams): rows as they come, slow readers, early ends, beside other statements.
+//! * [Statements and rows](guide::statements): parameters, types, NULL, scripts, the statement
+//!   cache and poolers.
+//! * [Values and rows](guide::values): rows as tuples, structs and maps; types of the database;
+//!   ranges, numerics, text.
+//! * [Cursors and batches](guide::cursors): execute and fetch, routines, many sets of values, many
+//!   statements, named cursors.
+//! * [Rows as a stream](guide::streams): rows as they arrive, backpressure, early ends, other
+//!   statements meanwhile.
 //! * [COPY](guide::copy): rows and bytes in and out, progress, failures, files.
-//! * [Interactions](guide::interactions): commit, rollback, savepoints, options, and every way they can end.
-//! * [Notifications](guide::notifications): LISTEN and NOTIFY, observers, streams, what is bounded and what is told.
-//! * [Cancellation and deadlines](guide::cancelling): time limits, handles, drops, and who ended a statement.
-//! * [Errors](guide::errors): kinds, delivery, what may be tried again, and how they print.
+//! * [Interactions](guide::interactions): commit, rollback, savepoints, options, and every way they
+//!   can end.
+//! * [Notifications](guide::notifications): LISTEN and NOTIFY, observers, streams, bounds, gaps.
+//! * [Cancellation and deadlines](guide::cancelling): time limits, handles, drops, and why a
+//!   statement ended.
+//! * [Errors](guide::errors): kinds, delivery, what may be retried, and how they print.
 //!
 //! # Futures may be dropped
 //!
-//! Any future of this crate may be dropped at any await point: by `tokio::time::timeout`, by `select!`, or because a task
-//! was aborted. The connection stays usable, and the next call gets its own answer.
+//! Any future of this crate may be dropped at any await point: by `tokio::time::timeout`, by
+//! `select!`, or because a task was aborted. The connection stays usable, and the next call gets
+//! its own answer.
 //!
-//! | dropped | what becomes of it |
+//! | dropped | effect |
 //! |---|---|
-//! | [`connect`](Connection::connect), [`open`](Connection::open) | the connection is closed |
-//! | a call that was not polled yet, or waits for its turn | it is never sent |
-//! | a call that was sent | the server runs it to its end, and the answer is thrown away; with `cancel_on_drop` it is cancelled |
-//! | [`execute`](Cursor::execute) of a cursor | as a call; the cursor has no result then, and is ready for the next |
-//! | [`execute_many`](Connection::execute_many) | the flight that was sent is done or fails as a whole; no further one is sent |
+//! | [`connect`], [`open`] | the connection is closed |
+//! | a call that was not polled yet, or is queued | it is never sent |
+//! | a call that was sent | the server runs it to its end; the answer is discarded |
+//! | a call with `cancel_on_drop` that was sent | it is cancelled in the server |
+//! | [`execute`] of a cursor | as a call; the cursor has no result, and is ready for the next |
+//! | [`execute_many`] | the flight that was sent is done or fails as a whole; no other is sent |
 //! | [`send`](Batch::send) of a batch | what was sent runs on in the server |
 //! | a [`NamedCursor`] | it is closed in the server |
-//! | its [`next`](NamedCursor::next), or a [`fetch`](NamedCursor::fetch) onwards | nothing is lost: the next call gets the rows |
-//! | any other `fetch` of it, or a [`move_to`](NamedCursor::move_to) | it may have moved or not |
-//! | [`next`](QueryStream::next), [`next_rows`](QueryStream::next_rows) | nothing is lost: the next call gets the rows |
-//! | a [`QueryStream`] before its end | it is cancelled in the server; in an interaction its portal is closed |
+//! | its [`next`](NamedCursor::next), a forward [`fetch`] | no row is lost: the next call has it |
+//! | any other [`fetch`] of it, a [`move_to`] | the cursor may have moved or not |
+//! | [`next`](QueryStream::next), [`next_rows`] | no row is lost: the next call has it |
+//! | a [`QueryStream`] before its end | it is cancelled in the server |
+//! | a [`QueryStream`] of an interaction | its portal is closed |
 //! | [`send`](CopyIn::send) | the data was not taken |
-//! | a [`CopyIn`] or [`CopyInRows`] before `finish` | the server throws away what it got; in an interaction the transaction fails |
-//! | the future of [`finish`](CopyIn::finish) | the server decides: it may keep all or nothing |
-//! | a [`CopyOut`] or [`CopyOutRows`] before its end | it is cancelled in the server; in an interaction the rest is read and thrown away |
-//! | the future of a [`cancel`](Connection::cancel) | the cancel goes on |
-//! | an interaction | it is rolled back before anything else uses the connection, unless COMMIT was sent already |
-//! | [`listen`](Connection::listen), [`unlisten`](Connection::unlisten) | once polled, it is done all the same |
-//! | [`subscribe`](Connection::subscribe), a stream of notifications | nothing is left of it |
-//! | [`close`](Connection::close) | the connection is closed; nobody waits for the server to hang up |
+//! | a [`CopyIn`] or [`CopyInRows`] before `finish` | the server discards the data |
+//! | such a COPY in an interaction | the transaction fails as well |
+//! | the future of [`finish`] | the server may keep all data or none |
+//! | a [`CopyOut`] or [`CopyOutRows`] before its end | it is cancelled in the server |
+//! | such a COPY in an interaction | the rest is read and discarded |
+//! | the future of a [`cancel`] | the cancel goes on |
+//! | an interaction | it is rolled back before anything else uses the connection |
+//! | an interaction whose COMMIT was sent | the server commits it, or not |
+//! | [`listen`], [`unlisten`] | once polled, it takes effect all the same |
+//! | [`subscribe`], a stream of notifications | the subscription ends |
+//! | [`close`] | the connection is closed, without waiting for the server |
+//!
+//! [`connect`]: Connection::connect
+//! [`open`]: Connection::open
+//! [`execute`]: Cursor::execute
+//! [`execute_many`]: Connection::execute_many
+//! [`fetch`]: NamedCursor::fetch
+//! [`move_to`]: NamedCursor::move_to
+//! [`next_rows`]: QueryStream::next_rows
+//! [`finish`]: CopyIn::finish
+//! [`cancel`]: Connection::cancel
+//! [`listen`]: Connection::listen
+//! [`unlisten`]: Connection::unlisten
+//! [`subscribe`]: Connection::subscribe
+//! [`close`]: Connection::close
 //!
 //! # What it needs of the runtime
 //!
-//! A Tokio runtime, of either kind, with I/O and time switched on (`enable_all`, as `#[tokio::main]` has it). A connection
-//! belongs to the runtime that it was opened on, and works as long as that runtime runs.
+//! A Tokio runtime of either flavor, with I/O and time enabled (`enable_all`, as in
+//! `#[tokio::main]`). A connection belongs to the runtime that it was opened on, and works as long
+//! as that runtime runs.
 //!
-//! Whoever awaits an answer drives the connection; no task lies between a call and the socket. Each open connection also
-//! has one small task, the watcher. It reads what the server says while nobody waits for an answer, and steps in when a
-//! task that should drive does something else. When nobody holds the connection any more, the task ends. A notify observer
-//! that was called has a task of its own, and while LISTEN or UNLISTEN is to be sent there is one more.
+//! A task that awaits an answer drives the connection: it reads the socket, and hands answers to
+//! other tasks as well. No task lies between a call and the socket. Each open connection also has
+//! one small task, the watchdog. It reads the socket while no call waits for an answer. If a task
+//! has polled a call and then does something else, for example in another branch of a `select!`,
+//! the watchdog drives in its place after 10 ms: a task that does not poll its call delays other
+//! tasks, and notifications, by that interval at most. The watchdog ends with the session, or when
+//! the last clone of the connection is dropped. A notify observer has a task of its own from its
+//! first event on.
 //!
 //! # Features
 //!
 //! | feature | is | default |
 //! |---|---|---|
-//! | `tls` | TLS by rustls, with the ring provider. Without it, `sslmode=require` and stronger are refused | yes |
-//! | `derive` | `#[derive(FromRow)]` for rows; `#[derive(ToSql, FromSql)]` for enums, composites and domains | no |
-//! | `with-chrono-0_4`, `with-jiff-0_2`, `with-time-0_3` | dates and times of these crates as parameters and columns | no |
-//! | `with-bit-vec-0_9`, `with-cidr-0_3`, `with-eui48-1`, `with-geo-types-0_7`, `with-serde_json-1`, `with-smol_str-01`, `with-uuid-1` | other values of theirs | no |
+//! | `tls` | TLS by rustls, with the ring provider | yes |
+//! | `derive` | `#[derive(FromRow)]`, `#[derive(ToSql, FromSql)]` | no |
+//! | `with-chrono-0_4`, `with-jiff-0_2`, `with-time-0_3` | dates and times of these crates | no |
+//! | `with-serde_json-1`, `with-uuid-1`, `with-smol_str-01` | values of these crates | no |
+//! | `with-bit-vec-0_9`, `with-cidr-0_3`, `with-eui48-1` | values of these crates | no |
+//! | `with-geo-types-0_7` | values of this crate | no |
 //!
-//! # Not there yet
+//! Without `tls`, `sslmode=require` and stronger are refused. The derives of values are for enums,
+//! composites and domains. Values of other crates are parameters and columns.
+//!
+//! # Not implemented yet
 //!
 //! Reconnection, and a pool.
 
@@ -103,8 +142,8 @@ mod notify;
 mod query;
 mod transaction;
 
-/// Values: `ToSql` writes parameters, `FromSql` reads columns. This is the crate `postgres-types`, with derives that name
-/// this crate.
+/// Values: `ToSql` encodes parameters, `FromSql` decodes columns. This is the crate
+/// `postgres-types`, with derives that refer to this crate.
 pub mod types {
     /// Derives for enums, composites and domains.
     #[cfg(feature = "derive")]
@@ -114,7 +153,7 @@ pub mod types {
     pub use txpostgres_session::types::*;
 }
 
-/// Reads a row as a struct: see the trait [`FromRow`](trait@FromRow).
+/// Decodes a row as a struct: see the trait [`FromRow`](trait@FromRow).
 #[cfg(feature = "derive")]
 #[doc(inline)]
 pub use txpostgres_derive::FromRow;
@@ -145,7 +184,7 @@ pub use query::{
 };
 pub use transaction::{Interaction, IsolationLevel};
 
-/// The README's program is compiled with the tests.
+/// The program in the README is compiled with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

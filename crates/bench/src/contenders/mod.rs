@@ -1,5 +1,5 @@
-//! Who is measured. Each contender connects, prepares, asks and listens in its own way; how often, what,
-//! and whether the answer is right is the same code for all.
+//! Who is measured. Each contender connects, prepares, asks and listens in its own way; how often,
+//! what, and whether the answer is right is the same code for all.
 
 mod ours;
 mod raw;
@@ -79,7 +79,7 @@ impl Contender {
     const ALL: [Contender; 4] =
         [Contender::Raw, Contender::Ours, Contender::TokioPostgres, Contender::Sqlx];
 
-    /// Those measured when nobody chose.
+    /// The contenders that are measured by default.
     pub(crate) fn default_list() -> Vec<Contender> {
         Contender::ALL.to_vec()
     }
@@ -94,8 +94,8 @@ impl Contender {
         }
     }
 
-    /// Connects, asks `warm_up` questions (or hears so many notifications), then the `queries` whose
-    /// cost is returned.
+    /// Connects, asks `warm_up` questions (or hears so many notifications), then the `queries`
+    /// whose cost is returned.
     pub(crate) async fn ask(
         self,
         task: Task,

@@ -1,4 +1,5 @@
-//! txpostgres: `run_query` with the text of the statement, which its cache has prepared; a subscription.
+//! txpostgres: `run_query` with the text of the statement, which its cache has prepared; a
+//! subscription.
 
 use txpostgres::{Connection, NotifyEvent, Subscription};
 

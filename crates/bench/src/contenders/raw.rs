@@ -105,7 +105,8 @@ impl Raw {
         }
     }
 
-    /// Reads the answer to [`Raw::send`] when it is one row of one large value: into a buffer of its size.
+    /// Reads the answer to [`Raw::send`] when it is one row of one large value: into a buffer of
+    /// its size.
     pub(crate) async fn large_value(&mut self) -> Result<Vec<u8>, Failure> {
         /// A tag, a length, a count, a length.
         const BEFORE: usize = 11;

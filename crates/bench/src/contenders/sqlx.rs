@@ -1,5 +1,5 @@
-//! sqlx as its documentation shows it: one connection, statements that it prepares and keeps by their
-//! text.
+//! sqlx as its documentation shows it: one connection, statements that it prepares and keeps by
+//! their text.
 
 use ::sqlx::postgres::{PgConnectOptions, PgConnection};
 use ::sqlx::{ConnectOptions as _, Row as _};

@@ -1,6 +1,6 @@
 //! tokio-postgres as its documentation shows it: the connection is a spawned task, the statement is
-//! prepared once. For notifications that task polls for messages, and passes them on through a channel
-//! without a bound.
+//! prepared once. For notifications that task polls for messages, and passes them on through a
+//! channel without a bound.
 
 use std::future::poll_fn;
 

@@ -193,8 +193,8 @@ impl Conversation {
                 output.extend_from_slice(CLOSE_COMPLETE);
             }
             b'Q' => self.simple_query(body.text()?, output),
-            // Flush asks for nothing that would not leave anyway. A password nobody asked for, or a
-            // piece of COPY that nobody began, is passed over as the server does.
+            // Flush requests nothing that would not be sent anyway. An unexpected password or
+            // CopyData message is ignored, as by the server.
             b'H' | b'p' | b'd' | b'c' | b'f' => {}
             _ => return None,
         }
@@ -318,8 +318,8 @@ impl Conversation {
     }
 }
 
-/// A burst of 1,000 notifications, whatever the statement says of them. A server sends them after the
-/// rows; nobody minds.
+/// A burst of 1,000 notifications, whatever the statement says of them. A server sends them after
+/// the rows, which affects no measurement.
 fn notifications(output: &mut Vec<u8>) {
     for number in 0..1_000 {
         let payload = number.to_string();

@@ -1,4 +1,4 @@
-//! How a connection is to work, chosen before it is opened.
+//! Settings of a connection, chosen before it is opened.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::driver::{Driver, GRACE, LONGEST_GRACE};
 use crate::io::{Dial, Sockets};
 use crate::notify::{Cooperator, Observers, SpawnObservers};
 
-/// Chooses how a [`Connection`] works.
+/// Settings of a [`Connection`].
 #[derive(Default)]
 pub struct ConnectionBuilder {
     dial: Option<Arc<dyn Dial>>,
@@ -23,37 +23,38 @@ pub struct ConnectionBuilder {
 }
 
 impl ConnectionBuilder {
-    /// How long the server may take to end what it was told to cancel; 5 s if not said otherwise, a year at most. A time limit of a call that
-    /// has passed, and the drop of one that cancels on drop, give up the connection then.
+    /// Sets the grace period: how long the server may take to end a statement after a cancel. The
+    /// default is 5 s, the maximum a year. When it has passed after a time limit of a call, or
+    /// after the drop of a call that cancels on drop, the connection is closed.
     #[must_use]
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace.min(LONGEST_GRACE));
         self
     }
 
-    /// How byte streams to the server are made; TCP and Unix sockets if not said otherwise.
+    /// Sets how byte streams to the server are opened. The default is TCP and Unix sockets.
     #[must_use]
     pub fn connection_factory(mut self, dial: impl Dial + 'static) -> Self {
         self.dial = Some(Arc::new(dial));
         self
     }
 
-    /// How much each observer and each stream of notifications may leave waiting.
+    /// Sets the bounds of the queue of each observer and each stream of notifications.
     #[must_use]
     pub fn notify_queue(mut self, bounds: QueueBounds) -> Self {
         self.notify_queue = bounds;
         self
     }
 
-    /// Where the work of notify observers runs, and when it lets others have their turn; as tasks of the connection's runtime
-    /// if not said otherwise.
+    /// Sets where the work of notify observers runs, and when it yields to other tasks. The default
+    /// is a task of the connection's runtime for each observer.
     #[must_use]
     pub fn cooperator(mut self, cooperator: impl Cooperator) -> Self {
         self.cooperator = Some(Arc::new(cooperator));
         self
     }
 
-    /// The connection, not open yet.
+    /// Creates the connection, which is not open yet.
     pub fn build(self) -> Connection {
         let cooperator = self.cooperator.unwrap_or_else(|| Arc::new(SpawnObservers));
         let listeners = Listeners::new(self.notify_queue);

@@ -1,4 +1,4 @@
-//! What is known of a connection's session.
+//! What is known about the session of a connection.
 
 use txpostgres_multiplex::Drive;
 use txpostgres_session::{CancelKey, ServerError, Session, TransactionStatus};
@@ -6,7 +6,7 @@ use txpostgres_session::{CancelKey, ServerError, Session, TransactionStatus};
 use super::Connection;
 
 impl Connection {
-    /// Whether there is no session to talk to: never opened, closed, or the server went away.
+    /// Whether the connection is not open: never opened, closed, or the server went away.
     pub fn is_closed(&self) -> bool {
         let driver = &self.handle.driver;
         driver.read_if_ready();
@@ -18,13 +18,15 @@ impl Connection {
         version_number(&self.parameter("server_version")?)
     }
 
-    /// The process that serves this session, if the server said.
+    /// The process ID of the server's backend for this session, if the server sent it.
+    #[doc(alias = "pid")]
     pub fn backend_pid(&self) -> Option<i32> {
         self.live(|session| session.cancel_key().map(CancelKey::process_id))
     }
 
-    /// A parameter that the server reports by itself, such as `TimeZone`, `in_hot_standby` or `server_version`
-    /// (manual, section 54.2.7).
+    /// A parameter that the server reports (ParameterStatus), such as `TimeZone`, `in_hot_standby`
+    /// or `server_version` (manual, section 54.2.7).
+    #[doc(alias = "parameter_status")]
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.live(|session| session.parameter(name).map(str::to_owned))
     }
@@ -34,29 +36,32 @@ impl Connection {
         self.parameter("client_encoding")
     }
 
-    /// The transaction status that the server reported last; `None` while the connection is not open.
+    /// The transaction status that the server reported last; `None` while the connection is not
+    /// open.
     pub fn transaction_status(&self) -> Option<TransactionStatus> {
         self.live(|session| Some(session.transaction_status()))
     }
 
-    /// Whether the bytes are encrypted by TLS.
+    /// Whether the session is encrypted by TLS.
     pub fn is_encrypted(&self) -> bool {
         self.live(|session| Some(session.is_encrypted())).unwrap_or(false)
     }
 
-    /// The last 50 notices and warnings of the session, the oldest first; also when the server has gone away.
+    /// The last 50 notices and warnings of the session, the oldest first. They are kept after the
+    /// end of the session.
     pub fn notices(&self) -> Vec<ServerError> {
         self.handle.driver.lock().notices()
     }
 
-    /// What is known of a session that is alive.
-    fn live<T>(&self, know: impl FnOnce(&Session) -> Option<T>) -> Option<T> {
+    /// Reads from the session, if it is open.
+    fn live<T>(&self, read: impl FnOnce(&Session) -> Option<T>) -> Option<T> {
         let multiplexer = self.handle.driver.lock();
-        multiplexer.session().filter(|_| !multiplexer.is_closed()).and_then(know)
+        multiplexer.session().filter(|_| !multiplexer.is_closed()).and_then(read)
     }
 }
 
-/// `15.18 (Debian 15.18-0+deb12u1)` is 150018; `9.6.24` is 90624, as libpq's `PQserverVersion` has it.
+/// Parses `15.18 (Debian 15.18-0+deb12u1)` as 150018 and `9.6.24` as 90624, like libpq's
+/// `PQserverVersion`.
 fn version_number(text: &str) -> Option<u32> {
     let digits: String =
         text.trim().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();

@@ -1,10 +1,11 @@
-//! What users hold: one connection, shared by any number of tasks, opened and closed as often as they
-//! like.
+//! The handle that users hold: one connection, shared by any number of tasks, which can be opened
+//! and closed repeatedly.
 
 mod builder;
 mod info;
 mod notifications;
 mod statements;
+mod typed;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -26,16 +27,17 @@ use crate::notify::Observers;
 
 pub use builder::ConnectionBuilder;
 
-/// How long `close` waits for the server to hang up: 1 s. It has been told to; a dead network must not
-/// hold up the program.
+/// How long `close` waits for the server to close the connection: 1 s. Terminate was sent by then;
+/// a dead network must not hold up the program.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection to PostgreSQL.
 ///
-/// Clones share it, and any number of tasks may use it at once: their statements are pipelined in the order in which they
-/// are sent; one that has parameters and is new is described first, and others may go ahead of it meanwhile. No task stands
-/// between a call and the socket: whoever awaits an answer drives the connection. A future dropped at any point leaves the
-/// connection usable.
+/// Clones share the connection, and any number of tasks may use it at once: their statements are
+/// pipelined in the order in which they are sent. A new statement with parameters is described
+/// first, and other statements may be sent meanwhile. No task stands between a call and the socket:
+/// a task that awaits an answer drives the connection. A future that is dropped at any point leaves
+/// the connection usable.
 ///
 /// It needs a Tokio runtime with I/O and time.
 ///
@@ -44,19 +46,22 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// use txpostgres::Connection;
 ///
 /// let connection = Connection::open("host=localhost dbname=test").await?;
-/// for row in &connection.run_query("select id, name from people where id > $1", (10_i64,)).await? {
+/// let sql = "select id, name from people where id > $1";
+/// for row in &connection.run_query(sql, (10_i64,)).await? {
 ///     let (id, name): (i64, &str) = (row.get("id")?, row.get("name")?);
 ///     println!("{id} {name}");
 /// }
 /// connection.close().await;
 /// # Ok(()) }
 /// ```
+#[doc(alias = "Client")]
+#[doc(alias = "PgConnection")]
 #[derive(Clone)]
 pub struct Connection {
     pub(crate) handle: Arc<Handle>,
 }
 
-/// What the clones of a connection share.
+/// State that the clones of a connection share.
 ///
 /// ```text
 ///   Closed ──connect──▶ Opening ──▶ Open ──close, last clone dropped──▶ Closed
@@ -67,20 +72,20 @@ pub(crate) struct Handle {
     dial: Arc<dyn Dial>,
     keys: KeyCache,
     grace: Duration,
-    /// The present attempt to open it.
+    /// The current attempt to open it.
     attempt: Mutex<Option<Opener>>,
     pub(crate) driver: Arc<Driver>,
-    /// Dropped after the driver: what a session says at its end is heard.
+    /// Dropped after the driver, so that listeners receive the last events of a session.
     hearing: Hearing,
 }
 
-/// An attempt to open a connection, known by its mark, and the task that makes it.
+/// An attempt to open a connection, identified by its mark, and the waker of its task.
 struct Opener {
     mark: Arc<()>,
     waker: Option<Waker>,
 }
 
-/// What hears notifications. It ends when the last clone of the connection is dropped.
+/// Listeners and observers. They end when the last clone of the connection is dropped.
 struct Hearing {
     listeners: Arc<Listeners>,
     observers: Arc<Observers>,
@@ -100,43 +105,52 @@ impl Default for Connection {
 }
 
 impl Connection {
-    /// A connection that is not open yet.
+    /// Creates a connection that is not open yet.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// A connection that is not open yet, with choices.
+    /// Creates a connection that is not open yet, with settings.
     pub fn builder() -> ConnectionBuilder {
         ConnectionBuilder::default()
     }
 
-    /// A new connection, opened.
+    /// Creates a connection and opens it.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The errors of [`connect`](Self::connect).
+    #[doc(alias = "establish")]
+    #[doc(alias = "connect")]
     pub async fn open(config: impl IntoConfig) -> Result<Self> {
         let this = Self::new();
         this.connect(config).await?;
         Ok(this)
     }
 
-    /// Opens the connection: looks up the host, connects, encrypts, logs in. With several hosts the first that lets us in
-    /// is taken.
+    /// Opens the connection: resolves the host, connects, encrypts, authenticates. With several
+    /// hosts, the first that accepts the login is used.
     ///
     /// Takes a connection string (`host=… dbname=…`), a URI (`postgresql://…`) or a
-    /// [`Config`](crate::config::Config). What it leaves open is taken from `PG*` variables, the service file and the
-    /// password file, as libpq does. Files are read in the calling task.
+    /// [`Config`](crate::config::Config). Settings that it does not specify are taken from `PG*`
+    /// variables, the service file and the password file, as in libpq. Files are read in the
+    /// calling task.
     ///
-    /// Ends within `connect_timeout` (30 s if not said otherwise) for each host. Dropped before its end, it leaves the
-    /// connection closed.
+    /// Ends within `connect_timeout` (30 s by default) for each host. If the future is dropped
+    /// before its end, the connection stays closed.
+    ///
+    /// This time limit uses Tokio's clock. With a paused clock (`tokio::time::pause`,
+    /// `start_paused`) and a real socket it expires at once: see
+    /// [Connecting](crate::guide::connecting).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AlreadyConnected`] while the connection is open or being opened; after [`close`](Self::close), or
-    /// after the server went away, it may be opened again. [`ErrorKind::Config`] for a string that cannot be used;
-    /// [`ErrorKind::Server`] when the server refuses; [`ErrorKind::Connect`], [`ErrorKind::Tls`],
-    /// [`ErrorKind::Authentication`], [`ErrorKind::Protocol`] and [`ErrorKind::Timeout`] for what their names say.
+    /// [`ErrorKind::AlreadyConnected`] while the connection is open or being opened; after
+    /// [`close`](Self::close), or after the server went away, it may be opened again.
+    /// [`ErrorKind::Config`] for an invalid configuration; [`ErrorKind::Server`] if the server
+    /// refuses the login; [`ErrorKind::Connect`], [`ErrorKind::Tls`],
+    /// [`ErrorKind::Authentication`], [`ErrorKind::Protocol`] and [`ErrorKind::Timeout`] as their
+    /// names say.
     pub async fn connect(&self, config: impl IntoConfig) -> Result<()> {
         let config = config.into_config()?;
         let handle = &*self.handle;
@@ -163,13 +177,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Closes the connection. Calls that wait for an answer end with [`ErrorKind::Closed`]; the server is told to stop what it is
-    /// doing for them, and ends the session.
+    /// Closes the connection. Calls that wait for an answer end with [`ErrorKind::Closed`]; a
+    /// running statement is cancelled, and the server ends the session.
     ///
-    /// May be called any number of times, and on a connection that was never opened; one that is being opened stops. Waits, for a second at most, until
-    /// the server has hung up. Dropping the last clone closes as well, without waiting.
+    /// May be called any number of times, also on a connection that was never opened; an attempt to
+    /// open it is stopped. Waits for at most a second until the server has closed the connection.
+    /// Dropping the last clone closes it as well, without waiting.
     ///
-    /// Streams of notifications end, and what was listened to is forgotten; observers stay.
+    /// Streams of notifications end, and the connection listens to no channel any more; observers
+    /// stay.
     pub async fn close(&self) {
         let handle = &*self.handle;
         let opener = handle.attempt.lock().take();
@@ -183,7 +199,7 @@ impl Connection {
         }
         handle.hearing.listeners.close(false);
         if let Some(closing) = closing {
-            // A server that does not hang up has been told all the same.
+            // A server that does not close the connection in time has Terminate all the same.
             let _ = timeout(CLOSE_TIMEOUT, closing.finished()).await;
         }
     }
@@ -211,7 +227,7 @@ fn already_connected() -> Error {
         .with_hint("close it first, or use another Connection")
 }
 
-/// One `connect` in progress; dropped before it succeeds, it leaves the connection closed.
+/// A `connect` in progress. If it is dropped before it succeeds, the connection stays closed.
 struct Attempt<'a> {
     handle: &'a Handle,
     mark: Arc<()>,
@@ -230,9 +246,10 @@ impl<'a> Attempt<'a> {
         Ok(Self { handle, mark })
     }
 
-    /// Whether this is still what the connection does; if so, whoever ends it wakes this task.
+    /// Whether this is still the current attempt; if so, `close` wakes this task when it ends the
+    /// attempt.
     fn register(&self, cx: &Context<'_>) -> bool {
-        // Cloned and dropped outside of the lock.
+        // Wakers are cloned and dropped outside of the lock.
         let waker = cx.waker().clone();
         let mut attempt = self.handle.attempt.lock();
         let Some(opener) = attempt.as_mut().filter(|opener| Arc::ptr_eq(&opener.mark, &self.mark))
@@ -245,7 +262,7 @@ impl<'a> Attempt<'a> {
         true
     }
 
-    /// The attempt is over. `false`: the connection was closed meanwhile.
+    /// Ends the attempt. `false`: the connection was closed meanwhile.
     fn succeed(&self) -> bool {
         self.take().is_some()
     }

@@ -1,4 +1,4 @@
-//! NOTIFY for users of a connection: listening, observing, notifying.
+//! LISTEN and NOTIFY for users of a connection: channels, observers, streams.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -12,28 +12,29 @@ use crate::notify::{
     NOTIFY, Notifications, NotifyObserver, ObserverId, Subscription, channel_name, notification,
 };
 #[cfg(doc)]
-use crate::{NotifyEvent, QueueBounds};
+use crate::{Cursor, NotifyEvent, QueueBounds};
 
-/// A connection's notifications.
+/// Notifications.
 ///
-/// The [guide](crate::guide::notifications) tells the whole story.
+/// The [guide](crate::guide::notifications) has a page on them.
 impl Connection {
     fn listeners(&self) -> &Arc<Listeners> {
         &self.handle.hearing.listeners
     }
 
-    /// Calls this observer with every [`NotifyEvent`] of the connection, from now on. An observer that was added already is
-    /// not added again.
+    /// Calls this observer with every [`NotifyEvent`] of the connection from now on. An observer
+    /// that is already there is not added again.
     ///
-    /// Takes a [`NotifyObserver`], a reference to one, or an asynchronous function. The observer is called with one event after
-    /// the other, in the order of their arrival, and awaited before the next; observers do not wait for each other. An observer
-    /// that fails or panics is logged, and is called again with the next event. Observers belong to the connection: they may be
-    /// added before it is opened, and stay when it is closed and opened again.
+    /// Takes a [`NotifyObserver`], a reference to one, or an asynchronous function. The observer is
+    /// called with one event after the other, in the order of arrival, and awaited before the next;
+    /// observers do not wait for each other. An error or panic of an observer is logged, and the
+    /// observer is called again with the next event. Observers belong to the connection: they may
+    /// be added before it is opened, and stay when it is closed and opened again.
     ///
-    /// An observer may use the connection. One that *holds* a clone of it keeps it open until the observer is removed or
-    /// [`close`](Self::close) is called.
+    /// An observer may use the connection. An observer that *holds* a clone of it keeps it open
+    /// until the observer is removed or [`close`](Self::close) is called.
     ///
-    /// What the connection listens to is chosen by [`listen`](Self::listen).
+    /// Channels are chosen by [`listen`](Self::listen).
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -53,45 +54,54 @@ impl Connection {
         id
     }
 
-    /// Calls this observer no more; one that was never added is ignored. A call that has begun goes on to its end. What waits
-    /// for the observer is thrown away.
+    /// Removes this observer, if it is there. A call that has begun runs to its end. Events in the
+    /// observer's queue are discarded.
     pub fn remove_notify_observer(&self, id: ObserverId) {
         self.handle.hearing.observers.remove(id);
     }
 
-    /// The observers that are called, in the order in which they were added.
+    /// The observers of the connection, in the order in which they were added.
     pub fn notify_observers(&self) -> Vec<NotifyObserver> {
         self.handle.hearing.observers.list()
     }
 
-    /// Reads what has arrived and hands it out, without waiting. That is done all the time; no program needs to call this.
+    /// Reads what has arrived from the server and dispatches it, without waiting. The connection
+    /// does that by itself; no program needs to call this.
     pub fn check_for_notifies(&self) {
         self.handle.driver.look();
     }
 
-    /// Everything that the connection is notified of from now on, as a stream.
+    /// All notifications of the connection from now on, as a stream.
     ///
-    /// Any number may be had, also before the connection is opened. Each has a queue of its own ([`QueueBounds`]): a stream
-    /// that is not read loses its oldest notifications, is told how many, and slows down nobody.
+    /// There may be any number of streams, also before the connection is opened. Each has a queue
+    /// of its own ([`QueueBounds`]): a stream that is not read loses its oldest notifications, is
+    /// told how many, and slows down nothing else.
     pub fn notifications(&self) -> Notifications {
         let notifications = Notifications::new(self.listeners());
-        // It depends on the socket being read, whoever was woken to do so.
+        // The stream depends on the socket being read, whichever task was woken for that.
         self.handle.driver.read_if_ready();
         notifications
     }
 
-    /// Listens to a channel: from the moment this returns, what is notified there is heard.
+    /// Listens to a channel: notifications are received from the moment this returns.
     ///
-    /// The name is taken as it is: `listen("News")` is `LISTEN "News"`. While an interaction runs, it waits until that has
-    /// ended. Calls made at the same time share a round trip. Listening twice is listening once. Dropped before its end, the
-    /// channel may be listened to nevertheless.
+    /// The name is quoted as it is: `listen("News")` is `LISTEN "News"`. Calls made at the same
+    /// time share a round trip. Listening twice is the same as listening once. If the future is
+    /// dropped after the first poll, the LISTEN is sent nevertheless.
     ///
-    /// When the server goes away and the connection is opened again, it listens again; after [`close`](Self::close) it does not.
+    /// While an interaction runs, this waits until it has ended. Within the closure of that
+    /// interaction it is sent at once, and counts from the commit on. Behind a stream or COPY that
+    /// the same task has not read to its end, it is refused, since it would wait for itself.
+    ///
+    /// When the server goes away and the connection is opened again, it listens to its channels
+    /// again; after [`close`](Self::close) it does not.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`] for a name that is empty, holds a NUL, or is longer than 63 bytes, which the server would cut
-    /// off; [`ErrorKind::Server`] when the server refuses, such as a standby; and what calls of a connection end with.
+    /// [`ErrorKind::Request`] for a name that is empty, contains a NUL, or is longer than 63 bytes,
+    /// which the server would truncate, and behind a stream or COPY of the same task;
+    /// [`ErrorKind::Server`] if the server refuses, for example a standby; and the errors of
+    /// [`run_query`](Self::run_query).
     pub async fn listen(&self, channel: &str) -> Result<()> {
         let name = channel_name(channel)?;
         let asking = self.asking()?;
@@ -105,13 +115,15 @@ impl Connection {
         outcome
     }
 
-    /// No longer listens to a channel, unless there are [subscriptions](Self::subscribe) to it. What has arrived is heard still.
+    /// Stops listening to a channel, unless there are [subscriptions](Self::subscribe) to it.
+    /// Notifications that have arrived are still dispatched.
     ///
-    /// A channel that is not listened to is not an error. Dropped before its end, UNLISTEN is sent nevertheless.
+    /// It is no error if the connection does not listen to the channel. If the future is dropped
+    /// after the first poll, the UNLISTEN is sent nevertheless.
     ///
     /// # Errors
     ///
-    /// As [`listen`](Self::listen).
+    /// The errors of [`listen`](Self::listen).
     pub async fn unlisten(&self, channel: &str) -> Result<()> {
         let name = channel_name(channel)?;
         let asking = self.asking()?;
@@ -120,11 +132,12 @@ impl Connection {
         asking.answered(answer, "UNLISTEN", &name).await
     }
 
-    /// Listens only to what there are [subscriptions](Self::subscribe) to. LISTENs that were sent as statements end as well.
+    /// Stops listening to all channels without [subscriptions](Self::subscribe), including those of
+    /// LISTEN statements in SQL text.
     ///
     /// # Errors
     ///
-    /// As [`listen`](Self::listen).
+    /// The errors of [`listen`](Self::listen).
     pub async fn unlisten_all(&self) -> Result<()> {
         let asking = self.asking()?;
         let (reply, answer) = asking.reply();
@@ -132,15 +145,17 @@ impl Connection {
         asking.answered(answer, "UNLISTEN", "*").await
     }
 
-    /// What is notified on this channel, as a stream; listens to it as long as there is a subscription.
+    /// The notifications of one channel as a stream. The connection listens to the channel as long
+    /// as there is a subscription.
     ///
-    /// Any number of subscriptions, to any number of channels, share the connection: the first to a channel sends LISTEN, and
-    /// when the last is dropped UNLISTEN is sent. What a notification costs does not depend on how many channels there
-    /// are. Dropped before its end, it leaves nothing behind.
+    /// Any number of subscriptions, to any number of channels, share the connection: the first
+    /// subscription to a channel sends LISTEN, and when the last is dropped, UNLISTEN is sent. The
+    /// cost of a notification does not depend on the number of channels. If the future is dropped
+    /// before its end, there is no subscription.
     ///
     /// # Errors
     ///
-    /// As [`listen`](Self::listen).
+    /// The errors of [`listen`](Self::listen).
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -150,38 +165,41 @@ impl Connection {
     /// while let Some(event) = jobs.next().await {
     ///     match event {
     ///         NotifyEvent::Notification(job) => println!("do {}", job.payload()),
-    ///         // Some were missed: look at the table that they were about.
+    ///         // Notifications may have been missed: look at the table itself.
     ///         _ => println!("look at all jobs"),
     ///     }
     /// }
     /// # Ok(()) }
     /// ```
+    #[doc(alias = "PgListener")]
     pub async fn subscribe(&self, channel: &str) -> Result<Subscription> {
         let name = channel_name(channel)?;
         let asking = self.asking()?;
         let (reply, answer) = asking.reply();
         let queue = self.listeners().add_subscriber(&name, reply);
-        // From here on it leaves when it is dropped.
+        // From here on, dropping the subscription removes it.
         let driver = &self.handle.driver;
         let subscription = Subscription::new(self.listeners(), driver, queue, Arc::clone(&name));
         asking.answered(answer, "LISTEN", &name).await?;
         Ok(subscription)
     }
 
-    /// Notifies everybody who listens to the channel, in this database, of this payload.
+    /// Notifies all listeners of the channel in this database.
     ///
-    /// Within a transaction use [`Cursor::notify`]: it is sent when the transaction commits.
+    /// Within a transaction use [`Cursor::notify`]: the notification is sent when the transaction
+    /// commits.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`] for a name that [`listen`](Self::listen) would not take; [`ErrorKind::Parameter`] for a payload of
-    /// 8,000 bytes or more, or with a NUL; and as [`run_query`](Self::run_query).
+    /// [`ErrorKind::Request`] for a name that [`listen`](Self::listen) refuses;
+    /// [`ErrorKind::Parameter`] for a payload of 8,000 bytes or more, or with a NUL; and the errors
+    /// of [`run_query`](Self::run_query).
     pub async fn notify(&self, channel: &str, payload: &str) -> Result<()> {
         let channel = notification(channel, payload)?;
         self.run_query(NOTIFY, (&*channel, payload)).await.map(drop)
     }
 
-    /// How a LISTEN or UNLISTEN of this task is sent.
+    /// Chooses how a LISTEN or UNLISTEN of this task is sent.
     fn asking(&self) -> Result<Asking<'_>> {
         let driver = &self.handle.driver;
         let multiplexer = driver.lock();
@@ -196,13 +214,15 @@ impl Connection {
 /// How a LISTEN or UNLISTEN of a task is sent.
 struct Asking<'a> {
     connection: &'a Connection,
-    /// The task is in the closure of this transaction: the statement is sent in it, and counts when
-    /// it commits. After the end of the transaction it is said once more, whatever became of it.
+    /// The task is in the closure of the transaction with this lease: the statement is sent in the
+    /// transaction, and counts when it commits. After the end of the transaction it is sent once
+    /// more, however the transaction ended.
     lease: Option<LockId>,
 }
 
 impl Asking<'_> {
-    /// Where the outcome of a round is put and awaited; none for a statement of the transaction.
+    /// The two ends of the channel for the outcome of a round; none for a statement in the
+    /// transaction.
     fn reply(&self) -> (Option<Reply>, Option<ReplyReceiver>) {
         match self.lease {
             Some(_) => (None, None),
@@ -221,7 +241,7 @@ impl Asking<'_> {
     ) -> Result<()> {
         let driver = &self.connection.handle.driver;
         if let Some(lease) = self.lease {
-            // Sent when the transaction is over.
+            // The round is sent when the transaction is over.
             driver.reconcile();
             let channel = if channel == "*" { channel.to_owned() } else { quote_ident(channel)? };
             let scope = Scope::Lease(Arc::clone(driver), lease);

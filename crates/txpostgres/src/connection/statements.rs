@@ -1,4 +1,4 @@
-//! What can be asked of a connection: statements, cursors, streams, COPY, transactions, and their cancelling.
+//! The requests of a connection: statements, cursors, streams, batches, COPY, and cancelling them.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -20,39 +20,48 @@ use crate::query::{
 use crate::{ConnectionBuilder, ErrorKind};
 
 impl Connection {
-    /// Runs a statement and returns its rows; with [`one`](RunQuery::one) the only one, with [`optional`](RunQuery::optional) the
-    /// only one if there is any.
+    /// Runs a statement and returns its rows. For exactly one row see [`one`](RunQuery::one), for
+    /// at most one [`optional`](RunQuery::optional).
     ///
-    /// Each call is a transaction of its own, and any number may be made without waiting: they are pipelined. A statement
-    /// seen before on this connection takes one round trip. While an interaction runs, calls wait until it has ended.
+    /// Each call is a transaction of its own, and any number may be in flight: they are pipelined.
+    /// Statements are prepared automatically and cached, so a repeated one takes one round trip.
+    /// While an interaction runs, calls wait until it has ended.
     ///
-    /// The future sends nothing before it is polled. Dropped, it leaves the statement to the server and the connection
-    /// usable.
+    /// Nothing is sent before the first poll. If the future is dropped, a statement that was sent
+    /// runs on in the server, and the connection stays usable.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`] with what the server said; [`ErrorKind::Parameter`] for values that do not fit, of which
-    /// nothing was sent; [`ErrorKind::Lost`] when the connection breaks, with
-    /// [`Error::delivery`] telling whether the server may have run the statement; [`ErrorKind::ConnectionDead`] if it
-    /// broke before, and [`ErrorKind::Closed`] if it is not open.
+    /// [`ErrorKind::Server`] for an error of the server; [`ErrorKind::Parameter`] for values that
+    /// do not match their types, in which case nothing was sent; [`ErrorKind::Lost`] if the
+    /// connection breaks, where [`Error::delivery`] tells whether the server may have run the
+    /// statement; [`ErrorKind::ConnectionDead`] if it broke before, and [`ErrorKind::Closed`] if it
+    /// is not open.
+    #[doc(alias = "query")]
+    #[doc(alias = "fetch_all")]
+    #[doc(alias = "prepare")]
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
         RunQuery(Call::new(Ok(self.scope()), sql, params))
     }
 
     /// Runs a statement and returns its rows, each as a `T`: a tuple, a struct, a map by name, a
-    /// [`Scalar`](crate::Scalar). With [`one`](RunQueryAs::one) and [`optional`](RunQueryAs::optional) it is the only row.
+    /// [`Scalar`](crate::Scalar). For exactly one row see [`one`](RunQueryAs::one), for at most one
+    /// [`optional`](RunQueryAs::optional).
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
-    /// let people: Vec<(i64, String)> =
-    ///     connection.run_query_as("select id, name from people where id > $1", (10_i64,)).await?;
+    /// let sql = "select id, name from people where id > $1";
+    /// let people: Vec<(i64, String)> = connection.run_query_as(sql, (10_i64,)).await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`run_query`](Self::run_query); and [`ErrorKind::Decode`] for rows that do not fit. The statement has taken
-    /// effect then.
+    /// The errors of [`run_query`](Self::run_query), and [`ErrorKind::Decode`] for rows that cannot
+    /// be decoded as `T`. The statement has taken effect by then.
+    #[doc(alias = "query_as")]
+    #[doc(alias = "query_scalar")]
+    #[doc(alias = "query_typed")]
     pub fn run_query_as<'a, T, P>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P>
     where
         T: for<'r> FromRow<'r>,
@@ -61,19 +70,22 @@ impl Connection {
         self.run_query(sql, params).rows_as()
     }
 
-    /// The same connection, with `T` as the shape of all rows.
+    /// This connection, with all rows decoded as `T`.
     pub fn with_rows_as<T: for<'r> FromRow<'r>>(&self) -> Typed<Self, T> {
         Typed::new(self.clone())
     }
 
-    /// Runs a statement and returns how many rows it affected; 0 for statements that affect none, such as `CREATE TABLE`.
+    /// Runs a statement and returns the number of rows affected; 0 for statements without such a
+    /// number, for example `CREATE TABLE`.
     ///
-    /// As [`run_query`](Self::run_query) in all else.
+    /// In all else it behaves as [`run_query`](Self::run_query).
+    #[doc(alias = "execute")]
+    #[doc(alias = "rows_affected")]
     pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
         RunOperation(Call::new(Ok(self.scope()), sql, params))
     }
 
-    /// Runs a statement and returns its rows as they come, in bounded memory.
+    /// Runs a statement and returns its rows as they arrive, in bounded memory.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -84,16 +96,21 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     ///
-    /// A text that is given away (a `String`) makes a stream that may be returned from where it was built.
+    /// With an owned text (a `String`) the stream may be returned from the function that created
+    /// it.
     ///
-    /// Nothing is sent before it is polled. Until its end it has the connection for itself: other calls are made and wait.
-    /// So read it to its end or drop it before you await another call of the same connection, or run it in an
-    /// interaction, where both go together. A call that the same task awaits meanwhile is refused with [`ErrorKind::Request`],
-    /// once it has stood still for five seconds. When the reader is slow the server waits for him: see [`QueryStream`].
+    /// Nothing is sent before the first poll. Until its end, the stream has the connection for
+    /// itself: other calls wait. So read it to its end or drop it before you await another call on
+    /// the same connection, or run it in an interaction, where other statements may run between its
+    /// portions. A task that awaits another call without reading on waits for itself: a `tracing`
+    /// warning is logged after five seconds, and only a [`timeout`](RunQuery::timeout) ends the
+    /// call. A slow reader makes the server wait: see [`QueryStream`].
     ///
     /// # Errors
     ///
-    /// Those of [`run_query`](Self::run_query) come as items.
+    /// The errors of [`run_query`](Self::run_query), as items of the stream.
+    #[doc(alias = "query_raw")]
+    #[doc(alias = "fetch")]
     pub fn query_stream<'a, P: Params>(
         &self,
         sql: impl Into<Cow<'a, str>>,
@@ -102,30 +119,38 @@ impl Connection {
         QueryStream::of_connection(Ok(self.scope()), sql.into(), params)
     }
 
-    /// Runs several statements without parameters, separated by semicolons, in one round trip. The results come in
-    /// order, one for each statement; values come as text.
+    /// Runs several statements without parameters, separated by semicolons, in one round trip
+    /// (PostgreSQL's simple query protocol). Returns one result for each statement, in order;
+    /// values are returned as text.
     ///
-    /// The statements run in one transaction, unless they say otherwise. A script that leaves a transaction open leaves it
-    /// open for every later call.
+    /// The statements run in one transaction, unless the script itself contains BEGIN or COMMIT. A
+    /// transaction that a script leaves open stays open for all later calls.
     ///
     /// # Errors
     ///
-    /// As [`run_query`](Self::run_query). The first statement that fails ends the script.
+    /// The errors of [`run_query`](Self::run_query). The first statement that fails ends the
+    /// script.
+    #[doc(alias = "batch_execute")]
+    #[doc(alias = "simple_query")]
     pub fn run_script<'a>(&self, sql: &'a str) -> RunScript<'a> {
         RunScript(Call::script(Ok(self.scope()), sql))
     }
 
-    /// Cancels a call or an interaction, whose handle this is, and nothing else. Never blocks; may be called from anywhere.
+    /// Cancels the call or interaction of this handle, and nothing else. Never blocks; may be
+    /// called from any thread.
     ///
-    /// * What was not sent is not sent.
-    /// * What is over stays as it is.
-    /// * What the server works on is ended there, by a connection of its own: to the same address, with TLS if the session has
-    ///   it. Nothing else is sent until the server has taken note, so the cancel cannot hit another statement.
+    /// * A call that was not sent yet is withdrawn.
+    /// * A call that has ended is not affected.
+    /// * A statement that the server executes is cancelled by a CancelRequest, on a second
+    ///   connection to the same address, with TLS if the session uses it. No other request is sent
+    ///   until the server has taken the CancelRequest, so it cannot hit another statement.
     ///
-    /// The call then ends with [`ErrorKind::Cancelled`], or with its answer if that was faster. An interaction is rolled
-    /// back, and ends with the same; one whose COMMIT was sent ends as it would.
+    /// The call then ends with [`ErrorKind::Cancelled`], or with its answer if that arrives before
+    /// the cancel takes effect. An interaction is rolled back and ends with `Cancelled`, unless its
+    /// COMMIT was sent already: a COMMIT or ROLLBACK is never cancelled.
     ///
-    /// It begins at once, and goes on whether the future is awaited, dropped or forgotten. Awaited, it tells when the call is over.
+    /// The cancel begins at once, and goes on whether the future is awaited or dropped. The future
+    /// completes when the call has ended.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -145,16 +170,19 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`] if the server gave no key to cancel with, as some poolers do, or the call has left together
-    /// with others because its handle was asked for too late: it goes on. [`ErrorKind::Timeout`] if it is not over within the
-    /// grace ([`ConnectionBuilder::cancel_grace`], 5 s): it goes on as well. Only if a cancel was sent and the server did not hang up on it,
-    /// the connection is given up, since it could hit another statement later.
+    /// [`ErrorKind::Request`] if the server gave no cancel key, as some poolers do, or if the call
+    /// was sent together with others because its handle was taken too late: the call goes on.
+    /// [`ErrorKind::Timeout`] if the call has not ended within the grace period
+    /// ([`ConnectionBuilder::cancel_grace`], 5 s): the call goes on as well. Only if a
+    /// CancelRequest was sent and the server did not confirm it by closing its connection, this
+    /// connection is closed, since the CancelRequest could hit a later statement.
+    #[doc(alias = "cancel_query")]
     pub fn cancel(&self, handle: &CancelHandle) -> CancelFuture {
         handle.cancel()
     }
 
-    /// A cursor whose statements are each a transaction of their own; for those of one transaction, see
-    /// [`run_interaction`](Self::run_interaction).
+    /// A cursor whose statements are each a transaction of their own. For statements of one
+    /// transaction see [`run_interaction`](Self::run_interaction).
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -169,7 +197,7 @@ impl Connection {
         Cursor::new(self.scope())
     }
 
-    /// Statements to be sent together, in one round trip; each has a result of its own.
+    /// Statements that are sent together, in one round trip; each has a result of its own.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -184,12 +212,13 @@ impl Connection {
     /// }
     /// # Ok(()) }
     /// ```
+    #[doc(alias = "pipeline")]
     pub fn batch<'a>(&self) -> Batch<'a> {
         Batch::new(Ok(self.scope()))
     }
 
-    /// Runs a statement once with each set of parameters, in few flights, until one fails. Returns how many rows were
-    /// returned or changed.
+    /// Runs a statement once with each set of parameters, pipelined in a few flights, until one
+    /// fails. Returns the number of rows returned or changed.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -198,16 +227,18 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     ///
-    /// A flight has at most a thousand sets and about 1 MiB, and is a transaction of its own: what was done before the one
-    /// that failed stays done. In an interaction all is done, or nothing. Dropped before its end, the flight that was sent is
-    /// left to the server, and none follows.
+    /// A flight has at most a thousand sets and about 1 MiB, and is a transaction of its own: the
+    /// flights before one that fails stay done. In an interaction all is done, or nothing. If the
+    /// future is dropped before its end, the flight that was sent runs on in the server, and no
+    /// further one is sent.
     ///
     /// # Errors
     ///
-    /// As [`run_query`](Self::run_query); [`Error::item`] is the number of the set that failed, the first being 0. Nothing of
-    /// its flight was done.
-    // An `async fn` would not be `Send` for sets that borrow, when it is within another future: the compiler does not believe
-    // that they are, whatever they borrow from.
+    /// The errors of [`run_query`](Self::run_query); [`Error::item`] is the number of the set that
+    /// failed, counted from 0. Nothing of its flight was done.
+    // Not an `async fn`: within another future, it would not be `Send` for sets that borrow. The
+    // compiler cannot prove that they are `Send` for every lifetime.
+    #[doc(alias = "executemany")]
     pub fn execute_many<'a, I>(
         &self,
         sql: &'a str,
@@ -224,7 +255,7 @@ impl Connection {
 
     // --- COPY ---
 
-    /// Begins a `COPY … FROM STDIN`: data of any size goes into a table, in constant memory.
+    /// Begins a `COPY … FROM STDIN`: data of any size into a table, in constant memory.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -237,13 +268,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`run_script`](Self::run_script), and [`ErrorKind::Request`] if the statement is another one. The other statement has
-    /// run then.
+    /// The errors of [`run_script`](Self::run_script), and [`ErrorKind::Request`] if the statement
+    /// is not such a COPY. It has run by then.
     pub fn copy_in<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyIn> {
         CopyIn::about_to(Ok(self.scope()), sql)
     }
 
-    /// Begins a `COPY … TO STDOUT`: data of any size comes out of a table, in constant memory.
+    /// Begins a `COPY … TO STDOUT`: data of any size out of a table, in constant memory.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -256,13 +287,14 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`copy_in`](Self::copy_in).
+    /// The errors of [`copy_in`](Self::copy_in).
     pub fn copy_out<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyOut> {
         CopyOut::about_to(Ok(self.scope()), sql)
     }
 
-    /// Begins a COPY of rows into these columns of a table; if none is named, into all of them but generated ones. Names are
-    /// quoted as they are. Values are those that a statement's parameters could be.
+    /// Begins a COPY of rows into these columns of a table; if no column is named, into all except
+    /// generated ones. Names are quoted as they are. A row is a tuple of values, as for the
+    /// parameters of a statement.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -274,11 +306,13 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     ///
-    /// The types of the columns are asked for first, which takes a round trip; if no column is named, their names before that.
+    /// The types of the columns are looked up first, which takes a round trip; if no column is
+    /// named, their names take another one.
     ///
     /// # Errors
     ///
-    /// As [`run_query`](Self::run_query).
+    /// The errors of [`run_query`](Self::run_query).
+    #[doc(alias = "BinaryCopyInWriter")]
     pub fn copy_in_rows<'a>(
         &self,
         table: impl Into<Identifier<'a>>,
@@ -287,7 +321,7 @@ impl Connection {
         CopyInRows::about_to(Ok(self.scope()), table.into(), columns)
     }
 
-    /// Begins a COPY of a query's rows to us: for many rows somewhat cheaper than a stream of them.
+    /// Begins a COPY of the rows of a query: for many rows somewhat cheaper than a stream.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -298,19 +332,23 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     ///
-    /// The query has no parameters: COPY takes none. Its columns are asked for first, which takes a round trip.
+    /// The query has no parameters, since COPY takes none. Its columns are looked up first, which
+    /// takes a round trip.
     ///
     /// # Errors
     ///
-    /// As [`run_query`](Self::run_query).
+    /// The errors of [`run_query`](Self::run_query).
+    #[doc(alias = "BinaryCopyOutStream")]
     pub fn copy_out_rows<'a>(&self, query: &'a str) -> BeginCopy<'a, CopyOutRows> {
         CopyOutRows::about_to(Ok(self.scope()), query)
     }
 
-    /// Forgets what was looked up of the database's own types: to be called after `ALTER TYPE` and its like, on every
-    /// connection that uses them. They are looked up again when they are next met.
+    /// Clears the cache of types that were looked up in the database. Call it after `ALTER TYPE`
+    /// and similar statements, on every connection that uses these types. A type is looked up again
+    /// at its next use.
     ///
-    /// A value that does not fit what was looked up has the same effect, after the error that says so.
+    /// A value that does not match its cached type clears the cache as well, after the error that
+    /// it causes.
     pub fn forget_types(&self) {
         self.handle.driver.lock().forget_types();
     }

@@ -1,4 +1,4 @@
-//! A COPY about to begin, and who may end it.
+//! A COPY that is about to begin, and what may end it early.
 
 use std::fmt;
 use std::future::Future;
@@ -12,9 +12,11 @@ use txpostgres_session::{Error, ErrorKind, Result};
 use super::{CopyIn, CopyInRows, CopyOut, CopyOutRows};
 use crate::driver::{CancelHandle, Cancellation};
 
-/// A COPY about to begin: await it for the [`CopyIn`], [`CopyOut`], [`CopyInRows`] or [`CopyOutRows`].
+/// A COPY that is about to begin: await it for the [`CopyIn`], [`CopyOut`], [`CopyInRows`] or
+/// [`CopyOutRows`].
 ///
-/// Nothing is sent before it is first polled. Dropped before its end, the COPY is given up as those are when they are dropped.
+/// Nothing is sent before the first poll. If this future is dropped before its end, the effect is
+/// that of dropping the COPY itself.
 #[must_use = "futures do nothing unless awaited"]
 pub struct BeginCopy<'a, C> {
     cancellation: Option<Box<Cancellation>>,
@@ -38,23 +40,27 @@ impl<'a, C> BeginCopy<'a, C> {
         Self { cancellation: None, stage: Stage::New(begin) }
     }
 
-    /// A handle by which the COPY can be [cancelled](crate::Connection::cancel), from any task and up to its end. The server keeps
-    /// nothing of what it was sent; what has come and was not read is thrown away. The call that is awaited, or else the next one,
-    /// ends with [`ErrorKind::Cancelled`]. In an interaction the transaction fails with it.
+    /// A handle that [cancels](crate::Connection::cancel) the COPY, from any task and up to its
+    /// end. The server keeps none of the data that was sent; data that was not read yet is
+    /// discarded. The call that is being awaited, or else the next one, ends with
+    /// [`ErrorKind::Cancelled`]. In an interaction the transaction fails as well.
     ///
     /// Ask for it before this is first polled.
     pub fn cancel_handle(&mut self) -> CancelHandle {
         CancelHandle(self.cancellation.get_or_insert_default().handle())
     }
 
-    /// Limits the time of the whole COPY, from the first poll to its end: waiting for one's turn and for locks, and your own time
-    /// between its calls, count. When it passes, the COPY is cancelled, and the call that is awaited, or else the next one, ends with
-    /// [`ErrorKind::Timeout`]; or with its outcome, if that was faster. In an interaction the transaction fails with it.
+    /// Limits the time of the whole COPY, from the first poll to its end, including the time in a
+    /// queue, the time for locks, and your own time between its calls. When the limit has passed,
+    /// the COPY is cancelled, and the call that is being awaited, or else the next one, ends with
+    /// [`ErrorKind::Timeout`], or with its outcome if that arrives before the cancel takes effect.
+    /// In an interaction the transaction fails as well.
     ///
-    /// The clock is looked at when one of its futures is polled.
+    /// The limit is checked when one of the futures of the COPY is polled.
     ///
-    /// A server that does not end the COPY within the grace ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s) is given
-    /// up, with the connection.
+    /// If the server does not end the COPY within the grace period
+    /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s), the
+    /// connection is closed.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.cancellation.get_or_insert_default().set_limit(limit);
         self

@@ -1,4 +1,4 @@
-//! Data on its way into a table.
+//! COPY FROM STDIN: data into a table.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,20 +16,23 @@ use txpostgres_session::{
 use super::{BeginCopy, CopyProgress, Meter, begin, with_row};
 use crate::driver::{Call, Cancellation, Scope};
 
-/// Bytes that may wait to be sent: 256 KiB. Past this the sender waits.
+/// Bytes that may be buffered before the sender must wait: 256 KiB.
 const UNSENT_BYTES: usize = 256 * 1024;
 
-/// Bytes from which on it is worth sending: 64 KiB.
+/// Bytes that are gathered before they are sent: 64 KiB.
 const WORTHWHILE_BYTES: usize = 64 * 1024;
 
 /// A `COPY … FROM STDIN` in progress: see [`Connection::copy_in`](crate::Connection::copy_in).
 ///
-/// [`send`](Self::send) takes data cut anywhere, and [`finish`](Self::finish) has the server keep it. Dropped before that, the
-/// server throws it away, and in an interaction the transaction fails. It is a [`Sink`] as well, whose `close` is `finish`.
+/// [`send`](Self::send) takes data cut anywhere, and [`finish`](Self::finish) makes the server keep
+/// it. If it is dropped before that, the server discards the data, and in an interaction the
+/// transaction fails. It implements [`Sink`] as well, whose `close` is `finish`.
 ///
-/// Until it has ended it has the connection for itself, and other calls wait. One that the same task awaits meanwhile would wait for
-/// ever: once it has stood still for five seconds it is refused with [`ErrorKind::Request`](crate::ErrorKind::Request).
-#[must_use = "the data is thrown away unless the COPY is finished"]
+/// Until it has ended, other calls on the connection wait. If the task that should finish the COPY
+/// awaits such a call instead, neither can go on: a deadlock. The call then waits until its
+/// [`timeout`](crate::RunQuery::timeout) ends it. See [COPY](crate::guide::copy) for how to avoid
+/// that.
+#[must_use = "the data is discarded unless the COPY is finished"]
 pub struct CopyIn {
     call: Call<'static, ()>,
     layout: CopyLayout,
@@ -41,11 +44,11 @@ pub struct CopyIn {
 enum State {
     /// Data is taken.
     Open,
-    /// The end of the data was said.
+    /// The end of the data was sent.
     Ending,
-    /// The server has answered.
+    /// The server has confirmed.
     Ended { rows: u64 },
-    /// It failed.
+    /// The COPY failed.
     Failed,
 }
 
@@ -63,69 +66,73 @@ impl CopyIn {
         Ok(Self { call, layout, meter: Meter::default(), state: State::Open })
     }
 
-    /// The form in which the server wants the data.
+    /// The format in which the server expects the data.
     pub fn format(&self) -> Format {
         self.layout.format()
     }
 
-    /// How many columns a row has.
+    /// The number of columns of a row.
     pub fn columns(&self) -> usize {
         self.layout.columns()
     }
 
-    /// How far it is.
+    /// The progress so far.
     pub fn progress(&self) -> CopyProgress {
         self.meter.progress
     }
 
-    /// Has `f` called whenever there is progress. It runs in the sending task and must not block.
+    /// Calls `f` whenever there is progress. It runs in the sending task and must not block.
     pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
-        self.meter.told = Some(Box::new(f));
+        self.meter.callback = Some(Box::new(f));
         self
     }
 
-    /// Takes data, cut anywhere, and waits while too much of what was taken before has not left. What is taken leaves when 64 KiB
-    /// have gathered, on [`flush`](Self::flush), and at the end.
+    /// Takes data, cut anywhere, and waits while too much of the earlier data was not sent yet.
+    /// Data is sent once 64 KiB have gathered, on [`flush`](Self::flush), and at the end.
     ///
-    /// Dropped before its end, it has taken nothing.
+    /// If the future is dropped before its end, the data was not taken.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`] when the server has refused something of what was sent before, with
-    /// [`Error::item`] being the line it names, the first being 0; the COPY is over then. [`ErrorKind::Lost`] when the connection
-    /// broke: the server has kept nothing.
+    /// [`ErrorKind::Server`] if the server has refused earlier data; [`Error::item`] is the number
+    /// of the line that it names, counted from 0. The COPY is over then. [`ErrorKind::Lost`] if the
+    /// connection broke: the server has kept nothing.
     pub async fn send(&mut self, data: impl AsRef<[u8]>) -> Result<()> {
         poll_fn(|cx| self.poll_room(cx)).await?;
         self.push(data.as_ref())
     }
 
-    /// Sends what was taken, and waits until all of it is on its way. Dropped before its end, it loses nothing.
+    /// Sends the data that was taken, and waits until all of it was handed to the socket.
+    /// Cancel-safe: if the future is dropped, no data is lost.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// The errors of [`send`](Self::send).
     pub async fn flush(&mut self) -> Result<()> {
         poll_fn(|cx| self.poll_sent(cx, 0)).await
     }
 
-    /// All data was sent: the server keeps it. Returns how many rows it took.
+    /// Ends the COPY: the server keeps the data. Returns the number of rows.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); when the connection breaks from here on, the server may have kept all
-    /// ([`Delivery::Unknown`]). Dropped before its end, the server decides.
+    /// The errors of [`send`](Self::send). If the connection breaks from here on, the server may
+    /// have kept all data ([`Delivery::Unknown`]). If the future is dropped before its end, the
+    /// server may keep all data or none.
     pub async fn finish(mut self) -> Result<u64> {
         poll_fn(|cx| self.poll_finish(cx)).await
     }
 
-    /// The server is to throw away what was sent, and says so with `why` in its log. In an interaction the transaction fails.
+    /// Makes the server discard the data; it logs `why` as the reason. In an interaction the
+    /// transaction fails.
     ///
-    /// Dropped before its end, nothing is kept either.
+    /// If the future is dropped before its end, nothing is kept either.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`] if `why` has a NUL. What ended the COPY before, so that the server never got to know `why`: a row that
-    /// it refused, its `statement_timeout`, a cancel by somebody else. Nothing is kept then either.
+    /// [`ErrorKind::Request`] if `why` contains a NUL. If something else has ended the COPY before,
+    /// that error: a row that the server refused, its `statement_timeout`, a cancel from elsewhere.
+    /// Nothing is kept then either.
     pub async fn abort(mut self, why: &str) -> Result<()> {
         if self.state == State::Open {
             if let Some((driver, slot)) = self.call.waiting() {
@@ -140,7 +147,7 @@ impl CopyIn {
         }
     }
 
-    /// How many rows the server took; `None` before its end.
+    /// The number of rows that the server took; `None` before the end.
     pub fn row_count(&self) -> Option<u64> {
         match self.state {
             State::Ended { rows } => Some(rows),
@@ -148,12 +155,12 @@ impl CopyIn {
         }
     }
 
-    /// Whether data is taken.
+    /// Whether more data is taken.
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Open
     }
 
-    /// Whether somebody may end it.
+    /// Whether a handle or a time limit may end it early.
     pub(super) fn is_watched(&self) -> bool {
         self.call.is_watched()
     }
@@ -162,20 +169,20 @@ impl CopyIn {
         &mut self.meter
     }
 
-    /// Waits until there is room for more.
+    /// Waits until more data may be buffered.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.poll_sent(cx, UNSENT_BYTES)
     }
 
-    /// Waits until no more than so many bytes have yet to be sent.
+    /// Waits until at most `most` bytes are left to be sent.
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<()>> {
         if self.state != State::Open {
             return Poll::Ready(Err(over()));
         }
         self.call.watch(cx);
-        // The server may take data as fast as it comes. Others are to have the thread now and then, and what it says is to be
-        // heard.
-        let turn = ready!(coop::poll_proceed(cx));
+        // The server may take data as fast as it is sent, so this might never be pending. Consume
+        // from Tokio's coop budget, so that other tasks run and messages from the server are read.
+        let budget = ready!(coop::poll_proceed(cx));
         let has_failed = loop {
             let Some((driver, slot)) = self.call.waiting() else {
                 return Poll::Ready(Err(over()));
@@ -205,31 +212,31 @@ impl CopyIn {
         if has_failed {
             return self.poll_answer(cx).map(|answer| answer.and(Err(over())));
         }
-        turn.made_progress();
+        budget.made_progress();
         Poll::Ready(Ok(()))
     }
 
-    /// Takes data for which there is room.
+    /// Takes data. There must be room for it.
     fn push(&mut self, data: &[u8]) -> Result<()> {
-        self.give(|session, ticket| session.copy_data(ticket, data))?;
+        self.submit(|session, ticket| session.copy_data(ticket, data))?;
         self.meter.add(data.len(), None);
         Ok(())
     }
 
-    /// Takes so many rows for which there is room.
+    /// Takes encoded rows. There must be room for them.
     pub(super) fn push_rows(&mut self, encoder: &mut CopyEncoder, rows: usize) -> Result<()> {
         let size = encoder.len();
-        self.give(|session, ticket| session.copy_rows(ticket, encoder))?;
+        self.submit(|session, ticket| session.copy_rows(ticket, encoder))?;
         self.meter.add(size, Some(rows));
         Ok(())
     }
 
-    fn give(&self, give: impl FnOnce(&mut Session, Ticket) -> Result<bool>) -> Result<()> {
+    fn submit(&self, submit: impl FnOnce(&mut Session, Ticket) -> Result<bool>) -> Result<()> {
         let Some((driver, slot)) = self.call.waiting().filter(|_| self.state == State::Open) else {
             return Err(over());
         };
         let mut multiplexer = driver.lock();
-        give(multiplexer.copy_session()?, slot.ticket())?;
+        submit(multiplexer.copy_session()?, slot.ticket())?;
         let is_worthwhile = multiplexer.output_len() >= WORTHWHILE_BYTES;
         drop(multiplexer);
         if is_worthwhile {
@@ -264,7 +271,7 @@ impl CopyIn {
                     let rows = answer.row_count();
                     self.state = State::Ended { rows };
                     self.meter.progress.rows = Some(rows);
-                    self.meter.tell();
+                    self.meter.report();
                     return Poll::Ready(Ok(rows));
                 }
                 Err(error) => {
@@ -276,8 +283,9 @@ impl CopyIn {
     }
 }
 
-/// Whether the server ended a COPY because we said so, with this reason. It shares its SQLSTATE with cancels and time limits
-/// (`CopyGetData` and `ProcessInterrupts` in the server's source). The message may be translated, but the reason is in it.
+/// Whether the server ended a COPY because of our CopyFail with this reason. The SQLSTATE is the
+/// same for cancels and time limits (`CopyGetData` and `ProcessInterrupts` in the server's source).
+/// The message may be translated, but it contains the reason.
 fn is_abort(error: &Error, why: &str) -> bool {
     let server = error.server().filter(|_| error.kind() == ErrorKind::Server);
     server.is_some_and(|server| {

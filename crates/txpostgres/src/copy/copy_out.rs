@@ -1,4 +1,4 @@
-//! Data on its way out of a table.
+//! COPY TO STDOUT: data out of a table.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -15,15 +15,19 @@ use crate::driver::{Call, Cancellation, Scope};
 
 /// A `COPY … TO STDOUT` in progress: see [`Connection::copy_out`](crate::Connection::copy_out).
 ///
-/// It is a [`Stream`] of data, cut where it pleased the network. A slow reader makes the server wait: no more than 320 KiB, or
-/// one row if that is larger, are kept here. Dropped early, it is cancelled in the server and what is on its way is thrown away; in
-/// an interaction, where a cancel would fail the transaction, all that is left is read and thrown away.
+/// It implements [`Stream`]; the data is cut anywhere. A slow reader makes the server wait
+/// (backpressure): at most 320 KiB, or one row if that is larger, are buffered. If it is dropped
+/// before its end, the COPY is cancelled in the server, and data in flight is discarded. In an
+/// interaction, where a cancel would fail the transaction, the rest of the data is read and
+/// discarded instead.
 ///
-/// Until it has ended it has the connection for itself, and other calls wait. One that the same task awaits meanwhile would wait for
-/// ever: once it has stood still for five seconds it is refused with [`ErrorKind::Request`](crate::ErrorKind::Request).
+/// Until it has ended, other calls on the connection wait. If the task that should read the COPY
+/// awaits such a call instead, neither can go on: a deadlock. The call then waits until its
+/// [`timeout`](crate::RunQuery::timeout) ends it. See [COPY](crate::guide::copy) for how to avoid
+/// that.
 #[must_use = "a COPY does nothing unless it is read"]
 pub struct CopyOut {
-    /// Gone when the server has said the end.
+    /// `None` after the end.
     call: Option<Call<'static, ()>>,
     layout: CopyLayout,
     meter: Meter,
@@ -44,32 +48,34 @@ impl CopyOut {
         Ok(Self { call: Some(call), layout, meter: Meter::default(), rows: None })
     }
 
-    /// The form of the data.
+    /// The format of the data.
     pub fn format(&self) -> Format {
         self.layout.format()
     }
 
-    /// How many columns a row has.
+    /// The number of columns of a row.
     pub fn columns(&self) -> usize {
         self.layout.columns()
     }
 
-    /// How far it is.
+    /// The progress so far.
     pub fn progress(&self) -> CopyProgress {
         self.meter.progress
     }
 
-    /// Has `f` called whenever there is progress. It runs in the reading task and must not block.
+    /// Calls `f` whenever there is progress. It runs in the reading task and must not block.
     pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
-        self.meter.told = Some(Box::new(f));
+        self.meter.callback = Some(Box::new(f));
         self
     }
 
-    /// The next data; `None` after the last. Dropped before its end, it takes nothing away.
+    /// The next data; `None` after the last. Cancel-safe: if the future is dropped, no data is
+    /// lost.
     ///
     /// # Errors
     ///
-    /// What the server says in the middle of the COPY, or the loss of the connection. Nothing follows an error.
+    /// An error of the server in the middle of the COPY, or the loss of the connection. The stream
+    /// ends after an error.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
         poll_fn(|cx| self.poll_data(cx))
             .await
@@ -77,12 +83,12 @@ impl CopyOut {
             .map(|data| data.map(|data| data.bytes.into()))
     }
 
-    /// How many rows there were; `None` before the end.
+    /// The number of rows; `None` before the end.
     pub fn row_count(&self) -> Option<u64> {
         self.rows
     }
 
-    /// Nobody wants the rest.
+    /// Discards the rest.
     pub(super) fn stop(&mut self) {
         self.call = None;
     }
@@ -94,7 +100,8 @@ impl CopyOut {
             };
             match ready!(call.poll_chunk(cx)) {
                 Ok(Fetched::Chunk(Chunk::CopyData(data))) => {
-                    // The server makes a message of each row, and in binary one more of the end.
+                    // The server sends a message for each row, and in binary format one more for
+                    // the end.
                     let rows = (self.layout.format() == Format::Text).then_some(data.messages);
                     self.meter.add(data.bytes.len(), rows);
                     return Poll::Ready(Ok(Some(data)));
@@ -104,7 +111,7 @@ impl CopyOut {
                     self.call = None;
                     self.rows = Some(answer.row_count());
                     self.meter.progress.rows = self.rows;
-                    self.meter.tell();
+                    self.meter.report();
                     return Poll::Ready(Ok(None));
                 }
                 Err(error) => {

@@ -1,4 +1,4 @@
-//! COPY: much data at once, into a table or out of it, in constant memory.
+//! COPY: bulk data into a table or out of it, in constant memory.
 
 mod begin;
 mod copy_in;
@@ -18,24 +18,24 @@ pub use copy_in::CopyIn;
 pub use copy_out::CopyOut;
 pub use rows::{CopyInRows, CopyOutRows};
 
-/// Bytes of COPY data from the server that may wait to be read: 256 KiB.
+/// Bytes of COPY data from the server that may be buffered: 256 KiB.
 const WAITING_BYTES: usize = 256 * 1024;
 
-/// How far a COPY is.
+/// The progress of a COPY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CopyProgress {
     /// Bytes of data so far.
     pub bytes: u64,
-    /// Rows so far, if they can be told apart: data that is sent as bytes is not looked into.
+    /// Rows so far, if they are known: data that is sent as bytes is not parsed.
     pub rows: Option<u64>,
 }
 
-/// Who wants to know how far a COPY is.
+/// Counts the progress of a COPY, and reports it to a callback.
 #[derive(Default)]
 struct Meter {
     progress: CopyProgress,
-    told: Option<Box<dyn FnMut(CopyProgress) + Send>>,
+    callback: Option<Box<dyn FnMut(CopyProgress) + Send>>,
 }
 
 impl Meter {
@@ -44,12 +44,12 @@ impl Meter {
         if let Some(rows) = rows {
             *self.progress.rows.get_or_insert(0) += rows as u64;
         }
-        self.tell();
+        self.report();
     }
 
-    fn tell(&mut self) {
-        if let Some(told) = &mut self.told {
-            told(self.progress);
+    fn report(&mut self) {
+        if let Some(callback) = &mut self.callback {
+            callback(self.progress);
         }
     }
 }
@@ -60,14 +60,14 @@ impl fmt::Debug for Meter {
     }
 }
 
-/// Asks for a COPY and waits until its data may go or comes.
+/// Starts a COPY and waits until its data may be sent or arrives.
 async fn begin(
     scope: Result<Scope>,
     sql: &str,
     operation: SimpleOperation,
     cancellation: Option<Box<Cancellation>>,
 ) -> Result<(Call<'static, ()>, CopyLayout)> {
-    // Within a transaction a cancel would end more than the COPY.
+    // Within a transaction a cancel would fail more than the COPY.
     let stops =
         matches!((&scope, &operation), (Ok(Scope::Connection(_)), SimpleOperation::CopyOut));
     let call = Call::simple(scope, sql.to_owned(), operation).streamed(WAITING_BYTES);
@@ -75,12 +75,13 @@ async fn begin(
     let mut call = call.with_cancellation(cancellation);
     match poll_fn(|cx| call.poll_chunk(cx)).await? {
         Fetched::Chunk(Chunk::CopyStarted(layout)) => Ok((call, layout)),
-        // The session sees to it that a COPY begins, or fails.
+        // Not reached: in the session a COPY either begins or fails.
         _ => Err(Error::new(ErrorKind::Protocol, "the server did not begin the COPY")),
     }
 }
 
-/// The rows, without any, that a statement would return; and who may end the COPY that it is for.
+/// The columns of the rows that a statement would return, as an empty result; and the cancellation
+/// of the COPY, handed back.
 async fn describe(
     scope: Scope,
     sql: &str,
@@ -89,7 +90,7 @@ async fn describe(
     ask_first(Call::new(Ok(scope), sql, ()).describing(), cancellation).await
 }
 
-/// Asks for what has to be known before a COPY; gives back who may end the COPY.
+/// Runs a statement whose result is needed before a COPY; hands back the cancellation of the COPY.
 async fn ask_first<W: BindParams>(
     call: Call<'_, W>,
     mut cancellation: Option<Box<Cancellation>>,
@@ -106,7 +107,8 @@ async fn ask_first<W: BindParams>(
     Ok((described, cancellation))
 }
 
-/// An error in the middle of a COPY says in its context which row it is about: `COPY people, line 7: …`.
+/// Adds the number of the row to an error in the middle of a COPY, which the server names in its
+/// context: `COPY people, line 7: …`.
 fn with_row(error: Error) -> Error {
     let line = error.server().and_then(|server| {
         let context = server.context()?;

@@ -1,4 +1,4 @@
-//! Rows by COPY: values of Rust into a table and out of it, in PostgreSQL's binary format.
+//! COPY of rows: Rust values into a table and out of it, in PostgreSQL's binary format.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -21,8 +21,9 @@ use crate::query::{Identifier, push_columns};
 /// Bytes of rows that are gathered before they are sent: 64 KiB.
 const GATHERED_BYTES: usize = 64 * 1024;
 
-/// The columns that a COPY takes when none is named: all but generated ones (manual, section "COPY", "Parameters"). The cast finds
-/// the table as COPY finds it, temporary ones and `search_path` included.
+/// The columns that a COPY has when none is named: all except generated ones (manual, section
+/// "COPY", "Parameters"). The cast to `regclass` resolves the name as COPY does, with temporary
+/// tables and `search_path`.
 const EVERY_COLUMN: &str = "\
 select attname from pg_catalog.pg_attribute \
 where attrelid operator(pg_catalog.=) $1::pg_catalog.text::pg_catalog.regclass \
@@ -30,15 +31,16 @@ where attrelid operator(pg_catalog.=) $1::pg_catalog.text::pg_catalog.regclass \
   and attgenerated operator(pg_catalog.=) ''::pg_catalog.\"char\" \
 order by attnum";
 
-/// Rows on their way into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
+/// A COPY of rows into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
 ///
-/// It is a [`Sink`] of parameters as well, whose `close` is `finish`. Dropped before [`finish`](Self::finish), the server keeps
-/// nothing, and in an interaction the transaction fails. In all else it is as [`CopyIn`].
-#[must_use = "the rows are thrown away unless the COPY is finished"]
+/// It implements [`Sink`] for tuples of parameters as well, whose `close` is `finish`. If it is
+/// dropped before [`finish`](Self::finish), the server keeps nothing, and in an interaction the
+/// transaction fails. In all else it behaves as [`CopyIn`].
+#[must_use = "the rows are discarded unless the COPY is finished"]
 pub struct CopyInRows {
     copy: CopyIn,
     encoder: CopyEncoder,
-    /// Rows that were written to `copy`.
+    /// Rows that were handed to `copy`.
     pushed: usize,
 }
 
@@ -77,7 +79,8 @@ impl CopyInRows {
             .await
             .map_err(|error| table.explain(error))?;
         let types = described.columns().iter().map(|column| column.type_().clone()).collect();
-        // A list without a name is no SQL. A table may have no column to send, and then this is the same.
+        // An empty list of columns is a syntax error. For a table without columns, no list means
+        // the same.
         let list = if names.is_empty() { names } else { format!(" ({names})") };
         let sql = format!("copy {quoted}{list} from stdin (format binary)");
         Ok(Self {
@@ -87,22 +90,23 @@ impl CopyInRows {
         })
     }
 
-    /// Takes a row, and waits while too much of what was taken before has not left.
+    /// Takes a row, and waits while too much of the earlier data was not sent yet.
     ///
-    /// Dropped before its end, it has taken nothing.
+    /// If the future is dropped before its end, the row was not taken.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) for values that do not fit the columns: nothing of the row is sent,
-    /// and the COPY goes on. Else as [`CopyIn::send`]; [`Error::item`] is the number of the row, the first being 0.
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) for values that do not match the
+    /// columns: nothing of the row is sent, and the COPY goes on. Otherwise the errors of
+    /// [`CopyIn::send`]; [`Error::item`] is the number of the row, counted from 0.
     pub async fn send(&mut self, row: impl Params) -> Result<()> {
         poll_fn(|cx| self.poll_room(cx)).await?;
         self.encode(&row)
     }
 
-    /// Takes rows one after another, and waits where [`send`](Self::send) would.
+    /// Takes rows one after the other, and waits where [`send`](Self::send) would.
     ///
-    /// Dropped before its end, it has taken the first of them.
+    /// If the future is dropped before its end, some of the first rows were taken.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -114,7 +118,7 @@ impl CopyInRows {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send). Those before the row that did not fit were taken.
+    /// The errors of [`send`](Self::send). The rows before the one that did not match were taken.
     // Not an `async fn`: see `Connection::execute_many`.
     pub fn send_many<I>(&mut self, rows: I) -> impl Future<Output = Result<()>> + Send + use<'_, I>
     where
@@ -133,7 +137,7 @@ impl CopyInRows {
         }
     }
 
-    /// Takes rows while there is room. Says whether there may be more of them.
+    /// Takes rows while there is room. Returns whether there may be more rows.
     fn encode_some(&mut self, rows: &mut impl Iterator<Item = impl Params>) -> Result<bool> {
         while self.encoder.len() < GATHERED_BYTES {
             let Some(row) = rows.next() else {
@@ -144,33 +148,33 @@ impl CopyInRows {
         Ok(true)
     }
 
-    /// All rows were sent: the server keeps them. Returns how many it took.
+    /// Ends the COPY: the server keeps the rows. Returns their number.
     ///
     /// # Errors
     ///
-    /// As [`CopyIn::finish`].
+    /// The errors of [`CopyIn::finish`].
     pub async fn finish(mut self) -> Result<u64> {
         poll_fn(|cx| self.poll_finish(cx)).await
     }
 
-    /// The server is to throw away what was sent, and says so with `why` in its log.
+    /// Makes the server discard the rows; it logs `why` as the reason.
     ///
     /// # Errors
     ///
-    /// As [`CopyIn::abort`].
+    /// The errors of [`CopyIn::abort`].
     pub async fn abort(self, why: &str) -> Result<()> {
         self.copy.abort(why).await
     }
 
-    /// How far it is.
+    /// The progress so far.
     pub fn progress(&self) -> CopyProgress {
         self.copy.progress()
     }
 
-    /// Has `f` called whenever rows were handed over for sending, some 64 KiB at a time. It runs in the sending task and must
-    /// not block.
+    /// Calls `f` whenever rows were handed over for sending, about 64 KiB at a time. It runs in the
+    /// sending task and must not block.
     pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
-        self.copy.meter().told = Some(Box::new(f));
+        self.copy.meter().callback = Some(Box::new(f));
         self
     }
 
@@ -182,16 +186,16 @@ impl CopyInRows {
         if self.encoder.len() >= GATHERED_BYTES {
             self.poll_pushed(cx)
         } else if self.copy.is_watched() {
-            // Rows may gather for a long time.
+            // Rows may gather for a long time: check the time limit meanwhile.
             self.copy.poll_sent(cx, usize::MAX)
         } else {
             Poll::Ready(Ok(()))
         }
     }
 
-    /// Hands over what has gathered.
+    /// Hands over the rows that have gathered.
     fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        // When nothing waits, the rows need not be copied to wait behind it.
+        // Into an empty send buffer the rows need not be copied.
         ready!(self.copy.poll_sent(cx, 0))?;
         Poll::Ready(self.push())
     }
@@ -239,9 +243,11 @@ impl fmt::Debug for CopyInRows {
     }
 }
 
-/// Rows on their way out of a table: see [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
+/// A COPY of rows out of a table: see
+/// [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
 ///
-/// It is a [`Stream`] of rows; [`next_rows`](Self::next_rows) gives all that came together. In all else it is as [`CopyOut`].
+/// It implements [`Stream`]; [`next_rows`](Self::next_rows) returns all rows that arrived together.
+/// In all else it behaves as [`CopyOut`].
 #[must_use = "a COPY does nothing unless it is read"]
 pub struct CopyOutRows {
     copy: CopyOut,
@@ -261,8 +267,8 @@ impl CopyOutRows {
         cancellation: Option<Box<Cancellation>>,
     ) -> Result<Self> {
         let scope = scope?;
-        // One statement may end with them, a query between parentheses may not. They end no string and no quoted name, and in a
-        // comment at the end they mean nothing.
+        // A statement may end with semicolons, a query in parentheses may not. Neither a string nor
+        // a quoted name ends with one, and in a comment at the end they have no meaning.
         let query = query.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
         let (described, cancellation) = describe(scope.clone(), query, cancellation).await?;
         let columns = described.shared_columns().unwrap_or_default();
@@ -279,52 +285,55 @@ impl CopyOutRows {
         &self.columns
     }
 
-    /// How far it is.
+    /// The progress so far.
     pub fn progress(&self) -> CopyProgress {
         let rows = Some(self.decoder.rows() as u64);
         CopyProgress { rows, ..self.copy.progress() }
     }
 
-    /// Has `f` called whenever there is progress. It runs in the reading task and must not block.
+    /// Calls `f` whenever there is progress. It runs in the reading task and must not block.
     pub fn on_progress(mut self, f: impl FnMut(CopyProgress) + Send + 'static) -> Self {
         self.copy = self.copy.on_progress(f);
         self
     }
 
-    /// How many rows there were; `None` before the end.
+    /// The number of rows; `None` before the end.
     pub fn row_count(&self) -> Option<u64> {
         self.copy.row_count()
     }
 
-    /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
+    /// The next row; `None` after the last one. Cancel-safe: if the future is dropped, no row is
+    /// lost.
     ///
     /// # Errors
     ///
-    /// As [`CopyOut::next`], and [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) for data that is not what was announced.
+    /// The errors of [`CopyOut::next`], and [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) for
+    /// data that does not match its announced format.
     pub async fn next(&mut self) -> Option<Result<OwnedRow>> {
         poll_fn(|cx| self.poll_row(cx)).await
     }
 
-    /// The next rows, as many as there are at hand; `None` after the last ones. Dropped before its end, it takes nothing away.
+    /// The next rows, as many as have arrived; `None` after the last ones. Cancel-safe: if the
+    /// future is dropped, no row is lost.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next).
+    /// The errors of [`next`](Self::next).
     pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
         poll_fn(|cx| self.poll_rows(cx)).await
     }
 }
 
-/// The server has understood the query by itself, and within COPY perhaps not.
+/// Adds a hint: the server accepted the query by itself, but not within COPY.
 #[cold]
 fn not_between_parentheses(error: Error, query: &str) -> Error {
     if error.sqlstate() != Some(SqlState::SYNTAX_ERROR) {
         return error;
     }
     error.with_hint(if query.contains(';') {
-        "COPY has the query between parentheses: leave its semicolon out"
+        "COPY puts the query in parentheses: remove its semicolon"
     } else {
-        "COPY takes SELECT, VALUES and TABLE, and what has a RETURNING"
+        "COPY accepts SELECT, VALUES, TABLE, and statements with RETURNING"
     })
 }
 

@@ -1,8 +1,9 @@
-//! Cursors: statements of a connection or an interaction, and what they returned, to be fetched.
+//! Cursors: statements of a connection or an interaction, and results to fetch from.
 
 mod named;
 mod results;
 mod routine;
+mod typed;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,6 +15,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use parking_lot::Mutex;
 use txpostgres_multiplex::Params;
+#[cfg(doc)]
+use txpostgres_session::Error;
 use txpostgres_session::{Answer, Column, FromRow, OwnedRow, Result, Rows};
 
 use crate::copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows};
@@ -29,33 +32,43 @@ pub use named::{FetchDirection, NamedCursor, NamedCursorBuilder};
 pub use results::Scroll;
 use results::{Execution, Fetched, Results};
 
-/// Statements of an interaction, or of a connection, and the results to fetch.
+/// Runs statements in an interaction or on a connection, and keeps a result to fetch from.
 ///
-/// [`run_interaction`](crate::Connection::run_interaction) gives its closure the cursor of the transaction;
-/// [`Connection::cursor`](crate::Connection::cursor) makes one whose statements are each a transaction of their own.
+/// [`run_interaction`](crate::Connection::run_interaction) passes the cursor of the transaction to
+/// its closure; [`Connection::cursor`](crate::Connection::cursor) returns a cursor whose statements
+/// are each a transaction of their own. A function that takes a `&Cursor` therefore works in a
+/// transaction and outside of one.
 ///
-/// # Two ways of asking
+/// # Two ways to run a statement
 ///
-/// [`run_query`](Self::run_query) and its kin return what they found; several may wait at once and are pipelined.
+/// [`run_query`](Self::run_query), [`run_operation`](Self::run_operation) and
+/// [`run_script`](Self::run_script) return their results; several may be in flight at once and are
+/// pipelined.
 ///
-/// [`execute`](Self::execute) keeps the result in the cursor, as DB-API has it: [`fetch_one`](Self::fetch_one),
-/// [`fetch_many`](Self::fetch_many), [`fetch_all`](Self::fetch_all), [`scroll`](Self::scroll) and
-/// [`description`](Self::description) work on it. One at a time: a second `execute` while the first is awaited is an error, which
-/// harms neither.
+/// [`execute`](Self::execute) keeps the result in the cursor, as in DB-API:
+/// [`fetch_one`](Self::fetch_one), [`fetch_many`](Self::fetch_many),
+/// [`fetch_all`](Self::fetch_all), [`scroll`](Self::scroll) and [`description`](Self::description)
+/// read it. Only one `execute` may be in progress: a second one is refused and does not affect the
+/// first.
 ///
 /// # Clones
 ///
-/// A clone belongs to the same transaction or connection, and has no result: it is another cursor. After the interaction's end
-/// every call fails with [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded); what was executed before can still be
-/// fetched.
+/// A clone belongs to the same transaction or connection, and starts without a result. After the
+/// end of the interaction every call fails with
+/// [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded); a result that was executed
+/// before can still be fetched.
 ///
 /// # Errors
 ///
-/// Calls fail as those of the connection of the same name, with `InteractionEnded`, and with
-/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close). In a transaction a statement that fails spoils
-/// those after it, up to the rollback; see [`run_interaction`](Self::run_interaction).
+/// Calls have the errors of the connection's methods of the same name, `InteractionEnded`, and
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close). In a transaction,
+/// statements after a failed one fail as well, until the rollback; see
+/// [`run_interaction`](Self::run_interaction).
+#[doc(alias = "GenericClient")]
+#[doc(alias = "Executor")]
+#[doc(alias = "Transaction")]
 pub struct Cursor {
-    /// What its statements belong to.
+    /// The scope in which its statements are sent.
     scope: Scope,
     results: Mutex<Results>,
 }
@@ -75,7 +88,7 @@ impl Cursor {
         Self::new(Scope::Transaction(transaction))
     }
 
-    /// In which scope its statements are sent.
+    /// The scope in which its statements are sent.
     pub(crate) fn own_scope(&self) -> &Scope {
         &self.scope
     }
@@ -87,10 +100,10 @@ impl Cursor {
         Ok(self.scope.clone())
     }
 
-    // --- What returns its result ---
+    // --- Statements that return their result ---
 
-    /// Runs a statement and returns its rows; with [`one`](RunQuery::one) the only one, with [`optional`](RunQuery::optional) the
-    /// only one if there is any.
+    /// Runs a statement and returns its rows. For exactly one row see [`one`](RunQuery::one), for
+    /// at most one [`optional`](RunQuery::optional).
     pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
         RunQuery(Call::new(self.scope(), sql, params))
     }
@@ -105,7 +118,7 @@ impl Cursor {
         self.run_query(sql, params).rows_as()
     }
 
-    /// The same cursor, with `T` as the shape of all rows.
+    /// This cursor, with all rows decoded as `T`.
     pub fn with_rows_as<T: for<'r> FromRow<'r>>(&self) -> Typed<Self, T> {
         Typed::new(self.clone())
     }
@@ -115,10 +128,12 @@ impl Cursor {
         RunOperation(Call::new(self.scope(), sql, params))
     }
 
-    /// Runs a statement and returns its rows as they come, in bounded memory.
+    /// Runs a statement and returns its rows as they arrive, in bounded memory.
     ///
-    /// In an interaction they come a portion at a time, and other statements may run meanwhile. See [`QueryStream`], and
-    /// [`Connection::query_stream`](crate::Connection::query_stream) for a stream outside of one.
+    /// In an interaction rows are fetched a portion at a time, and other statements may run between
+    /// the portions. See [`QueryStream`], and
+    /// [`Connection::query_stream`](crate::Connection::query_stream) for a stream outside of an
+    /// interaction.
     pub fn query_stream<'a, P: Params>(
         &self,
         sql: impl Into<Cow<'a, str>>,
@@ -132,27 +147,31 @@ impl Cursor {
         }
     }
 
-    /// Runs several statements without parameters, separated by semicolons. Values come as text.
+    /// Runs several statements without parameters, separated by semicolons. Values are returned as
+    /// text.
     ///
-    /// Leave BEGIN, COMMIT and ROLLBACK to the interaction: after a statement that ends the transaction every further
-    /// call fails.
+    /// Leave BEGIN, COMMIT and ROLLBACK to the interaction: after a statement that ends the
+    /// transaction every further call fails.
     pub fn run_script<'a>(&self, sql: &'a str) -> RunScript<'a> {
         RunScript(Call::script(self.scope(), sql))
     }
 
-    /// Begins a `COPY … FROM STDIN` in the transaction: see [`Connection::copy_in`](crate::Connection::copy_in).
+    /// Begins a `COPY … FROM STDIN` in the transaction: see
+    /// [`Connection::copy_in`](crate::Connection::copy_in).
     ///
-    /// A COPY that fails fails the transaction; in a nested interaction only that one.
+    /// A COPY that fails also fails the transaction, or only the nested interaction that it is in.
     pub fn copy_in<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyIn> {
         CopyIn::about_to(self.scope(), sql)
     }
 
-    /// Begins a `COPY … TO STDOUT` in the transaction: see [`Connection::copy_out`](crate::Connection::copy_out).
+    /// Begins a `COPY … TO STDOUT` in the transaction: see
+    /// [`Connection::copy_out`](crate::Connection::copy_out).
     pub fn copy_out<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyOut> {
         CopyOut::about_to(self.scope(), sql)
     }
 
-    /// Begins a COPY of rows into a table: see [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
+    /// Begins a COPY of rows into a table: see
+    /// [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
     pub fn copy_in_rows<'a>(
         &self,
         table: impl Into<Identifier<'a>>,
@@ -161,40 +180,43 @@ impl Cursor {
         CopyInRows::about_to(self.scope(), table.into(), columns)
     }
 
-    /// Begins a COPY of a query's rows to us: see [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
+    /// Begins a COPY of the rows of a query: see
+    /// [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
     pub fn copy_out_rows<'a>(&self, query: &'a str) -> BeginCopy<'a, CopyOutRows> {
         CopyOutRows::about_to(self.scope(), query)
     }
 
-    /// Notifies the listeners of a channel when the transaction commits, and none if it does not.
+    /// Notifies the listeners of a channel when the transaction commits.
     ///
-    /// Notifications of one transaction arrive in the order in which they were made; two that are the
-    /// same arrive once (manual, NOTIFY).
+    /// Notifications of one transaction arrive in the order in which they were sent; identical ones
+    /// arrive once (manual, NOTIFY).
     ///
     /// # Errors
     ///
-    /// As [`Connection::notify`](crate::Connection::notify).
+    /// The errors of [`Connection::notify`](crate::Connection::notify).
     pub async fn notify(&self, channel: &str, payload: &str) -> Result<()> {
         let channel = notification(channel, payload)?;
         self.run_query(NOTIFY, (&*channel, payload)).await.map(drop)
     }
 
-    /// Statements to be sent together: see [`Connection::batch`](crate::Connection::batch).
+    /// Statements that are sent together: see [`Connection::batch`](crate::Connection::batch).
     pub fn batch<'a>(&self) -> Batch<'a> {
         Batch::new(self.scope())
     }
 
-    /// A cursor of this name in the server, about to be declared.
+    /// Prepares the declaration of a server-side cursor of this name.
     ///
-    /// It keeps the rows of a query there, gives them in portions, and moves both ways; it lives as long as the transaction, or
-    /// longer if it is [held](NamedCursorBuilder::with_hold). To read rows once and in order,
-    /// [`query_stream`](Self::query_stream) does without a name.
+    /// It keeps the rows of a query in the server, returns them in portions, and moves both ways.
+    /// It lives as long as the transaction, or longer if it is declared
+    /// [`WITH HOLD`](NamedCursorBuilder::with_hold). To read rows once and in order, use
+    /// [`query_stream`](Self::query_stream).
     ///
     /// ```no_run
     /// # async fn example(cursor: txpostgres::Cursor) -> txpostgres::Result<()> {
     /// use txpostgres::FetchDirection;
     ///
-    /// let mut people = cursor.named("people").scroll(true).open("select name from people", ()).await?;
+    /// let sql = "select name from people";
+    /// let mut people = cursor.named("people").scroll(true).open(sql, ()).await?;
     /// let last = people.fetch(FetchDirection::Last).await?;
     /// let the_five_before = people.fetch(FetchDirection::Backward(5)).await?;
     /// people.close().await?;
@@ -204,17 +226,19 @@ impl Cursor {
         NamedCursorBuilder::new(self.clone(), name)
     }
 
-    // --- What keeps its result here ---
+    // --- Statements whose result is kept ---
 
-    /// Runs a statement and keeps its rows, to be fetched. Returns how many it returned or changed.
+    /// Runs a statement and keeps its rows to fetch from. Returns the number of rows returned or
+    /// changed.
     ///
-    /// Dropped before its end, it leaves the cursor without a result, and the statement to the server.
+    /// If the future is dropped before its end, the cursor has no result, and a statement that was
+    /// sent runs on in the server.
     ///
     /// # Errors
     ///
-    /// As [`Connection::run_query`](crate::Connection::run_query); [`ErrorKind::Request`](crate::ErrorKind::Request) while
-    /// another `execute` of this cursor is in progress, and [`ErrorKind::Closed`](crate::ErrorKind::Closed) after
-    /// [`close`](Self::close).
+    /// The errors of [`Connection::run_query`](crate::Connection::run_query);
+    /// [`ErrorKind::Request`](crate::ErrorKind::Request) while another `execute` of this cursor is
+    /// in progress; [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close).
     pub async fn execute<P: Params>(&self, sql: &str, params: P) -> Result<u64> {
         let execution = Execution::begin(&self.results)?;
         let call = Call::new(self.scope(), sql, params);
@@ -222,29 +246,29 @@ impl Cursor {
         Ok(execution.end(results.into_iter().map(Fetched::new)))
     }
 
-    /// Runs several statements without parameters, separated by semicolons, and keeps the results of all of them:
-    /// [`next_set`](Self::next_set) goes from one to the next. Values come as text.
+    /// Runs several statements without parameters, separated by semicolons, and keeps all results:
+    /// [`next_set`](Self::next_set) moves from one to the next. Values are returned as text.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// The errors of [`execute`](Self::execute).
     pub async fn execute_script(&self, sql: &str) -> Result<u64> {
         let execution = Execution::begin(&self.results)?;
         let results = self.run_script(sql).await?;
         Ok(execution.end(results.into_iter().map(Fetched::new)))
     }
 
-    /// Runs a statement once with each set of parameters, in few flights, until one fails; keeps the rows of all of them.
-    /// Returns how many rows were returned or changed.
+    /// Runs a statement once with each set of parameters, pipelined in a few flights, until one
+    /// fails; keeps the rows of all of them. Returns the number of rows returned or changed.
     ///
-    /// A flight has at most a thousand sets and about 1 MiB, and is a transaction of its own outside of an interaction: what
-    /// was done before the one that failed stays done.
+    /// A flight has at most a thousand sets and about 1 MiB. Outside of an interaction each flight
+    /// is a transaction of its own: the flights before one that fails stay done.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute); [`Error::item`] is the number of the set that failed, the first being 0. Nothing of its
-    /// flight was done.
-    // Not an `async fn`: see the one of the connection.
+    /// The errors of [`execute`](Self::execute); [`Error::item`] is the number of the set that
+    /// failed, counted from 0. Nothing of its flight was done.
+    // Not an `async fn`: see `Connection::execute_many`.
     pub fn execute_many<'a, I>(
         &'a self,
         sql: &'a str,
@@ -263,8 +287,9 @@ impl Cursor {
         }
     }
 
-    /// Calls a function or a procedure and keeps what it returns: the rows of a function, the `OUT` and `INOUT` arguments of a
-    /// procedure as one row. `params` are the arguments that go in, in their order.
+    /// Calls a function or a procedure and keeps its result: the rows of a function, or the `OUT`
+    /// and `INOUT` arguments of a procedure as one row. `params` are the input arguments in their
+    /// order.
     ///
     /// ```no_run
     /// # async fn example(cursor: txpostgres::Cursor) -> txpostgres::Result<()> {
@@ -273,17 +298,20 @@ impl Cursor {
     /// # Ok(()) }
     /// ```
     ///
-    /// The name is quoted as it is, so case counts. The server is asked first what it stands for. Of several routines of the name, the
-    /// one is called that takes so many values and to whose types they can be sent, which may need another round trip for the types;
-    /// if several are left, the server prefers one or cannot (`42725`).
+    /// The name is quoted as it is, so case is significant. It is first looked up in the server.
+    /// Among overloaded routines, the one is chosen that takes this number of values and whose
+    /// argument types the values can be encoded as, which may need another round trip for the
+    /// types. If several are left, the server decides or reports an ambiguity (`42725`).
     ///
-    /// A routine whose arguments stand for many types (`anyelement`, `"any"`), such as `concat`, mostly cannot tell by the values
-    /// which are meant: write the call with casts and [`execute`](Self::execute) it.
+    /// For a routine with polymorphic arguments (`anyelement`, `"any"`), such as `concat`, the
+    /// types can mostly not be inferred from the values: write the call with casts and
+    /// [`execute`](Self::execute) it.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute), and [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) if none of several takes the values;
-    /// the hint lists the routines of the name.
+    /// The errors of [`execute`](Self::execute), and
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) if no overloaded routine takes the
+    /// values; the hint lists the routines of the name.
     pub async fn callproc<P: Params>(
         &self,
         name: impl Into<Identifier<'_>>,
@@ -301,7 +329,8 @@ impl Cursor {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`](crate::ErrorKind::Request) if nothing was executed, it is not awaited yet, or it returns no rows;
+    /// [`ErrorKind::Request`](crate::ErrorKind::Request) if nothing was executed, the execution is
+    /// not awaited yet, or the statement returns no rows;
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close).
     pub fn fetch_one(&self) -> Result<Option<OwnedRow>> {
         self.results.lock().fetch_one()
@@ -311,16 +340,17 @@ impl Cursor {
     ///
     /// # Errors
     ///
-    /// As [`fetch_one`](Self::fetch_one), and [`ErrorKind::Decode`](crate::ErrorKind::Decode).
+    /// The errors of [`fetch_one`](Self::fetch_one), and
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode).
     pub fn fetch_one_as<T: for<'r> FromRow<'r>>(&self) -> Result<Option<T>> {
         self.fetch_one()?.map(|row| row.as_row().decode()).transpose()
     }
 
-    /// The next rows, `count` of them or as many as are left.
+    /// The next `count` rows, or as many as are left.
     ///
     /// # Errors
     ///
-    /// As [`fetch_one`](Self::fetch_one).
+    /// The errors of [`fetch_one`](Self::fetch_one).
     pub fn fetch_many(&self, count: usize) -> Result<Vec<OwnedRow>> {
         self.results.lock().fetch_many(count)
     }
@@ -329,7 +359,7 @@ impl Cursor {
     ///
     /// # Errors
     ///
-    /// As [`fetch_one`](Self::fetch_one).
+    /// The errors of [`fetch_one`](Self::fetch_one).
     pub fn fetch_all(&self) -> Result<Rows> {
         self.results.lock().fetch_all()
     }
@@ -338,77 +368,84 @@ impl Cursor {
     ///
     /// # Errors
     ///
-    /// As [`fetch_one`](Self::fetch_one), and [`ErrorKind::Decode`](crate::ErrorKind::Decode).
+    /// The errors of [`fetch_one`](Self::fetch_one), and
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode).
     pub fn fetch_all_as<T: for<'r> FromRow<'r>>(&self) -> Result<Vec<T>> {
         self.results.lock().fetch_all_as()
     }
 
-    /// All rows that are left, as a [`Stream`] and an iterator.
+    /// All rows that are left, as an iterator that is also a [`Stream`].
     ///
     /// # Errors
     ///
-    /// As [`fetch_one`](Self::fetch_one).
+    /// The errors of [`fetch_one`](Self::fetch_one).
     pub fn rows(&self) -> Result<CursorRows> {
         let mut buffer = RowBuffer::default();
         buffer.put(self.fetch_all()?);
         Ok(CursorRows(buffer))
     }
 
-    /// Moves to another row of the result, which is fetched next.
+    /// Moves to another row of the result, which then is fetched next.
     ///
     /// # Errors
     ///
-    /// As [`fetch_one`](Self::fetch_one), and [`ErrorKind::Request`](crate::ErrorKind::Request) if there is no such row; the
-    /// cursor stays where it was.
+    /// The errors of [`fetch_one`](Self::fetch_one), and
+    /// [`ErrorKind::Request`](crate::ErrorKind::Request) if there is no such row; the position then
+    /// does not change.
     pub fn scroll(&self, by: isize, from: Scroll) -> Result<()> {
         self.results.lock().scroll(by, from)
     }
 
-    /// Goes to the next result of [`execute_script`](Self::execute_script). Says whether there was one.
+    /// Moves to the next result of [`execute_script`](Self::execute_script). Returns whether there
+    /// was one.
     ///
     /// # Errors
     ///
-    /// As [`fetch_one`](Self::fetch_one).
+    /// The errors of [`fetch_one`](Self::fetch_one).
     pub fn next_set(&self) -> Result<bool> {
         self.results.lock().next_set()
     }
 
-    /// The columns of the result: their names, types, tables, modifiers; `None` if it has no rows to fetch.
+    /// The columns of the result, with names, types, tables and modifiers; `None` if there are no
+    /// rows to fetch.
     pub fn description(&self) -> Option<Arc<[Column]>> {
         self.results.lock().description()
     }
 
-    /// How many rows the statement returned or changed; `None` if nothing was executed, or the statement returns no rows and does
-    /// not say.
+    /// The number of rows that the statement returned or changed; `None` if nothing was executed,
+    /// or the number is not known.
     ///
-    /// It is the number of the server's command tag. Where that has none, as of SHOW, EXPLAIN or CALL, it is how many rows came.
+    /// It is the number in the server's command tag. If the tag has none, as for SHOW, EXPLAIN or
+    /// CALL, it is the number of rows that arrived.
     pub fn row_count(&self) -> Option<u64> {
         self.results.lock().row_count()
     }
 
-    /// The number of the row that is fetched next, the first being 0; `None` if there are none to fetch.
+    /// The number of the row that is fetched next, counted from 0; `None` if there are no rows to
+    /// fetch.
     pub fn row_number(&self) -> Option<usize> {
         self.results.lock().row_number()
     }
 
-    /// How the statement ended, in the server's words, such as `SELECT 3`; of [`execute_many`](Self::execute_many), how the last
-    /// set did.
+    /// The server's command tag, such as `SELECT 3`; after [`execute_many`](Self::execute_many)
+    /// that of the last set.
     pub fn status_message(&self) -> Option<String> {
         self.results.lock().status_message()
     }
 
-    /// Closes the cursor: its result is gone, and every further call fails. The transaction or connection goes on.
+    /// Closes the cursor: its result is dropped, and every further call fails. The transaction or
+    /// connection goes on.
     pub fn close(&self) {
         *self.results.lock() = Results::Closed;
     }
 
-    /// Whether it was closed.
+    /// Whether the cursor was closed.
     pub fn is_closed(&self) -> bool {
         self.results.lock().is_closed()
     }
 }
 
-/// Rows that a cursor had kept: see [`Cursor::rows`].
+/// Rows taken out of a cursor: see [`Cursor::rows`].
 pub struct CursorRows(RowBuffer);
 
 impl Iterator for CursorRows {

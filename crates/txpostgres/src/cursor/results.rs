@@ -1,4 +1,4 @@
-//! What a cursor has executed, and how far it has been fetched.
+//! The result that a cursor has executed, and how far it has been fetched.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use txpostgres_session::{
 
 use crate::query::Executed;
 
-/// From where a cursor is moved.
+/// The row that a cursor is moved from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scroll {
     /// From the row that is fetched next.
@@ -26,13 +26,13 @@ pub enum Scroll {
 /// ```
 #[derive(Default)]
 pub(crate) enum Results {
-    /// Nothing was executed, or it failed.
+    /// Nothing was executed, or the execution failed.
     #[default]
     Fresh,
     Executing,
     Executed {
         current: Fetched,
-        /// Further results of the same text, the last first.
+        /// Further results of the same script, in reverse order.
         further: Vec<Fetched>,
     },
     Closed,
@@ -42,7 +42,7 @@ pub(crate) enum Results {
 pub(crate) struct Fetched {
     rows: Arc<Rows>,
     tag: CommandTag,
-    /// Rows returned or changed; of many executions, by all of them.
+    /// Rows returned or changed; after `execute_many`, by all sets.
     row_count: Option<u64>,
     next: usize,
 }
@@ -78,7 +78,7 @@ fn no_rows() -> Error {
 }
 
 impl Results {
-    /// What was executed.
+    /// The current result.
     pub(crate) fn executed(&mut self) -> Result<&mut Fetched> {
         match self {
             Self::Executed { current, .. } => Ok(current),
@@ -88,7 +88,7 @@ impl Results {
         }
     }
 
-    /// The result that has rows to fetch.
+    /// The current result, if it has rows to fetch.
     fn fetchable(&mut self) -> Result<&mut Fetched> {
         let current = self.executed()?;
         if current.rows.shared_columns().is_none() { Err(no_rows()) } else { Ok(current) }
@@ -148,7 +148,7 @@ impl Results {
         Ok(false)
     }
 
-    /// What is known of the result, if there is one.
+    /// The current result, if there is one.
     fn known(&self) -> Option<&Fetched> {
         match self {
             Self::Executed { current, .. } => Some(current),
@@ -179,13 +179,13 @@ impl Results {
     }
 }
 
-/// An execution in progress. Dropped before its end, it leaves the cursor without a result.
+/// An execution in progress. If it is dropped before its end, the cursor has no result.
 pub(crate) struct Execution<'a> {
     results: &'a Mutex<Results>,
 }
 
 impl<'a> Execution<'a> {
-    /// Begins one, if none is in progress.
+    /// Begins an execution, if none is in progress.
     pub(crate) fn begin(results: &'a Mutex<Results>) -> Result<Self> {
         let mut state = results.lock();
         match *state {
@@ -196,7 +196,7 @@ impl<'a> Execution<'a> {
         Ok(Self { results })
     }
 
-    /// It has ended with these results, in their order. Gives the row count of the first.
+    /// Ends the execution with these results, in their order. Returns the row count of the first.
     pub(crate) fn end(self, results: impl IntoIterator<Item = Fetched>) -> u64 {
         let mut all: Vec<Fetched> = results.into_iter().collect();
         all.reverse();

@@ -1,4 +1,5 @@
-//! A function or a procedure by its name: what SQL calls it, and which of several is meant.
+//! Calls of functions and procedures by name: finds the overloaded routine that is meant, and
+//! writes the SQL.
 
 use std::fmt::Write as _;
 
@@ -10,10 +11,11 @@ use txpostgres_session::{Answer, Error, ErrorKind, Result, Row, SqlState};
 use crate::driver::{Call, Scope};
 use crate::query::Identifier;
 
-/// The routines of a name, and the modes of their arguments in order: `i`n, `o`ut, `b`oth, `v`ariadic, `t`able
-/// (manual, section 53.39, `pg_proc`). Without modes all of them are `i`n. Then the types of those that go in and of each value of
-/// the variadic one, as a cast has them: with a modifier of -1, since a `character` would be a single one; and the kinds of these types:
-/// `p` stands for many types, `d` is a domain.
+/// The routines of a name, and the modes of their arguments in order: `i`n, `o`ut, `b`oth,
+/// `v`ariadic, `t`able (manual, section 53.39, `pg_proc`); without modes all arguments are `i`n.
+/// Then the types of the input arguments and the element type of the variadic one, as a cast has
+/// them: with a modifier of -1, since `character` without one means a single character. Last the
+/// kinds of these types: `p` is polymorphic, `d` is a domain.
 const LOOKUP: &str = "\
 select p.prokind = 'p', \
        coalesce(pg_catalog.array_to_string(p.proargmodes, ''), \
@@ -30,22 +32,24 @@ where p.proname = $1::pg_catalog.text \
            else n.nspname = $2::pg_catalog.text end \
 order by p.oid";
 
-/// Candidates that an error lists at most.
+/// The most candidates that an error lists.
 const LISTED: usize = 20;
 
-/// One routine of the name asked for.
+/// One routine of the given name.
 struct Routine {
     is_procedure: bool,
     modes: String,
     defaults: i32,
-    /// The arguments that go in. The last is each value of a variadic one; if there is none it means nothing.
+    /// The input arguments. The last is an element of the variadic argument; without such an
+    /// argument it has no meaning.
     arguments: Vec<Argument>,
 }
 
-/// An argument's type.
+/// The type of an argument.
 struct Argument {
     name: String,
-    /// It stands for many types: the value has to tell which, and one that we send does not.
+    /// The type is polymorphic: the server infers it from the value, and a parameter does not tell
+    /// its type.
     is_open: bool,
     is_domain: bool,
 }
@@ -70,7 +74,7 @@ impl Routine {
         self.modes.contains('v')
     }
 
-    /// Whether it can be called with so many values.
+    /// Whether it can be called with this number of values.
     fn takes(&self, values: usize) -> bool {
         let given = self.given();
         let defaults = usize::try_from(self.defaults).unwrap_or(0);
@@ -87,7 +91,7 @@ impl Routine {
         }
     }
 
-    /// Whether an argument of the first so many values stands for many types.
+    /// Whether the argument of one of the first `values` values is polymorphic.
     fn is_open(&self, values: usize) -> bool {
         (0..values).any(|value| self.argument(value).is_none_or(|argument| argument.is_open))
     }
@@ -117,11 +121,11 @@ fn is_given(mode: char) -> bool {
 pub(crate) struct Calling<'a> {
     pub(crate) sql: String,
     name: Identifier<'a>,
-    /// The routines of the name, as text.
+    /// The signatures of all routines of the name, for hints.
     signatures: String,
 }
 
-/// The statement that calls the routine of this name with these values.
+/// Builds the statement that calls the routine of this name with these values.
 pub(crate) async fn calling<'a>(
     scope: Scope,
     name: Identifier<'a>,
@@ -147,7 +151,7 @@ pub(crate) async fn calling<'a>(
         }
     }
     let function = left.iter().any(|routine| !routine.is_procedure);
-    // If there is no such routine the server finds the words for it.
+    // If there is no such routine, the error is left to the server.
     let procedure = left.first().filter(|_| !function);
     let mut sql = String::new();
     sql.push_str(if procedure.is_some() { "call " } else { "select * from " });
@@ -157,10 +161,11 @@ pub(crate) async fn calling<'a>(
 }
 
 impl Calling<'_> {
-    /// The same error; if the routine could not be told, with those that there are.
+    /// Adds a hint that lists the routines to an error, if the server could not decide which one is
+    /// meant.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let is_undecided = match error.server() {
-            // What happens within a routine has a context.
+            // An error from within a routine has a context.
             Some(server) => {
                 server.context().is_none()
                     && matches!(
@@ -194,12 +199,12 @@ fn listed(routines: &[Routine], name: &str) -> String {
 
 fn advice(signatures: &str) -> String {
     format!(
-        "there is {signatures}; to say which types are meant, write the call with casts, such as \
+        "there is {signatures}; to choose one by types, write the call with casts, such as \
          `select * from f($1::int4)`, for `execute` or `run_query`"
     )
 }
 
-/// The types of the candidates' arguments, by the names that they have in SQL. Those that stand for many types are left out.
+/// The types of the candidates' arguments, by their names in SQL. Polymorphic types are left out.
 async fn known_types(
     scope: Scope,
     candidates: &[&Routine],
@@ -216,7 +221,7 @@ async fn known_types(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    // Columns that are described have their types looked up.
+    // The session looks up the types of columns that are described.
     let columns: Vec<String> = names.iter().map(|name| format!("null::{name}")).collect();
     let sql = format!("select {}", columns.join(", "));
     let described = Call::new(Ok(scope), sql, ()).describing().answer(Answer::take_rows).await?;
@@ -235,13 +240,13 @@ fn fits(routine: &Routine, values: &[&(dyn ToSql + Sync)], known: &[(String, Typ
             return false;
         };
         scratch.clear();
-        // What is text goes to any type, and the server reads it.
+        // A value that is encoded as text fits any type: the server parses it.
         matches!(value.encode_format(ty), Format::Text)
             || value.to_sql_checked(ty, &mut scratch).is_ok()
     })
 }
 
-/// The types to which the values are cast: those that all of these routines have.
+/// The types to which the values are cast: each type that all of these routines agree on.
 fn common_casts(
     routines: &[&Routine],
     values: usize,
@@ -255,7 +260,8 @@ fn common_casts(
     (0..values).map(|value| common(value).map(|common| cast(common, known)).transpose()).collect()
 }
 
-/// A cast to this type. A value for a domain is sent as what the domain is made of, and as that it was looked at.
+/// A cast to this type. A value for a domain is encoded as the domain's base type, so it is cast to
+/// that first.
 fn cast(argument: &Argument, known: &[(String, Type)]) -> Result<String> {
     let base = known.iter().find(|(name, _)| *name == argument.name && argument.is_domain);
     let mut cast = String::new();
@@ -267,7 +273,8 @@ fn cast(argument: &Argument, known: &[(String, Type)]) -> Result<String> {
     Ok(cast)
 }
 
-/// `($1, $2, …)`. A procedure's `out` arguments have to be there too, with NULL for a value.
+/// Appends `($1, $2, …)`. The `out` arguments of a procedure must be present too, with NULL as
+/// value.
 fn push_arguments(sql: &mut String, modes: &str, values: usize, casts: &[Option<String>]) {
     let mut number = 0;
     let mut arguments = Vec::new();
@@ -301,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_out_has_its_place() {
+    fn out_arguments_have_their_place() {
         assert_eq!(arguments("", 0), "()");
         assert_eq!(arguments("", 2), "($1::int4, $2)");
         assert_eq!(arguments("iob", 2), "($1::int4, null, $2)");

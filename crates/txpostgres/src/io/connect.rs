@@ -15,19 +15,20 @@ use txpostgres_session::config::{Config, Endpoint, Host};
 
 use super::ByteStream;
 
-/// The stream, when it is there.
+/// The future of a [`Dial`]: the connected stream.
 pub type DialFuture<'a> =
     Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Send + 'a>>;
 
-/// Makes the byte stream to a server. The default, [`Sockets`], makes TCP and Unix sockets; a tunnel or a proxy is one more.
+/// Makes the byte stream to a server. The default, [`Sockets`], opens TCP and Unix sockets;
+/// implement this trait for a tunnel or a proxy.
 ///
-/// TLS is none of its business: the session brings its own.
+/// TLS is not part of it: the session encrypts what is sent over the stream.
 ///
 /// ```
 /// use txpostgres::config::{Config, Endpoint};
 /// use txpostgres::{Dial, DialFuture, Sockets};
 ///
-/// /// Says where it dials.
+/// /// Prints each endpoint before dialing it.
 /// struct Talkative;
 ///
 /// impl Dial for Talkative {
@@ -38,13 +39,14 @@ pub type DialFuture<'a> =
 /// }
 /// ```
 pub trait Dial: Send + Sync {
-    /// Connects to this endpoint. Dropped when `connect_timeout` passes.
+    /// Connects to this endpoint. The future is dropped when `connect_timeout` passes.
     fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> DialFuture<'a>;
 }
 
 /// TCP and Unix sockets.
 ///
-/// TCP sockets send at once (`TCP_NODELAY`) and find out a dead peer by `keepalives_*` and `tcp_user_timeout`.
+/// TCP sockets send without delay (`TCP_NODELAY`) and detect a dead peer by `keepalives_*` and
+/// `tcp_user_timeout`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sockets;
 
@@ -58,7 +60,8 @@ impl Dial for Sockets {
                     let addresses: Vec<SocketAddr> = found.collect();
                     let began = Instant::now();
                     for (index, address) in addresses.iter().enumerate() {
-                        // An address behind which nobody answers must leave the others their share of the time.
+                        // An address that does not answer must leave the other addresses their
+                        // share of the time.
                         let limit = config.get_connect_timeout().unwrap_or(Duration::MAX);
                         let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
                         let share = limit.saturating_sub(began.elapsed()) / left;
@@ -114,8 +117,8 @@ async fn unix(endpoint: &Endpoint) -> io::Result<Box<dyn ByteStream>> {
     } else {
         path.into_os_string()
     };
-    // Told of room as well as of data: on an idle machine, where the peer's read and the wake-up for
-    // it overlap with waiting, that is faster (docs/decisions/0018).
+    // Tokio's own stream, which is woken for writability as well as for readability. On an idle
+    // machine, where the extra wake-up overlaps with waiting, that is faster (docs/decisions/0018).
     Ok(Box::new(UnixStream::connect(path).await?))
 }
 

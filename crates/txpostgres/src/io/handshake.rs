@@ -1,4 +1,4 @@
-//! Moving bytes while a session is not shared yet: during its login, and for a CancelRequest.
+//! Moves bytes while a session is not shared yet: during its login, and for a CancelRequest.
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,7 +6,7 @@ use txpostgres_session::{Error, ErrorKind, Session};
 
 use super::ByteStream;
 
-/// Sends what the session has to say.
+/// Sends the output of the session.
 pub(crate) async fn send_output(
     session: &mut Session,
     stream: &mut dyn ByteStream,
@@ -22,14 +22,15 @@ pub(crate) async fn send_output(
     };
     match written {
         Ok(()) => session.sent(outgoing.len()),
-        // What the server said before it hung up is the better reason: read on.
+        // If the server has sent something before it closed the connection, that explains more than
+        // the failed write: read on.
         Err(_) if session.has_begun() => {}
         Err(error) => session.lost(broken(error)),
     }
     outgoing.clear();
 }
 
-/// Waits for what comes next.
+/// Waits for the next bytes from the server.
 pub(crate) async fn receive_input(
     session: &mut Session,
     stream: &mut dyn ByteStream,

@@ -1,4 +1,5 @@
-//! Bytes: streams to a server, how they are made, and moving bytes between a stream and a session.
+//! Bytes: streams to a server, how they are opened, and the transfer between a stream and a
+//! session.
 
 mod connect;
 mod handshake;

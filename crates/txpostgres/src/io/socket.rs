@@ -1,7 +1,8 @@
-//! A socket that wakes only when there is something to read.
+//! A socket that wakes its task for readability only, as long as writes succeed.
 //!
-//! Tokio's own streams are woken for room to write as well, and there is room anew each time the peer has read: one more turn
-//! of the event loop for a query. Here the kernel is asked about room only once there was none.
+//! Tokio's own streams are woken for writability as well, and a socket becomes writable each time
+//! the peer has read: one more turn of the event loop for each query. Here writability is
+//! registered only after a write has found the socket's buffer full.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -16,26 +17,28 @@ use tokio::runtime::Handle;
 
 use super::ByteStream;
 
-/// Has the event loop tell of this descriptor.
-// Deprecated because an `AsRawFd` of anybody's making may close its descriptor meanwhile. Those of the standard library, and
-// only they come here, keep theirs open as long as they live; so its successor, which is `unsafe`, is not needed.
+/// Registers a descriptor with the event loop.
+// Deprecated because an arbitrary `AsRawFd` may close its descriptor while it is registered. Only
+// types of the standard library are passed here, and they keep their descriptor open as long as
+// they live, so the `unsafe` successor is not needed.
 #[allow(deprecated)]
-fn told_of<T: AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+fn register<T: AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(fd, interest)
 }
 
-/// So many writes in a row that found room end the telling of it.
+/// Writes in a row without a full buffer after which writability is no longer registered.
 const WRITES: u32 = 8;
 
 /// A connected socket of the standard library that does not block.
 pub(crate) struct Socket<S: AsRawFd> {
     stream: AsyncFd<S>,
-    /// The runtime that the socket belongs to. It may be polled from outside of it, when a future is
-    /// dropped there.
+    /// The runtime that the socket belongs to. The socket may be polled outside of it, when a
+    /// future is dropped there.
     runtime: Handle,
-    /// The same socket, while it has no room, and for a while afterwards.
+    /// The same socket, registered for writability: while its buffer is full, and for [`WRITES`]
+    /// writes afterwards.
     full: Option<AsyncFd<OwnedFd>>,
-    /// Writes since there was no room.
+    /// Writes since the buffer was full.
     writes: u32,
 }
 
@@ -45,7 +48,7 @@ where
     for<'a> &'a S: Read + Write,
 {
     pub(crate) fn new(stream: S) -> io::Result<Self> {
-        let stream = told_of(stream, Interest::READABLE)?;
+        let stream = register(stream, Interest::READABLE)?;
         Ok(Self { stream, runtime: Handle::current(), full: None, writes: 0 })
     }
 
@@ -62,7 +65,8 @@ where
         }
     }
 
-    /// Being told of room ends when there has been enough for a while: a socket that is full now and then will be again.
+    /// Ends the registration for writability after a while without a full buffer, and not at once:
+    /// a socket whose buffer was full is likely to fill up again.
     fn has_room(&mut self) {
         if self.full.is_some() {
             self.writes += 1;
@@ -72,16 +76,16 @@ where
         }
     }
 
-    /// Waits for room.
+    /// Waits until the socket is writable.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writes = 0;
         if self.full.is_none() {
             let same = self.stream.get_ref().as_fd().try_clone_to_owned()?;
             let _runtime = self.runtime.enter();
-            self.full = Some(told_of(same, Interest::WRITABLE)?);
+            self.full = Some(register(same, Interest::WRITABLE)?);
         }
         if let Some(full) = &self.full {
-            // There may be none after all: the next write finds out, and then waits for the next time.
+            // Readiness may be stale: the next write finds out, and then waits again.
             ready!(full.poll_write_ready(cx))?.clear_ready();
         }
         Poll::Ready(Ok(()))
@@ -104,7 +108,8 @@ where
             let size = room.len();
             match ready.try_io(|stream| stream.get_ref().read(room)) {
                 Ok(Ok(count)) => {
-                    // Less than there was room for: all that was there. What comes next is told anew.
+                    // A short read has emptied the socket's buffer. New data makes the socket ready
+                    // again.
                     if 0 < count && count < size {
                         ready.clear_ready();
                     }

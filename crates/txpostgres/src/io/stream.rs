@@ -1,4 +1,4 @@
-//! Bytes in both directions: what a session needs of a connection.
+//! A stream of bytes in both directions: what a session is transported by.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,28 +9,27 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-/// Bytes in both directions: what a session needs of a connection.
+/// A stream of bytes in both directions: what a session is transported by.
 ///
-/// `impl ByteStream for MyStream {}` is enough. The methods are short cuts for streams that know
-/// better.
+/// `impl ByteStream for MyStream {}` is enough. The methods are optional optimizations.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Writes at once, if that can be done without waiting; otherwise `WouldBlock`, and `poll_write`
-    /// is called.
+    /// Writes without waiting if it can; otherwise returns `WouldBlock`, and `poll_write` is
+    /// called.
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let _ = bytes;
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Whether a read may find something, after which `poll_read` is called. If not, the task is
-    /// woken when it may.
+    /// Whether the stream may be readable; if so, `poll_read` is called. If not, the task is woken
+    /// when it may be.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
     }
 
-    /// The address of the peer, if this is a TCP socket. A CancelRequest goes there and nowhere else,
-    /// whatever else the host's name may mean by then; if it is not known, the same endpoint is
-    /// dialed again.
+    /// The address of the peer, if this is a TCP socket. A CancelRequest is sent to this address
+    /// even if the host's name resolves to another one by then. If the address is not known, the
+    /// same endpoint is dialed again.
     fn peer_address(&self) -> Option<SocketAddr> {
         None
     }

@@ -1,14 +1,14 @@
 //! The work of observers: where it runs, and when it yields.
 //!
-//! An observer has a queue and, once there was something to hear, a piece of work that empties it:
-//! await the observer, look for the next event. Where that work runs is the cooperator's business. So
-//! an observer may take its time, fail, panic or use the connection it observes, and neither the
-//! connection nor the others notice.
+//! An observer has a queue and, from its first event on, a future that empties the queue: it awaits
+//! the observer's callback, then the next event. The cooperator decides where that future runs. So
+//! an observer may be slow, fail, panic or use the connection that it observes, without an effect
+//! on the connection or on other observers.
 //!
 //! ```text
-//!   Idle ──first event: the starter is woken──▶ at work ──removed, connection gone──▶ Ended
+//!   Idle ──first event: the starter is woken──▶ Running ──removed, connection gone──▶ Ended
 //!     ▲                                             │
-//!     └────────the work is dropped by its runtime───┘
+//!     └─────────the future is dropped───────────────┘
 //! ```
 
 use std::future::{Future, poll_fn};
@@ -24,16 +24,17 @@ use txpostgres_multiplex::Queue;
 use super::observer::NotifyObserver;
 use super::observers::Observers;
 
-/// How long an observer works before other tasks have their turn, if the cooperator does not say otherwise: 10 ms, as Twisted's
-/// cooperator has it. By events it would be either long for those that work much, or so short that a burst, of which the
-/// connection reads thousands at a time, overtakes those that work little.
-const TURN: Duration = Duration::from_millis(10);
+/// How long an observer works before it yields to other tasks, unless the cooperator decides
+/// otherwise: 10 ms, as in Twisted's cooperator. A number of events instead of a time would either
+/// be long for slow callbacks, or so short that fast ones are overtaken by a burst, of which the
+/// connection reads thousands of events at a time.
+const TIME_SLICE: Duration = Duration::from_millis(10);
 
-/// The work of one observer: it awaits events and calls the observer, until the observer is removed or the connection is gone.
-/// Dropped before, it is begun anew with the next event.
+/// The work of one observer: it awaits events and calls the observer, until the observer is removed
+/// or the connection is gone. If it is dropped before, it is started anew with the next event.
 pub type ObserverWork = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Where the work of observers runs, and when it lets others have their turn.
+/// Where the work of observers runs, and when it yields to other tasks.
 ///
 /// ```
 /// use tokio::runtime::Handle;
@@ -53,15 +54,16 @@ pub type ObserverWork = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// # }
 /// ```
 pub trait Cooperator: Send + Sync + 'static {
-    /// Runs this work, beginning after this call: it must not be polled within. `runtime` is the one that the connection was
-    /// opened on. Called once for an observer, when there is something to hear for the first time.
+    /// Runs this work. It must not be polled within this call. `runtime` is the runtime that the
+    /// connection was opened on. Called once for an observer, at its first event.
     fn cooperate(&self, work: ObserverWork, runtime: &Handle);
 
-    /// Whether others should have their turn, after the observer was called with so many events and worked so long without a
-    /// pause. After 10 ms, if not said otherwise.
+    /// Whether the work should yield to other tasks, after the observer was called with this number
+    /// of `events` and was `busy` for this time without a pause. The default is to yield after 10
+    /// ms.
     fn is_time_to_yield(&self, events: usize, busy: Duration) -> bool {
         let _ = events;
-        busy >= TURN
+        busy >= TIME_SLICE
     }
 }
 
@@ -75,7 +77,7 @@ impl Cooperator for SpawnObservers {
     }
 }
 
-/// Woken when there is something to hear for an observer that is not at work.
+/// The waker of an observer's queue while its work does not run: starts the work at the next event.
 pub(super) struct Starter {
     observer: NotifyObserver,
     queue: Weak<Queue>,
@@ -107,7 +109,8 @@ impl Wake for Starter {
             return queue.register(Waker::from(self));
         };
         let work = work(queue, Arc::clone(&cooperator), self);
-        // It is called by the task that drives the connection, which must not suffer for it.
+        // The cooperator is called by the task that drives the connection, which must survive its
+        // panic.
         let begun =
             catch_unwind(AssertUnwindSafe(|| cooperator.cooperate(Box::pin(work), &runtime)));
         if begun.is_err() {
@@ -116,13 +119,13 @@ impl Wake for Starter {
     }
 }
 
-/// Awaits events and calls the observer, until its queue ends.
+/// Awaits events and calls the observer, until the queue ends.
 fn work(
     queue: Arc<Queue>,
     cooperator: Arc<dyn Cooperator>,
     starter: Arc<Starter>,
 ) -> impl Future<Output = ()> + Send {
-    // Made before it is polled: it may be dropped before that as well.
+    // Created before the first poll, since the future may be dropped before that as well.
     let at_work = AtWork { queue, starter: Some(starter) };
     async move {
         let mut at_work = at_work;
@@ -153,7 +156,7 @@ fn work(
     }
 }
 
-/// Puts the observer back to where it was if its work is dropped.
+/// Registers the starter again if the work is dropped.
 struct AtWork {
     queue: Arc<Queue>,
     starter: Option<Arc<Starter>>,
@@ -167,7 +170,7 @@ impl Drop for AtWork {
     }
 }
 
-/// Pending once.
+/// Yields to other tasks once.
 async fn yield_now() {
     let mut has_waited = false;
     poll_fn(|cx: &mut Context<'_>| {

@@ -1,4 +1,4 @@
-//! What hears notifications: streams, and observers with the work that calls them.
+//! Listeners: streams of notifications, observers, and the work that calls observers.
 
 mod cooperator;
 mod names;

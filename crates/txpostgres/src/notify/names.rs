@@ -1,10 +1,10 @@
-//! Names of channels and payloads: what PostgreSQL takes.
+//! The limits of PostgreSQL for names of channels and for payloads.
 
 use txpostgres_multiplex::ChannelName;
 use txpostgres_session::limits::{NAME_BYTES, NOTIFY_PAYLOAD_BYTES};
 use txpostgres_session::{Error, ErrorKind, Result};
 
-/// Its parameters are texts, so that nothing has to be quoted.
+/// NOTIFY as a function call: the parameters are texts, so nothing must be quoted.
 pub(crate) const NOTIFY: &str = "select pg_notify($1, $2)";
 
 pub(crate) fn channel_name(channel: &str) -> Result<ChannelName> {
@@ -18,7 +18,7 @@ pub(crate) fn channel_name(channel: &str) -> Result<ChannelName> {
     if channel.len() > NAME_BYTES {
         let bytes = channel.len();
         return refused(format!(
-            "the name of a channel has {bytes} bytes; {NAME_BYTES} are possible"
+            "the name of a channel has {bytes} bytes; at most {NAME_BYTES} are allowed"
         ));
     }
     Ok(channel.into())
@@ -29,10 +29,10 @@ pub(crate) fn notification(channel: &str, payload: &str) -> Result<ChannelName> 
     if payload.len() > NOTIFY_PAYLOAD_BYTES {
         let bytes = payload.len();
         let message = format!(
-            "the payload of a NOTIFY has {bytes} bytes; {NOTIFY_PAYLOAD_BYTES} are possible"
+            "the payload of a NOTIFY has {bytes} bytes; at most {NOTIFY_PAYLOAD_BYTES} are allowed"
         );
         return Err(Error::new(ErrorKind::Parameter, message)
-            .with_hint("put it into a table, and notify of its key"));
+            .with_hint("store it in a table, and notify with its key"));
     }
     if payload.contains('\0') {
         return Err(Error::new(

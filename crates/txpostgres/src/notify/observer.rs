@@ -1,5 +1,5 @@
-//! Observers: functions that are called for every event, one event after the other, each observer for
-//! itself.
+//! Observers: callbacks that are called for every event, one event after the other, independently
+//! of other observers.
 
 use std::any::Any;
 use std::fmt;
@@ -12,8 +12,9 @@ use std::task::Poll;
 
 use txpostgres_multiplex::NotifyEvent;
 
-/// Which observer: what [`add_notify_observer`](crate::Connection::add_notify_observer) gives, and
-/// [`remove_notify_observer`](crate::Connection::remove_notify_observer) takes.
+/// Identifies an observer: returned by
+/// [`add_notify_observer`](crate::Connection::add_notify_observer), taken by
+/// [`remove_notify_observer`](crate::Connection::remove_notify_observer).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ObserverId(u64);
 
@@ -21,10 +22,10 @@ type Failure = String;
 type Observing = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 type Observe = dyn Fn(NotifyEvent) -> Option<Observing> + Send + Sync;
 
-/// A function that is called with every [`NotifyEvent`] of a connection.
+/// A callback for every [`NotifyEvent`] of a connection.
 ///
-/// A handle: clones are the same observer, and the same observer is added to a connection once, however often it is given
-/// to it. Made anew from the same function it is another one.
+/// A handle: clones are the same observer, and a connection has the same observer once, however
+/// often it is added. A second observer created from the same function is a different one.
 ///
 /// ```
 /// use txpostgres::{Connection, NotifyEvent, NotifyObserver};
@@ -45,7 +46,8 @@ pub struct NotifyObserver {
     observe: Arc<Observe>,
 }
 
-/// What an observer may return: nothing, or a `Result` whose error can be shown. The error is logged.
+/// What an observer may return: nothing, or a `Result` whose error implements `Display`. The error
+/// is logged.
 pub trait ObserverOutput: sealed::Sealed {
     #[doc(hidden)]
     fn failure(self) -> Result<(), Failure>;
@@ -82,7 +84,7 @@ impl NotifyObserver {
         })
     }
 
-    /// An observer that has done its work when it returns. It must not block: it runs on a thread of the runtime.
+    /// An observer without a future. It must not block: it runs on a thread of the runtime.
     pub fn immediate<F, R>(observe: F) -> Self
     where
         F: Fn(NotifyEvent) -> R + Send + Sync + 'static,
@@ -100,12 +102,13 @@ impl NotifyObserver {
         Self { id, observe: Arc::new(observe) }
     }
 
-    /// Which one it is.
+    /// Identifies this observer.
     pub fn id(&self) -> ObserverId {
         self.id
     }
 
-    /// Calls it and awaits it. What goes wrong is logged, and concerns nothing else.
+    /// Calls the observer and awaits its future. Errors and panics are logged and have no other
+    /// effect.
     pub(super) async fn notified(&self, event: NotifyEvent) {
         let mut observing = match catch_unwind(AssertUnwindSafe(|| (self.observe)(event))) {
             Ok(None) => return,

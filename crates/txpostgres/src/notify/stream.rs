@@ -12,23 +12,26 @@ use txpostgres_multiplex::{ChannelName, Listeners, NotifyEvent, Queue};
 
 use crate::driver::Driver;
 
-/// Everything that a connection is notified of from now on: see
+/// All notifications of a connection from now on: see
 /// [`Connection::notifications`](crate::Connection::notifications).
 ///
-/// A `Stream`, and [`next`](Self::next) does without a crate for streams. It does not keep the
-/// connection open: it ends when the connection is closed or its last clone dropped, after what was
-/// waiting. When the server goes away it tells [`NotifyEvent::Disconnected`] and goes on, should the
-/// connection be opened again.
+/// It implements `Stream`, and has a [`next`](Self::next) of its own, which needs no extension
+/// trait. It does not keep the connection open: when the connection is closed or its last clone
+/// dropped, the stream ends after the events in its queue. When the server goes away,
+/// [`NotifyEvent::Disconnected`] follows, and the stream goes on if the connection is opened again.
+#[doc(alias = "PgListener")]
+#[doc(alias = "AsyncMessage")]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Notifications {
     queue: Arc<Queue>,
     listeners: Weak<Listeners>,
 }
 
-/// What comes on one channel: see [`Connection::subscribe`](crate::Connection::subscribe).
+/// The notifications of one channel: see [`Connection::subscribe`](crate::Connection::subscribe).
 ///
-/// When the last subscription to a channel is dropped, and [`listen`](crate::Connection::listen) was
-/// not called for it, UNLISTEN is sent. In all else as [`Notifications`].
+/// When the last subscription to a channel is dropped, UNLISTEN is sent, unless
+/// [`listen`](crate::Connection::listen) was called for the channel. In all else it behaves as
+/// [`Notifications`].
 #[must_use = "a subscription that is dropped ends"]
 pub struct Subscription {
     queue: Arc<Queue>,
@@ -42,8 +45,9 @@ impl Notifications {
         Self { queue: listeners.add_stream(), listeners: Arc::downgrade(listeners) }
     }
 
-    /// The next event; `None` when nothing comes any more. Dropped before its end, it has taken
-    /// nothing.
+    /// The next event; `None` after the last one. Cancel-safe: if the future is dropped, no event
+    /// is lost.
+    #[doc(alias = "recv")]
     pub async fn next(&mut self) -> Option<NotifyEvent> {
         poll_fn(|cx| self.queue.poll(cx.waker())).await
     }
@@ -65,8 +69,9 @@ impl Subscription {
         &self.channel
     }
 
-    /// The next event; `None` when nothing comes any more. Dropped before its end, it has taken
-    /// nothing.
+    /// The next event; `None` after the last one. Cancel-safe: if the future is dropped, no event
+    /// is lost.
+    #[doc(alias = "recv")]
     pub async fn next(&mut self) -> Option<NotifyEvent> {
         poll_fn(|cx| self.queue.poll(cx.waker())).await
     }

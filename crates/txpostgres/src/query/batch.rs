@@ -19,7 +19,7 @@ use crate::driver::{Call, CancelHandle, Cancellation, Driver, Scope};
 pub struct Batch<'a> {
     scope: Result<Scope>,
     statements: Vec<(Cow<'a, str>, Parameters<'a>)>,
-    /// Who may end it.
+    /// What may end the batch early.
     cancellation: Option<Box<Cancellation>>,
     cancels_on_drop: bool,
 }
@@ -27,7 +27,7 @@ pub struct Batch<'a> {
 /// The parameters of one statement, whatever their number and types.
 struct Parameters<'a> {
     values: Box<dyn DynParams + 'a>,
-    /// There are none.
+    /// There are no values.
     bare: bool,
 }
 
@@ -48,14 +48,14 @@ impl BindParams for Parameters<'_> {
         let mut result = None;
         self.values.bind(&mut |execute| result = f.take().map(|f| f(execute)));
         result.unwrap_or_else(|| {
-            Err(Error::new(ErrorKind::Parameter, "the parameters could not be had"))
+            Err(Error::new(ErrorKind::Parameter, "the parameters were not bound"))
         })
     }
 }
 
-/// A statement that was sent, or what came of it.
+/// A statement that was sent, or its outcome.
 enum Sent<'a> {
-    /// `ran`: the statement itself was sent, and not only what describes it.
+    /// `ran`: the statement itself was sent, not only its description requested.
     Waiting {
         call: Call<'a, Parameters<'a>>,
         ran: bool,
@@ -64,7 +64,7 @@ enum Sent<'a> {
 }
 
 impl Sent<'_> {
-    /// What came of it. Of one that waits nothing yet.
+    /// The outcome, if it is known yet.
     fn outcome(&self) -> Option<&Result<ResultSet>> {
         match self {
             Self::Waiting { .. } => None,
@@ -78,7 +78,8 @@ impl<'a> Batch<'a> {
         Self { scope, statements: Vec::new(), cancellation: None, cancels_on_drop: false }
     }
 
-    /// Adds a statement. Its text and its parameters may be borrowed for as long as the batch lives, or given away.
+    /// Adds a statement. Its text and its parameters may be borrowed for as long as the batch
+    /// lives, or owned.
     pub fn add<P: Params + 'a>(mut self, sql: impl Into<Cow<'a, str>>, params: P) -> Self {
         self.push(sql, params);
         self
@@ -100,59 +101,68 @@ impl<'a> Batch<'a> {
         self.statements.push((sql.into(), Parameters { values: Box::new(params), bare }));
     }
 
-    /// How many statements it has.
+    /// The number of statements.
     pub fn len(&self) -> usize {
         self.statements.len()
     }
 
-    /// Whether it has none.
+    /// Whether the batch has no statements.
     pub fn is_empty(&self) -> bool {
         self.statements.is_empty()
     }
 
-    /// A handle by which the batch can be [cancelled](crate::Connection::cancel), from any task. The statement that runs is ended in
-    /// the server, and those behind it are not sent: each has an [`ErrorKind::Cancelled`] for its result. What was done before it stays
-    /// done; in an interaction the transaction fails.
+    /// A handle that [cancels](crate::Connection::cancel) the batch from any task. The statement
+    /// that runs is cancelled in the server, and the statements after it are not sent: each gets an
+    /// [`ErrorKind::Cancelled`] as its result. What was done before stays done; in an interaction
+    /// the transaction fails.
     ///
-    /// What can be cancelled travels alone: the batch is not one round trip then, but each statement has its own.
+    /// A request that can be cancelled is not pipelined with others: each statement of the batch
+    /// then has a round trip of its own.
     pub fn cancel_handle(&mut self) -> CancelHandle {
         CancelHandle(self.cancellation.get_or_insert_default().handle())
     }
 
-    /// Limits the time from the first poll of [`send`](Self::send) to its end. When it passes, the statement that runs is cancelled in
-    /// the server, and those behind it are not sent: each has an [`ErrorKind::Timeout`] for its result, unless it was faster. What was
-    /// done before stays done; in an interaction the transaction fails.
+    /// Limits the time from the first poll of [`send`](Self::send) to its end. When the limit has
+    /// passed, the statement that runs is cancelled in the server, and the statements after it are
+    /// not sent: each gets an [`ErrorKind::Timeout`] as its result, unless it completed before.
+    /// What was done before stays done; in an interaction the transaction fails.
     ///
-    /// As with a [handle](Self::cancel_handle), each statement has a round trip of its own. The server's `statement_timeout` limits each
-    /// statement of a batch that is one.
+    /// As with a [handle](Self::cancel_handle), each statement has a round trip of its own. To
+    /// limit a batch that stays one round trip, set the server's `statement_timeout`, which limits
+    /// each statement.
     ///
-    /// A server that does not end the statement within the grace ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s) is
-    /// given up, with the connection.
+    /// If the server does not end the statement within the grace period
+    /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s), the
+    /// connection is closed.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.cancellation.get_or_insert_default().set_limit(limit);
         self
     }
 
-    /// When the future of [`send`](Self::send) is dropped before its end, the statement that runs is cancelled in the server, and those
-    /// behind it are not sent. As with a [handle](Self::cancel_handle), each statement has a round trip of its own.
+    /// When the future of [`send`](Self::send) is dropped before its end, the statement that runs
+    /// is cancelled in the server, and the statements after it are not sent. As with a
+    /// [handle](Self::cancel_handle), each statement has a round trip of its own.
     pub fn cancel_on_drop(mut self) -> Self {
         self.cancels_on_drop = true;
         self
     }
 
-    /// Sends all statements and returns what came of each, in their order.
+    /// Sends all statements and returns the result of each, in their order.
     ///
-    /// Statements with parameters that the connection has not seen before are described first, all of them in one round trip
-    /// more. Dropped before its end, what was sent runs on in the server, and the connection stays usable.
+    /// Statements with parameters that the connection has not seen before are described first, all
+    /// of them in one additional round trip. If the future is dropped before its end, the
+    /// statements that were sent run on in the server, and the connection stays usable.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] and [`ErrorKind::ConnectionDead`] if there is no connection to send them on. What becomes of a
-    /// statement is in its own result: outside of an interaction each is a transaction of its own, and one that fails does not
-    /// keep the others from being run.
+    /// [`ErrorKind::Closed`] and [`ErrorKind::ConnectionDead`] if there is no open connection. The
+    /// error of a statement is in its own result: outside of an interaction each statement is a
+    /// transaction of its own, and a failed one does not keep the others from being run.
     ///
-    /// Within an interaction those after one that fails fail as well: the server refuses them with `25P02`, or they are not sent, with an
-    /// [`ErrorKind::Request`] whose [source](std::error::Error::source) is what failed. If one cannot be described, none of them is run.
+    /// Within an interaction the statements after a failed one fail as well: the server refuses
+    /// them with `25P02`, or they are not sent, with an [`ErrorKind::Request`] whose
+    /// [source](std::error::Error::source) is the first failure. If one statement cannot be
+    /// described, none is run.
     pub async fn send(self) -> Result<Vec<Result<ResultSet>>> {
         if self.cancellation.is_some() || self.cancels_on_drop {
             return self.send_singly().await;
@@ -166,7 +176,7 @@ impl<'a> Batch<'a> {
             Sent::Waiting { call, ran: false }
         };
         let mut batch: Vec<Sent<'a>> = self.statements.into_iter().map(call).collect();
-        // First what is new is described, so that then all run in their order.
+        // New statements are described first, so that afterwards all can run in their order.
         poll_fn(|cx| poll_all(&mut batch, &driver, false, cx)).await;
         let shares_fate = matches!(scope, Scope::Transaction(_));
         if shares_fate {
@@ -185,7 +195,7 @@ impl<'a> Batch<'a> {
         Ok(over.collect())
     }
 
-    /// Sends one statement after another: each can be cancelled, and nothing else is hit.
+    /// Sends one statement after the other, so that a cancel can hit only this batch.
     async fn send_singly(self) -> Result<Vec<Result<ResultSet>>> {
         let scope = self.scope?;
         let mut cancellation = self.cancellation;
@@ -195,11 +205,11 @@ impl<'a> Batch<'a> {
         let shares_fate = matches!(scope, Scope::Transaction(_));
         let mut results: Vec<Result<ResultSet>> = Vec::with_capacity(self.statements.len());
         for (sql, params) in self.statements {
-            // One that is to end says so itself.
-            let is_to_end =
+            // A call that must end early returns that error itself.
+            let must_end =
                 cancellation.as_ref().is_some_and(|cancellation| cancellation.must_end());
             if shares_fate
-                && !is_to_end
+                && !must_end
                 && let Some(error) = failed(results.iter().map(Some))
             {
                 results.push(Err(error));
@@ -222,7 +232,8 @@ fn last(mut results: Vec<ResultSet>) -> ResultSet {
     results.pop().unwrap_or_default()
 }
 
-/// Why what comes behind these is not run, in a transaction, if one of them has failed.
+/// Within a transaction, the error of a statement that is not run because one of those `before` it
+/// has failed.
 fn failed<'a>(
     before: impl ExactSizeIterator<Item = Option<&'a Result<ResultSet>>>,
 ) -> Option<Error> {
@@ -235,7 +246,8 @@ fn failed<'a>(
     Some(error.not_run(message))
 }
 
-/// In a transaction that one could not be described has failed it before any was run. All that were not the reason are told which was.
+/// If a statement could not be described, the transaction has failed before any statement was run.
+/// Every other statement gets an error that names the one that caused it.
 fn stop_if_unprepared(batch: &mut [Sent<'_>], driver: &Arc<Driver>) {
     if driver.lock().transaction_status() != TransactionStatus::Failed {
         return;
@@ -254,7 +266,7 @@ fn stop_if_unprepared(batch: &mut [Sent<'_>], driver: &Arc<Driver>) {
         let message =
             format!("item {item} of the batch was not run, since item {at} could not be prepared");
         Sent::Over(Err(cause.not_run(message).with_hint(
-            "in a transaction, what has parameters is described before anything of its batch is run; what it needs must be there by then",
+            "in a transaction, statements with parameters are described before any statement of their batch is run; what they refer to must exist by then",
         )))
     };
     let is_stopped = |(item, sent): (usize, &Sent<'_>)| match sent {
@@ -273,8 +285,8 @@ fn stop_if_unprepared(batch: &mut [Sent<'_>], driver: &Arc<Driver>) {
     }
 }
 
-/// Drives all of them until each is over, or ready to run if it may not yet. Those that share their `fate` are not sent when one before
-/// them has failed.
+/// Polls all statements until each is over, or ready to run but held back. If they share their
+/// `fate`, a statement is not sent once an earlier one has failed.
 fn poll_all(
     batch: &mut [Sent<'_>],
     driver: &Arc<Driver>,
@@ -283,7 +295,7 @@ fn poll_all(
 ) -> Poll<()> {
     loop {
         let (mut waits, mut submits) = (false, false);
-        // `is_held_up`: one before was not sent yet, and may fail.
+        // `is_held_up`: an earlier statement was not sent yet, and may fail.
         let (mut has_failed, mut is_held_up) = (false, false);
         for number in 0..batch.len() {
             let (before, rest) = batch.split_at_mut(number);
@@ -324,7 +336,7 @@ fn poll_all(
         if !submits {
             return Poll::Pending;
         }
-        // All that was submitted in this round leaves together.
+        // Everything that was submitted in this round is sent together.
         driver.drive(None, true);
         if !driver.is_ready() {
             return Poll::Pending;

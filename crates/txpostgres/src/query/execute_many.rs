@@ -1,15 +1,15 @@
-//! One statement with many sets of parameters, in few flights.
+//! One statement with many sets of parameters, pipelined in a few flights.
 
 use txpostgres_multiplex::{BindParams, Params};
 use txpostgres_session::{CommandTag, Execute, ParameterSets, Parameters, Result, Rows};
 
 use crate::driver::{Call, Scope};
 
-/// Sets of parameters in one flight at most: beyond a thousand the share that each has in a round trip is nothing. The session
-/// ends a flight earlier when it has become large.
+/// The most parameter sets in one flight: beyond a thousand, the share of a round trip that each
+/// set costs is negligible. The session ends a flight earlier when its bytes reach a limit.
 const FLIGHT: usize = 1_000;
 
-/// The sets of one flight.
+/// The parameter sets of one flight.
 struct Flight<P>(Vec<P>);
 
 impl<P: Params> ParameterSets for Flight<P> {
@@ -31,17 +31,17 @@ impl<P: Params> BindParams for &Flight<P> {
     }
 }
 
-/// What came of all sets together.
+/// The results of all parameter sets together.
 #[derive(Default)]
 pub(crate) struct Executed {
     pub(crate) rows: Rows,
     /// Rows returned or changed.
     pub(crate) row_count: u64,
-    /// How the last set ended.
+    /// The command tag of the last set.
     pub(crate) tag: CommandTag,
 }
 
-/// Runs the statement with each set, until one fails.
+/// Runs the statement with each parameter set until one fails.
 pub(crate) async fn execute_many<I>(scope: Result<Scope>, sql: &str, sets: I) -> Result<Executed>
 where
     I: Iterator,

@@ -1,4 +1,4 @@
-//! What a call gives to await: `RunQuery` and its kin, and what may end them.
+//! The futures of calls: `RunQuery`, `RunOperation`, `RunScript`, and what may end them early.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,34 +13,39 @@ use txpostgres_multiplex::{Chunk, Fetched, Params};
 use super::{One, Optional};
 use crate::driver::{Call, CancelHandle};
 
-/// What a pending call offers to whoever may lose cancellation with it.
+/// The methods of a pending call for cancellation and time limits.
 macro_rules! cancellable {
     ($name:ty, $($call:tt).+ $(, $params:ident)*) => {
         impl<$($params),*> $name {
-            /// A handle by which the call can be [cancelled](crate::Connection::cancel), from any task.
+            /// A handle that [cancels](crate::Connection::cancel) the call from any task.
             ///
-            /// Ask for it before the call is first polled: a call that may be cancelled travels alone, and one that has
-            /// left together with others cannot be cancelled.
+            /// Ask for it before the call is first polled: a call that may be cancelled is not
+            /// pipelined with others, and a call that was already sent together with others cannot
+            /// be cancelled.
+            #[doc(alias = "cancel_token")]
             pub fn cancel_handle(&mut self) -> CancelHandle {
                 CancelHandle(self.$($call).+.cancellation().handle())
             }
 
-            /// Limits the time from the first poll to the end. When it passes, the statement is cancelled on the server, and
-            /// the call ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); or with its answer, if that was faster than the cancel.
+            /// Limits the time from the first poll to the end. When the limit has passed, the
+            /// statement is cancelled on the server, and the call ends with
+            /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), or with its answer if that
+            /// arrives before the cancel takes effect.
             ///
-            /// A server that does not end the statement within the grace
-            /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s) is given up, with the connection.
+            /// If the server does not end the statement within the grace period
+            /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s),
+            /// the connection is closed.
             pub fn timeout(mut self, limit: Duration) -> Self {
                 self.$($call).+.cancellation().set_limit(limit);
                 self
             }
 
-            /// When the future is dropped before its end, the statement is cancelled on the server instead of run to its
-            /// end.
+            /// When the future is dropped before its end, the statement is cancelled on the server
+            /// instead of running to its end.
             ///
-            /// A server that does not end it within the grace
-            /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s) is given up, with the connection; not so one
-            /// that gave no key to cancel with.
+            /// If the server does not end it within the grace period
+            /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s),
+            /// the connection is closed. If the server gave no cancel key, the statement runs on.
             pub fn cancel_on_drop(mut self) -> Self {
                 self.$($call).+.cancel_on_drop();
                 self
@@ -60,8 +65,8 @@ cancellable!(Optional<RunQueryAs<'_, T, P>>, query.query.0, T, P);
 
 /// A pending [`run_query`](crate::Connection::run_query): await it for the rows.
 ///
-/// Nothing is sent before it is first polled. Dropped before its end, a statement that was sent runs on in the server; its
-/// answer is thrown away, and the connection stays usable.
+/// Nothing is sent before the first poll. If the future is dropped before its end, a statement that
+/// was sent runs on in the server, its answer is discarded, and the connection stays usable.
 #[must_use = "futures do nothing unless awaited"]
 pub struct RunQuery<'a, P>(pub(crate) Call<'a, P>);
 
@@ -69,8 +74,8 @@ pub struct RunQuery<'a, P>(pub(crate) Call<'a, P>);
 impl<P> Unpin for RunQuery<'_, P> {}
 
 impl<'a, P: Params> RunQuery<'a, P> {
-    /// Asks for all values in text, as PostgreSQL prints them: whatever the types are, they read as `&str`, `String` or
-    /// [`Text`](crate::value::Text).
+    /// Requests all values in text, as PostgreSQL prints them: values of any type can then be read
+    /// as `&str`, `String` or [`Text`](crate::value::Text).
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -99,10 +104,10 @@ impl<'a, P: Params> RunQuery<'a, P> {
     {
         let mut query = self;
         query.0.chunked();
-        RunQueryAs { query, decoded: Vec::new(), misfit: None, rows: 0 }
+        RunQueryAs { query, decoded: Vec::new(), mismatch: None, rows: 0 }
     }
 
-    /// How many rows there are, and the first.
+    /// The number of rows, and the first row.
     pub(crate) fn poll_first(
         &mut self,
         cx: &mut Context<'_>,
@@ -116,18 +121,20 @@ impl<'a, P: Params> RunQuery<'a, P> {
     }
 }
 
-/// A pending [`run_query_as`](crate::Connection::run_query_as): await it for the rows, each as a `T`.
+/// A pending [`run_query_as`](crate::Connection::run_query_as): await it for the rows, each as a
+/// `T`.
 ///
-/// The rows of a statement that is known are read as they come, so that their bytes and the `T`s need not be in memory together.
+/// The rows of a prepared statement are decoded as they arrive, so their bytes and the `T`s are
+/// never in memory all at once.
 ///
-/// As [`RunQuery`] in all else.
+/// In all else it behaves as [`RunQuery`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct RunQueryAs<'a, T, P> {
     query: RunQuery<'a, P>,
     decoded: Vec<T>,
-    /// The first row that could not be read: those behind it are thrown away.
-    misfit: Option<Error>,
-    /// How many came, if only the first is read.
+    /// The error of the first row that could not be decoded: rows after it are discarded.
+    mismatch: Option<Error>,
+    /// How many rows arrived, if only the first is decoded.
     rows: usize,
 }
 
@@ -136,8 +143,8 @@ impl<T, P> Unpin for RunQueryAs<'_, T, P> {}
 
 impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
     fn decode(&mut self, rows: &Rows) {
-        if self.misfit.is_none() {
-            self.misfit = rows.decode_onto(&mut self.decoded).err();
+        if self.mismatch.is_none() {
+            self.mismatch = rows.decode_onto(&mut self.decoded).err();
         }
     }
 
@@ -146,13 +153,13 @@ impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
             let first = rows.iter_as::<T>().and_then(|mut rows| rows.next().transpose());
             match first {
                 Ok(first) => self.decoded.extend(first),
-                Err(misfit) => self.misfit = Some(misfit),
+                Err(mismatch) => self.mismatch = Some(mismatch),
             }
         }
         self.rows += rows.len();
     }
 
-    /// Reads to the end.
+    /// Fetches and decodes rows until the end.
     fn poll_end(
         &mut self,
         cx: &mut Context<'_>,
@@ -171,11 +178,12 @@ impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
         }
     }
 
-    /// How many rows there are, and the first. That there are several says more than that the first does not fit.
+    /// The number of rows, and the first row. If there are several rows, that error takes
+    /// precedence over a first row that cannot be decoded.
     pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(usize, Option<T>)>> {
         ready!(self.poll_end(cx, Self::decode_first))?;
-        match self.misfit.take() {
-            Some(misfit) if self.rows <= 1 => Poll::Ready(Err(misfit)),
+        match self.mismatch.take() {
+            Some(mismatch) if self.rows <= 1 => Poll::Ready(Err(mismatch)),
             _ => Poll::Ready(Ok((self.rows, self.decoded.pop()))),
         }
     }
@@ -195,7 +203,7 @@ where
         let this = self.get_mut();
         ready!(this.poll_end(cx, Self::decode))?;
         let decoded = std::mem::take(&mut this.decoded);
-        Poll::Ready(this.misfit.take().map_or(Ok(decoded), Err))
+        Poll::Ready(this.mismatch.take().map_or(Ok(decoded), Err))
     }
 }
 
@@ -207,10 +215,11 @@ impl<P: Params> Future for RunQuery<'_, P> {
     }
 }
 
-/// A pending [`run_operation`](crate::Connection::run_operation): await it for the number of rows affected.
+/// A pending [`run_operation`](crate::Connection::run_operation): await it for the number of rows
+/// affected.
 ///
-/// Nothing is sent before it is first polled. Dropped before its end, a statement that was sent runs on in the server; its
-/// answer is thrown away, and the connection stays usable.
+/// Nothing is sent before the first poll. If the future is dropped before its end, a statement that
+/// was sent runs on in the server, its answer is discarded, and the connection stays usable.
 #[must_use = "futures do nothing unless awaited"]
 pub struct RunOperation<'a, P>(pub(crate) Call<'a, P>);
 
@@ -227,8 +236,8 @@ impl<P: Params> Future for RunOperation<'_, P> {
 
 /// A pending [`run_script`](crate::Connection::run_script): await it for the results.
 ///
-/// Nothing is sent before it is first polled. Dropped before its end, a script that was sent runs on in the server; its
-/// answer is thrown away, and the connection stays usable.
+/// Nothing is sent before the first poll. If the future is dropped before its end, a script that
+/// was sent runs on in the server, its answer is discarded, and the connection stays usable.
 #[must_use = "futures do nothing unless awaited"]
 pub struct RunScript<'a>(pub(crate) Call<'a, ()>);
 

@@ -1,10 +1,10 @@
-//! A table or a routine by its name.
+//! The name of a table or a routine, quoted as SQL.
 
 use txpostgres_session::{Error, Result, SqlState, push_ident};
 
 /// The name of a table or routine, with or without its schema: `"people"`, `("public", "people")`.
 ///
-/// It is taken as it is and quoted: case counts, and a dot is part of the name.
+/// The name is quoted as it is: case is significant, and a dot is part of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identifier<'a> {
     pub(crate) schema: Option<&'a str>,
@@ -30,7 +30,7 @@ impl<'a> From<(&'a str, &'a str)> for Identifier<'a> {
 }
 
 impl Identifier<'_> {
-    /// Appends it as SQL.
+    /// Appends the quoted name.
     pub(crate) fn push_to(&self, sql: &mut String) -> Result<()> {
         if let Some(schema) = self.schema {
             push_ident(sql, schema)?;
@@ -39,7 +39,8 @@ impl Identifier<'_> {
         push_ident(sql, self.name)
     }
 
-    /// The same error; if the server knows no such name and it has a dot, with what was probably meant.
+    /// Adds a hint to an error if the server knows no such name and the name has a dot: probably a
+    /// schema was meant.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let is_unknown = matches!(
             error.sqlstate(),
@@ -56,7 +57,7 @@ impl Identifier<'_> {
     }
 }
 
-/// Appends names of columns as SQL, separated by commas.
+/// Appends quoted names of columns, separated by commas.
 pub(crate) fn push_columns(sql: &mut String, columns: &[&str]) -> Result<()> {
     for (index, column) in columns.iter().enumerate() {
         if index > 0 {

@@ -1,4 +1,4 @@
-//! What a call gives to await: rows, counts, streams, batches.
+//! Requests and their results: rows, counts, streams, batches.
 
 mod batch;
 mod execute_many;

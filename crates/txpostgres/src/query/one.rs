@@ -1,4 +1,4 @@
-//! The row of a statement that is to return one, or one at most.
+//! The row of a statement that must return exactly one row, or at most one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,17 +9,18 @@ use txpostgres_session::{Delivery, Error, ErrorKind, FromRow, OwnedRow, Result};
 use crate::query::{RunQuery, RunQueryAs};
 use txpostgres_multiplex::Params;
 
-/// A pending query that is to return one row: see [`RunQuery::one`] and [`RunQueryAs::one`].
+/// A pending query that must return exactly one row: see [`RunQuery::one`] and [`RunQueryAs::one`].
 ///
-/// In all else it is as the call that it was made from.
+/// In all else it behaves as the call that it was made from.
 #[must_use = "futures do nothing unless awaited"]
 pub struct One<Q> {
     pub(crate) query: Q,
 }
 
-/// A pending query that is to return one row or none: see [`RunQuery::optional`] and [`RunQueryAs::optional`].
+/// A pending query that must return at most one row: see [`RunQuery::optional`] and
+/// [`RunQueryAs::optional`].
 ///
-/// In all else it is as the call that it was made from.
+/// In all else it behaves as the call that it was made from.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Optional<Q> {
     pub(crate) query: Q,
@@ -30,37 +31,45 @@ impl<Q> Unpin for One<Q> {}
 impl<Q> Unpin for Optional<Q> {}
 
 impl<P: Params> RunQuery<'_, P> {
-    /// Awaits the row of a statement that returns exactly one.
+    /// Awaits the row of a statement that must return exactly one row.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
-    /// let row = connection.run_query("select id, name from people where id = $1", (1_i64,)).one().await?;
+    /// let sql = "select id, name from people where id = $1";
+    /// let row = connection.run_query(sql, (1_i64,)).one().await?;
     /// let name: &str = row.get("name")?;
-    /// let count: i64 = connection.run_query("select count(*) from people", ()).one().await?.get(0)?;
+    /// let row = connection.run_query("select count(*) from people", ()).one().await?;
+    /// let count: i64 = row.get(0)?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// As the call itself, and [`ErrorKind::Decode`] when there is no row or more than one. The statement has run then: what it
-    /// changed stays changed, unless it is in an interaction that returns the error.
+    /// The errors of the call itself, and [`ErrorKind::Decode`] if there is no row or more than
+    /// one. The statement has run by then: its changes persist, unless it is part of an interaction
+    /// that returns the error.
+    #[doc(alias = "query_one")]
+    #[doc(alias = "fetch_one")]
     pub fn one(self) -> One<Self> {
         One { query: self }
     }
 
-    /// Awaits the row of a statement that returns one or none.
+    /// Awaits the row of a statement that must return at most one row.
     ///
     /// # Errors
     ///
-    /// As the call itself, and [`ErrorKind::Decode`] when there is more than one row. The statement has run then: what it changed
-    /// stays changed, unless it is in an interaction that returns the error.
+    /// The errors of the call itself, and [`ErrorKind::Decode`] if there is more than one row. The
+    /// statement has run by then: its changes persist, unless it is part of an interaction that
+    /// returns the error.
+    #[doc(alias = "query_opt")]
+    #[doc(alias = "fetch_optional")]
     pub fn optional(self) -> Optional<Self> {
         Optional { query: self }
     }
 }
 
 impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
-    /// Awaits the row of a statement that returns exactly one, as a `T`.
+    /// Awaits the row of a statement that must return exactly one row, as a `T`.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -75,31 +84,39 @@ impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
     ///
     /// # Errors
     ///
-    /// As the call itself, and [`ErrorKind::Decode`] when there is no row or more than one. The statement has run then: what it
-    /// changed stays changed, unless it is in an interaction that returns the error.
+    /// The errors of the call itself, and [`ErrorKind::Decode`] if there is no row or more than
+    /// one. The statement has run by then: its changes persist, unless it is part of an interaction
+    /// that returns the error.
+    #[doc(alias = "query_one")]
+    #[doc(alias = "fetch_one")]
     pub fn one(self) -> One<Self> {
         One { query: self }
     }
 
-    /// Awaits the row of a statement that returns one or none, as a `T`.
+    /// Awaits the row of a statement that must return at most one row, as a `T`.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
     /// let sql = "select id, name from people where id = $1";
-    /// let person: Option<(i64, String)> = connection.run_query_as(sql, (7_i64,)).optional().await?;
+    /// let person: Option<(i64, String)> =
+    ///     connection.run_query_as(sql, (7_i64,)).optional().await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// As the call itself, and [`ErrorKind::Decode`] when there is more than one row. The statement has run then: what it changed
-    /// stays changed, unless it is in an interaction that returns the error.
+    /// The errors of the call itself, and [`ErrorKind::Decode`] if there is more than one row. The
+    /// statement has run by then: its changes persist, unless it is part of an interaction that
+    /// returns the error.
+    #[doc(alias = "query_opt")]
+    #[doc(alias = "fetch_optional")]
     pub fn optional(self) -> Optional<Self> {
         Optional { query: self }
     }
 }
 
-/// How a query that is told to be single ends. Both kinds of query know how many rows came, and have the first.
+/// The future of a query that must return a single row. Both kinds of query know how many rows
+/// arrived, and have the first.
 macro_rules! ends {
     ($([$($params:tt)*] $query:ty => $row:ty;)+) => {$(
         impl<$($params)*> Future for One<$query> {

@@ -1,11 +1,11 @@
-//! Rows that came together, handed out one by one.
+//! Rows that arrived together, handed out one by one.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use txpostgres_session::{OwnedRow, Result, Rows};
 
-/// Rows that came together, and which of them is next.
+/// Rows that arrived together, and which of them is next.
 #[derive(Default)]
 pub(crate) struct RowBuffer {
     rows: Option<Arc<Rows>>,
@@ -13,12 +13,12 @@ pub(crate) struct RowBuffer {
 }
 
 impl RowBuffer {
-    /// Takes rows, when all before them are handed out.
+    /// Replaces the rows. All rows before must have been handed out.
     pub(crate) fn put(&mut self, rows: Rows) {
         *self = Self { rows: Some(Arc::new(rows)), next: 0 };
     }
 
-    /// Takes rows that come behind those that are left.
+    /// Appends rows to those that are left.
     pub(crate) fn append(&mut self, rows: Rows) {
         let mut all = self.rest().unwrap_or_default();
         all.append(rows);
@@ -35,28 +35,28 @@ impl RowBuffer {
         row
     }
 
-    /// Passes so many of those that are left.
+    /// Skips `count` of the rows that are left.
     pub(crate) fn skip(&mut self, count: usize) {
         self.next += count.min(self.left());
     }
 
-    /// Whether the row before the next one is here.
+    /// Whether the row that was handed out last is still in the buffer.
     pub(crate) fn has_last(&self) -> bool {
         self.rows.is_some() && self.next > 0
     }
 
-    /// The row before the next one.
+    /// The row that was handed out last.
     pub(crate) fn last(&self) -> Option<Rows> {
         let rows = self.rows.as_ref()?;
         Some(rows.part(self.next.checked_sub(1)?, 1))
     }
 
-    /// How many are left.
+    /// How many rows are left.
     pub(crate) fn left(&self) -> usize {
         self.rows.as_ref().map_or(0, |rows| rows.len() - self.next)
     }
 
-    /// So many of those that are left, or fewer.
+    /// At most `count` of the rows that are left.
     pub(crate) fn rows(&mut self, count: usize) -> Rows {
         let Some(rows) = &self.rows else {
             return Rows::default();
@@ -66,19 +66,19 @@ impl RowBuffer {
         part
     }
 
-    /// All that are left.
+    /// All rows that are left.
     pub(crate) fn rest(&mut self) -> Option<Rows> {
         let rows = self.rows.take()?;
         (self.next < rows.len()).then(|| rows.tail(self.next))
     }
 }
 
-/// What rows come from, some at a time.
+/// A source of rows that arrive in groups.
 pub(crate) trait BufferedRows {
-    /// Those that have come and were not handed out.
+    /// The rows that have arrived and were not handed out.
     fn buffer(&mut self) -> &mut RowBuffer;
 
-    /// The next that come; `None` after the last.
+    /// The next rows to arrive; `None` after the last.
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>>;
 
     /// The next row.
@@ -95,7 +95,7 @@ pub(crate) trait BufferedRows {
         }
     }
 
-    /// The next rows, as many as there are at hand.
+    /// The next rows, as many as have arrived.
     fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
         match self.buffer().rest() {
             Some(rest) => Poll::Ready(Ok(Some(rest))),

@@ -1,4 +1,4 @@
-//! The rows of a statement as they come, with memory bounded however many there are.
+//! The rows of a statement as they arrive, in bounded memory.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,23 +16,32 @@ use super::QueryStreamAs;
 use super::row_buffer::{BufferedRows, RowBuffer};
 use crate::driver::{Call, CancelHandle, Driver, Scope, TransactionScope};
 
-/// Bytes of rows that may wait for their reader if he says nothing else: 256 KiB, four reads of the socket.
+/// Default of [`QueryStream::limit`]: 256 KiB, four reads of the socket.
 const STREAM_BYTES: usize = 256 * 1024;
 
-/// The rows of a statement as they come: see [`Connection::query_stream`](crate::Connection::query_stream).
+/// The rows of a statement as they arrive: see
+/// [`Connection::query_stream`](crate::Connection::query_stream).
 ///
-/// It is a [`Stream`] of rows, and has [`next`](Self::next) for those who want no more. [`next_rows`](Self::next_rows) gives
-/// all rows that came together, which spares the way through the executor for each of them.
+/// It implements [`Stream`], and has a [`next`](Self::next) of its own, which needs no extension
+/// trait. [`next_rows`](Self::next_rows) returns all rows that arrived together, which saves one
+/// poll for each row.
 ///
 /// # Memory, and a slow reader
 ///
-/// At most [`limit`](Self::limit) bytes of rows wait for the reader (256 KiB if not said otherwise), and what one read brought,
-/// which is 64 KiB or one row if that is larger. When they do, the socket is not read, and the server stands still.
+/// At most [`limit`](Self::limit) bytes of rows are buffered (256 KiB by default), plus what one
+/// read of the socket brought: 64 KiB, or one row if that is larger. When the limit is reached, the
+/// socket is not read any more, and TCP makes the server wait (backpressure).
 ///
-/// # The end before the end
+/// So do other calls on the connection: their answers come behind the rows. If the task that should
+/// read the stream awaits such a call instead, neither can go on. The call then waits until its
+/// [`timeout`](crate::RunQuery::timeout) ends it, and a `tracing` warning is logged after five
+/// seconds. See [Rows as a stream](crate::guide::streams) for how to avoid that.
 ///
-/// Dropped early, a stream of the connection is cancelled in the server, and what is on its way is read and thrown away. One
-/// of an interaction is a portal, which is closed: the transaction goes on. Either way the connection is usable at once.
+/// # Dropped before its end
+///
+/// If a stream of a connection is dropped before its end, the statement is cancelled in the server,
+/// and rows in flight are read and discarded. A stream of an interaction is a portal, which is
+/// closed: the transaction goes on. Either way the connection stays usable.
 #[must_use = "a stream does nothing unless it is read"]
 pub struct QueryStream<'a, P: Params> {
     source: Source<'a, P>,
@@ -42,9 +51,9 @@ pub struct QueryStream<'a, P: Params> {
 }
 
 enum Source<'a, P: Params> {
-    /// As fast as they are read, until the end.
+    /// All rows in one response, as fast as they are read.
     Whole(Call<'a, P>),
-    /// A portion at a time, with other statements between.
+    /// A portion of rows at a time, with other statements between the portions.
     Portions(Portal<'a, P, Driver>),
     Over,
 }
@@ -71,8 +80,8 @@ impl<'a, P: Params> QueryStream<'a, P> {
         Self { source, buffer: RowBuffer::default(), columns: None, row_count: None }
     }
 
-    /// Sets how many bytes of rows may wait for their reader; one row may be larger. To be said before the first row is asked
-    /// for.
+    /// Sets how many bytes of rows may be buffered; a single row may be larger. Must be set before
+    /// the first row is requested.
     pub fn limit(mut self, bytes: usize) -> Self {
         match &mut self.source {
             Source::Whole(call) => call.limit(bytes),
@@ -94,21 +103,22 @@ impl<'a, P: Params> QueryStream<'a, P> {
     /// # Ok(()) }
     /// ```
     ///
-    /// Set its limits and ask for its handle before.
+    /// Set limits and ask for a handle before: the result has no methods for that.
     pub fn rows_as<T: for<'r> FromRow<'r>>(self) -> QueryStreamAs<'a, T, P> {
         QueryStreamAs::new(self)
     }
 
-    /// What is left is given up.
+    /// Discards what is left.
     pub(crate) fn stop(&mut self) {
         self.source = Source::Over;
     }
 
-    /// A handle by which the statement can be cancelled: see [`Connection::cancel`](crate::Connection::cancel). It is ended in the
-    /// server, rows that have come and were not read are thrown away, and the stream ends with
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). In an interaction the transaction fails with it.
+    /// A handle that cancels the statement: see [`Connection::cancel`](crate::Connection::cancel).
+    /// The statement is cancelled in the server, rows that were not read yet are discarded, and the
+    /// stream ends with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). In an interaction
+    /// the transaction fails as well.
     ///
-    /// Ask for it before the first row is asked for.
+    /// Ask for it before the first row is requested.
     pub fn cancel_handle(&mut self) -> CancelHandle {
         match &mut self.source {
             Source::Whole(call) => CancelHandle(call.cancellation().handle()),
@@ -117,9 +127,10 @@ impl<'a, P: Params> QueryStream<'a, P> {
         }
     }
 
-    /// Limits the time from when the first row is asked for to the end of the stream, the reader's own time included. When it
-    /// passes, the statement is cancelled, and the stream ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). In an
-    /// interaction the transaction fails with it.
+    /// Limits the time from the request for the first row to the end of the stream, including the
+    /// time that the reader takes. When the limit has passed, the statement is cancelled, and the
+    /// stream ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). In an interaction the
+    /// transaction fails as well.
     pub fn timeout(mut self, limit: Duration) -> Self {
         match &mut self.source {
             Source::Whole(call) => call.cancellation().set_limit(limit),
@@ -129,7 +140,7 @@ impl<'a, P: Params> QueryStream<'a, P> {
         self
     }
 
-    /// The columns; `None` until the first rows have come.
+    /// The columns; `None` until the first rows have arrived.
     pub fn columns(&self) -> Option<&[Column]> {
         self.columns.as_deref()
     }
@@ -139,22 +150,24 @@ impl<'a, P: Params> QueryStream<'a, P> {
         self.row_count
     }
 
-    /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
+    /// The next row; `None` after the last one. Cancel-safe: if the future is dropped, no row is
+    /// lost.
     ///
     /// # Errors
     ///
-    /// As [`Connection::run_query`](crate::Connection::run_query). Rows that came before were as good as they seemed: an error
-    /// in the middle of a statement comes after them. Nothing follows an error.
+    /// The errors of [`Connection::run_query`](crate::Connection::run_query). An error in the
+    /// middle of a statement comes after the rows before it, which are valid. The stream ends after
+    /// an error.
     pub async fn next(&mut self) -> Option<Result<OwnedRow>> {
         poll_fn(|cx| self.poll_row(cx)).await
     }
 
-    /// The next rows, as many as there are at hand; `None` after the last ones. Dropped before its end, it takes nothing
-    /// away.
+    /// The next rows, as many as have arrived; `None` after the last ones. Cancel-safe: if the
+    /// future is dropped, no row is lost.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next).
+    /// The errors of [`next`](Self::next).
     pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
         poll_fn(|cx| self.poll_rows(cx)).await
     }

@@ -1,4 +1,4 @@
-//! The rows of a statement as they come, each read into a shape.
+//! The rows of a statement as they arrive, each decoded as a `T`.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,23 +13,25 @@ use txpostgres_session::{Column, Error, FromRow, Result, Rows};
 use crate::query::QueryStream;
 use crate::query::row_buffer::BufferedRows as _;
 
-/// Rows that are read at a time. More would spare little of the looking up, and what they allocate would no longer be given back
-/// and taken again by turns, which is what an allocator is fastest at.
+/// Rows that are decoded at a time. A larger number would save little of the column lookup, and the
+/// memory of decoded rows would no longer be freed and reused in turn, which is the fastest case
+/// for an allocator.
 const AT_A_TIME: usize = 8;
 
-/// The rows of a statement as they come, each as a `T`: see [`QueryStream::rows_as`].
+/// The rows of a statement as they arrive, each as a `T`: see [`QueryStream::rows_as`].
 ///
-/// Some are read at a time, of which names are looked up and types compared once. In all else it is as [`QueryStream`].
+/// Columns are looked up and types compared once for each group of rows. In all else it behaves as
+/// [`QueryStream`].
 #[must_use = "a stream does nothing unless it is read"]
 pub struct QueryStreamAs<'a, T, P: Params> {
     stream: QueryStream<'a, P>,
-    /// Rows that came together, and how many of them were read.
+    /// Rows that arrived together, and how many of them were decoded.
     rows: Rows,
     read: usize,
     decoded: VecDeque<T>,
-    /// Why the row behind those does not fit.
-    misfit: Option<Error>,
-    /// Whether the shape was compared with the columns.
+    /// Why the row after the decoded ones cannot be decoded.
+    mismatch: Option<Error>,
+    /// Whether `T` was compared with the columns.
     compared: bool,
 }
 
@@ -43,12 +45,12 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
             rows: Rows::default(),
             read: 0,
             decoded: VecDeque::new(),
-            misfit: None,
+            mismatch: None,
             compared: false,
         }
     }
 
-    /// The columns; `None` until the first rows have come.
+    /// The columns; `None` until the first rows have arrived.
     pub fn columns(&self) -> Option<&[Column]> {
         self.stream.columns()
     }
@@ -58,12 +60,14 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
         self.stream.row_count()
     }
 
-    /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
+    /// The next row; `None` after the last one. Cancel-safe: if the future is dropped, no row is
+    /// lost.
     ///
     /// # Errors
     ///
-    /// As [`QueryStream::next`], and [`ErrorKind::Decode`](crate::ErrorKind::Decode) for columns or a row that do not fit: the
-    /// statement is given up then as if the stream were dropped. Nothing follows an error.
+    /// The errors of [`QueryStream::next`], and [`ErrorKind::Decode`](crate::ErrorKind::Decode) for
+    /// columns or a row that cannot be decoded: the statement then ends as if the stream were
+    /// dropped. The stream ends after an error.
     pub async fn next(&mut self) -> Option<Result<T>> {
         poll_fn(|cx| self.poll_row(cx)).await
     }
@@ -78,13 +82,13 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         loop {
-            if let Some(misfit) = self.misfit.take() {
+            if let Some(mismatch) = self.mismatch.take() {
                 self.stream.stop();
                 self.rows = Rows::default();
-                return Poll::Ready(Some(Err(misfit)));
+                return Poll::Ready(Some(Err(mismatch)));
             }
             if self.read < self.rows.len() {
-                self.misfit = self.decode().err();
+                self.mismatch = self.decode().err();
                 if let Some(row) = self.decoded.pop_front() {
                     return Poll::Ready(Some(Ok(row)));
                 }
@@ -101,7 +105,7 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
         }
     }
 
-    /// Reads some more of the rows that came together.
+    /// Decodes some more of the rows that arrived together.
     fn decode(&mut self) -> Result<()> {
         self.compared = true;
         let from = self.read;
@@ -112,7 +116,7 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
         Ok(())
     }
 
-    /// A shape that does not fit is an error also when there were no rows.
+    /// A `T` that does not match the columns is an error even if there were no rows.
     fn compare(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.compared, true) {
             return Ok(());

@@ -1,20 +1,13 @@
-//! A connection or a cursor whose rows all have one shape.
+//! A connection or a cursor whose rows are all decoded as one type.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use txpostgres_multiplex::Params;
-use txpostgres_session::FromRow;
-
-use crate::connection::Connection;
-use crate::cursor::Cursor;
-use crate::query::{QueryStreamAs, RunQueryAs};
-
-/// A [`Connection`] or a [`Cursor`] whose `run_query` and `query_stream` return each row as a `T`.
+/// A [`Connection`](crate::Connection) or a [`Cursor`](crate::Cursor) whose `run_query` and
+/// `query_stream` return each row as a `T`.
 ///
-/// It is a light view of what it was made from, and stands for it in all else.
+/// It wraps the handle that it was made from, and dereferences to it.
 ///
 /// ```no_run
 /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -29,7 +22,7 @@ use crate::query::{QueryStreamAs, RunQueryAs};
 /// # Ok(()) }
 /// ```
 pub struct Typed<H, T> {
-    handle: H,
+    pub(crate) handle: H,
     shape: PhantomData<fn() -> T>,
 }
 
@@ -38,41 +31,9 @@ impl<H, T> Typed<H, T> {
         Self { handle, shape: PhantomData }
     }
 
-    /// What it was made from.
+    /// The handle that it was made from.
     pub fn into_handle(self) -> H {
         self.handle
-    }
-}
-
-impl<T: for<'r> FromRow<'r>> Typed<Connection, T> {
-    /// Runs a statement and returns its rows, each as a `T`: see [`Connection::run_query_as`].
-    pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P> {
-        self.handle.run_query_as(sql, params)
-    }
-
-    /// Runs a statement and returns its rows as they come, each as a `T`: see [`Connection::query_stream`].
-    pub fn query_stream<'a, P: Params>(
-        &self,
-        sql: impl Into<Cow<'a, str>>,
-        params: P,
-    ) -> QueryStreamAs<'a, T, P> {
-        self.handle.query_stream(sql, params).rows_as()
-    }
-}
-
-impl<T: for<'r> FromRow<'r>> Typed<Cursor, T> {
-    /// Runs a statement in the transaction and returns its rows, each as a `T`: see [`Connection::run_query_as`].
-    pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P> {
-        self.handle.run_query_as(sql, params)
-    }
-
-    /// Runs a statement in the transaction and returns its rows as they come, each as a `T`: see [`Cursor::query_stream`].
-    pub fn query_stream<'a, P: Params>(
-        &self,
-        sql: impl Into<Cow<'a, str>>,
-        params: P,
-    ) -> QueryStreamAs<'a, T, P> {
-        self.handle.query_stream(sql, params).rows_as()
     }
 }
 

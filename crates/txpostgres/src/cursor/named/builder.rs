@@ -1,4 +1,4 @@
-//! A cursor of the server, about to be declared.
+//! A server-side cursor that is about to be declared.
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -14,10 +14,10 @@ use super::deadline::Watch;
 use crate::cursor::Cursor;
 use crate::driver::{Call, CancelHandle, Scope};
 
-/// Rows that are fetched in advance when they are read one by one: 100.
+/// Default of [`NamedCursorBuilder::rows_ahead`]: 100 rows.
 const AHEAD: u32 = 100;
 
-/// A named cursor about to be declared: see [`Cursor::named`].
+/// A named cursor that is about to be declared: see [`Cursor::named`].
 #[must_use = "a cursor is not declared before it is opened"]
 #[derive(Debug)]
 pub struct NamedCursorBuilder {
@@ -41,53 +41,62 @@ impl NamedCursorBuilder {
         }
     }
 
-    /// Whether it moves both ways (`SCROLL`). If nothing is said, the server decides by the query: some do, and cost nothing more.
+    /// Whether the cursor can move backwards (`SCROLL`). By default the server decides: it allows
+    /// it for queries where it costs nothing.
     pub fn scroll(mut self, scroll: bool) -> Self {
         self.scroll = Some(scroll);
         self
     }
 
-    /// Whether it outlives its transaction (`WITH HOLD`): its rows are kept in the server when the transaction is committed, until
-    /// it is closed or dropped. What is fetched after the interaction's end is a statement of its own.
+    /// Whether the cursor outlives its transaction (`WITH HOLD`): its rows are kept in the server
+    /// when the transaction is committed, until it is closed or dropped. Each fetch after the end
+    /// of the interaction is a statement of its own.
     pub fn with_hold(mut self, hold: bool) -> Self {
         self.hold = hold;
         self
     }
 
-    /// How many rows are fetched in advance when they are read one by one; 100 if nothing is said, 2,147,483,647 at most.
+    /// Sets how many rows are prefetched when they are read one by one. The default is 100, the
+    /// maximum 2,147,483,647.
     pub fn rows_ahead(mut self, rows: u32) -> Self {
-        // In advance, fewer do as well.
+        // FETCH cannot count further; a smaller number of prefetched rows changes no result.
         self.ahead = rows.clamp(1, i32::MAX.unsigned_abs());
         self
     }
 
-    /// A handle by which the cursor can be [cancelled](crate::Connection::cancel), from any task, from [`open`](Self::open) on: the
-    /// statement that it is in is ended in the server, and this call and all later ones end with [`ErrorKind::Cancelled`]. In an
-    /// interaction the transaction fails with it. The cursor is closed as ever, by `close` or by dropping it.
+    /// A handle that [cancels](crate::Connection::cancel) the cursor from any task, from
+    /// [`open`](Self::open) on: the statement in progress is cancelled in the server, and this call
+    /// and all later ones end with [`ErrorKind::Cancelled`]. In an interaction the transaction
+    /// fails as well. The cursor must still be closed, by `close` or by dropping it.
     ///
-    /// What can be cancelled travels alone.
+    /// Statements that can be cancelled are not pipelined with others.
     pub fn cancel_handle(&mut self) -> CancelHandle {
         CancelHandle(self.watch.cancellation().handle())
     }
 
-    /// Limits the time of each call: of [`open`](Self::open), and of each `next`, `fetch`, `move_to` and `scroll` of the cursor, from its
-    /// first poll to its end. When it passes, the statement is cancelled in the server, and the call ends with [`ErrorKind::Timeout`]. In
-    /// an interaction the transaction fails with it. A statement that waited for its turn is not sent, and the cursor goes on.
+    /// Limits the time of each call: of [`open`](Self::open), and of each `next`, `fetch`,
+    /// `move_to` and `scroll` of the cursor, from its first poll to its end. When the limit has
+    /// passed, the statement is cancelled in the server, and the call ends with
+    /// [`ErrorKind::Timeout`]. In an interaction the transaction fails as well. A statement that
+    /// was not sent yet is withdrawn, and the cursor goes on.
     ///
-    /// What can be cancelled travels alone. A server that does not end the statement within the grace
-    /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s) is given up, with the connection.
+    /// Statements that can be cancelled are not pipelined with others. If the server does not end
+    /// the statement within the grace period
+    /// ([`ConnectionBuilder::cancel_grace`](crate::ConnectionBuilder::cancel_grace), 5 s), the
+    /// connection is closed.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.watch.set_limit(limit);
         self
     }
 
-    /// Declares it for a query. Dropped before its end, it leaves no cursor: what was declared is closed. One of this name that was
-    /// there before stays.
+    /// Declares the cursor for a query. If the future is dropped before its end, a cursor that was
+    /// declared is closed; an existing cursor of the same name is not.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`] outside of an interaction, unless it is to be [held](Self::with_hold); what the server says, such
-    /// as `42P03` when there is a cursor of this name.
+    /// [`ErrorKind::Request`] outside of an interaction, unless the cursor is declared
+    /// [`WITH HOLD`](Self::with_hold); errors of the server, such as `42P03` if there is a cursor
+    /// of this name.
     pub async fn open<P: Params>(self, sql: &str, params: P) -> Result<NamedCursor> {
         if !self.hold && matches!(self.cursor.own_scope(), Scope::Connection(_)) {
             return Err(Error::new(
@@ -117,8 +126,8 @@ impl NamedCursorBuilder {
     }
 }
 
-/// A DECLARE on its way. Dropped when it was sent, what it declares is closed; but it may be refused because there is a cursor of this
-/// name, which is not ours to close.
+/// A DECLARE in flight. If it is dropped after it was sent, the cursor is closed once it is
+/// declared, and not if the DECLARE fails: then the name may belong to another cursor.
 struct Declaring<'a, P: Params> {
     named: Option<NamedCursor>,
     call: Call<'a, P>,

@@ -1,15 +1,16 @@
-//! Who may end the calls of a named cursor: one handle for all of them, and a time limit for each.
+//! Cancellation of the calls of a named cursor: one handle for all of them, and a time limit for
+//! each.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::driver::{Call, Cancellation};
 
-/// It goes with the call that is on its way, and comes back from it.
+/// Lent to the call that is in flight, and handed back by it.
 #[derive(Default)]
 pub(super) struct Watch {
     limit: Option<Duration>,
-    /// If anybody may, and while no call has it.
+    /// `None` if there is neither a handle nor a limit, and while a call has it.
     cancellation: Option<Box<Cancellation>>,
 }
 
@@ -25,14 +26,15 @@ impl Watch {
         self.cancellation();
     }
 
-    /// A call begins: its time runs from now on. `asked` is on its way already, and has whoever may end it.
+    /// Starts the time of a call. `asked` is a statement that is in flight already and has the
+    /// cancellation.
     pub(super) fn renew<W>(&mut self, asked: Option<&mut Call<'_, W>>) {
         let Some(limit) = self.limit else {
             return;
         };
         match asked {
             Some(call) => {
-                // One that is being cancelled ends for the reason that there was.
+                // A statement that is being cancelled keeps the reason of that.
                 let cancellation = call.cancellation();
                 if !cancellation.must_end() {
                     cancellation.renew(limit);
@@ -42,12 +44,12 @@ impl Watch {
         }
     }
 
-    /// For a statement of the call.
+    /// Lends the cancellation to a statement of the call.
     pub(super) fn take(&mut self) -> Option<Box<Cancellation>> {
         self.cancellation.take()
     }
 
-    /// The statement has ended.
+    /// Takes the cancellation back from a statement that has ended.
     pub(super) fn put(&mut self, cancellation: Option<Box<Cancellation>>) {
         self.cancellation = cancellation;
     }

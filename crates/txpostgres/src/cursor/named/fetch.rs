@@ -1,10 +1,10 @@
-//! Which rows of a named cursor are meant, and where that leads.
+//! The directions of FETCH and MOVE, and the position that each leads to.
 
 use std::fmt;
 
 use txpostgres_session::{Error, ErrorKind, Result};
 
-/// Rows that a FETCH or MOVE can count: its grammar takes an `int4`.
+/// The largest count of FETCH and MOVE: their grammar takes an `int4`.
 pub(super) const MOST: i64 = i32::MAX as i64;
 
 /// Which rows to fetch, or where to move to (manual, `FETCH`).
@@ -19,22 +19,22 @@ pub enum FetchDirection {
     First,
     /// The last row.
     Last,
-    /// The row of this number, the first being 1; counted from the end if negative.
+    /// The row of this number, counted from 1, or from the end if negative.
     Absolute(i64),
-    /// The row so many further on, or back if negative.
+    /// The row `n` rows after the current one, or before it if negative.
     Relative(i64),
-    /// So many rows.
+    /// The next `n` rows.
     Forward(u32),
-    /// All that are left.
+    /// All rows that are left.
     ForwardAll,
-    /// So many rows backwards.
+    /// The `n` rows before the current one, backwards.
     Backward(u32),
-    /// All that were passed, backwards.
+    /// All rows before the current one, backwards.
     BackwardAll,
 }
 
 impl FetchDirection {
-    /// Whether the server can be asked for it.
+    /// Refuses counts that FETCH and MOVE cannot express.
     pub(super) fn check(self) -> Result<()> {
         let fits = match self {
             Self::Absolute(row) => (-MOST..=MOST).contains(&row),
@@ -45,12 +45,13 @@ impl FetchDirection {
         if fits { Ok(()) } else { Err(too_far(self)) }
     }
 
-    /// Whether it passes rows, and not only goes to one.
+    /// Whether it covers a range of rows, not a single row.
     pub(super) fn passes(self) -> bool {
         matches!(self, Self::Forward(_) | Self::ForwardAll | Self::Backward(_) | Self::BackwardAll)
     }
 
-    /// Whether it leads behind the last row, if so many were fetched or passed. `was_behind`: there it began.
+    /// Whether the cursor is after the last row then, if the server fetched or passed `count` rows.
+    /// `was_behind`: it was after the last row before.
     pub(super) fn is_behind(self, count: u64, was_behind: bool) -> bool {
         match self {
             Self::ForwardAll => true,
@@ -61,8 +62,9 @@ impl FetchDirection {
         }
     }
 
-    /// The number of the row that it leads to from row `from`, if so many were fetched or passed. 0 is before the first one, and the
-    /// number behind the last one (`was_behind`: there it began) is its number and one.
+    /// The number of the row that the cursor is on then, if it was on row `from` and the server
+    /// fetched or passed `count` rows. 0 is before the first row; after the last row it is the
+    /// number of that row plus one (`was_behind`: it was there before).
     pub(super) fn leads_to(self, from: Option<u64>, count: u64, was_behind: bool) -> Option<u64> {
         match self {
             Self::Forward(0) | Self::Backward(0) | Self::Relative(0) => from,
@@ -90,7 +92,7 @@ impl FetchDirection {
     }
 }
 
-/// What is further away than FETCH can say.
+/// The error for a count that FETCH cannot express.
 #[cold]
 fn too_far(what: FetchDirection) -> Error {
     Error::new(

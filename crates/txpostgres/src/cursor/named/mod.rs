@@ -1,8 +1,9 @@
-//! A cursor that lives in the server: `FETCH`, `MOVE`, `CLOSE`.
+//! A server-side cursor: `FETCH`, `MOVE`, `CLOSE`.
 //!
-//! The server's cursor is ahead of the reader by the rows that were fetched in advance, and it moves when it gets a statement, whether
-//! or not somebody waits for the answer. So what is on its way belongs to the cursor and not to the future that asked for it: a
-//! future that is dropped leaves it to the next call.
+//! The server's cursor is ahead of the reader by the prefetched rows, and it moves when it executes
+//! a statement, whether or not a future waits for the answer. So a statement in flight belongs to
+//! the cursor and not to the future that submitted it: when that future is dropped, the next call
+//! takes the answer.
 
 mod builder;
 mod deadline;
@@ -28,63 +29,67 @@ use crate::driver::{Call, Cancellation, Driver, Scope};
 pub use builder::NamedCursorBuilder;
 use deadline::Watch;
 pub use fetch::FetchDirection;
-use position::{Leads, Position, Step};
+use position::{FetchEffect, MovePlan, Position};
 
-/// Bytes of a name that the server looks at (manual, section 4.1.1): it cuts longer ones in statements, but not in messages.
+/// The most bytes of a name in the server (manual, section 4.1.1). Longer names are truncated in
+/// statements, but not in protocol messages.
 const NAME_BYTES: usize = 63;
 
-/// A cursor that lives in the server: see [`Cursor::named`].
+/// A server-side cursor: see [`Cursor::named`].
 ///
-/// [`next`](Self::next) reads row by row, some of which are fetched in advance; [`fetch`](Self::fetch) and
-/// [`move_to`](Self::move_to) go both ways, from the row that was read last. Onwards, and to the row that was read last, they go on a cursor that
-/// cannot [scroll](NamedCursorBuilder::scroll) as well.
+/// [`next`](Self::next) reads row by row and prefetches some rows; [`fetch`](Self::fetch) and
+/// [`move_to`](Self::move_to) move both ways from the row that was read last. Forward moves, and
+/// reading the current row again, also work on a cursor declared without
+/// [`SCROLL`](NamedCursorBuilder::scroll).
 ///
-/// # Dropping its calls
+/// # Dropping its futures
 ///
-/// `next`, and `fetch` onwards ([`FetchDirection::Next`], [`FetchDirection::Forward`], [`FetchDirection::ForwardAll`]), may be dropped at any time, in a
-/// `select!` for instance: they lose no row. What they had asked for is kept, and the next call begins with it.
+/// `next`, and a forward `fetch` ([`FetchDirection::Next`], [`FetchDirection::Forward`],
+/// [`FetchDirection::ForwardAll`]), are cancel-safe: they may be dropped at any time, in a
+/// `select!` for instance, and no row is lost. The next call begins with the rows that were
+/// requested.
 ///
-/// Any other `fetch`, and `move_to`, that is dropped has moved the cursor if it was sent, and its rows are gone. Where the cursor
-/// stands is known again after a move to a position that does not depend on that: [`FetchDirection::First`], [`FetchDirection::Last`],
-/// [`FetchDirection::Absolute`].
+/// Any other `fetch`, and `move_to`, has moved the cursor if it was sent before it was dropped, and
+/// its rows are lost. The position is known again after a move that does not depend on it:
+/// [`FetchDirection::First`], [`FetchDirection::Last`], [`FetchDirection::Absolute`].
 ///
-/// An error of a call that was dropped is the next one's.
+/// The error of a call that was dropped is returned by the next call.
 ///
-/// Dropped itself, it is closed without anybody waiting for that.
+/// When the cursor itself is dropped, it is closed in the background.
 pub struct NamedCursor {
     /// The scope in which it was declared.
     scope: Scope,
-    /// The session in which it was declared, which it does not outlive.
+    /// The session in which it was declared, and with which it ends.
     generation: u64,
     name: String,
     quoted: String,
     ahead: u32,
     hold: bool,
     position: Position,
-    /// What is on its way. Until it is answered nothing else is asked.
-    asked: Option<Asked>,
+    /// The statement in flight. No other is sent before it is answered.
+    in_flight: Option<InFlight>,
     watch: Watch,
-    /// No rows, with their columns once these are known.
+    /// An empty result, with its columns once these are known.
     none: Option<Arc<Rows>>,
     is_open: bool,
 }
 
-/// A FETCH or MOVE on its way, and where it leads.
-struct Asked {
+/// A FETCH or MOVE in flight, and its effect on the position.
+struct InFlight {
     call: Call<'static, ()>,
-    leads: Leads,
+    effect: FetchEffect,
 }
 
-/// What came of it.
+/// The result of a FETCH or MOVE.
 #[derive(Default)]
-struct Answered {
+struct FetchResult {
     row_count: u64,
-    /// Rows that were not fetched in advance.
+    /// Rows that were not prefetched.
     rows: Rows,
 }
 
 impl NamedCursor {
-    /// One that is about to be declared.
+    /// A cursor that is about to be declared.
     fn new(scope: Scope, name: String, ahead: u32, hold: bool, watch: Watch) -> Result<Self> {
         let mut quoted = String::new();
         push_ident(&mut quoted, &name)?;
@@ -97,21 +102,21 @@ impl NamedCursor {
             ahead,
             hold,
             position: Position::default(),
-            asked: None,
+            in_flight: None,
             watch,
             none: None,
             is_open: false,
         })
     }
 
-    /// It is declared.
+    /// The cursor was declared.
     pub(super) fn opened(mut self, cancellation: Option<Box<Cancellation>>) -> Self {
         self.is_open = true;
         self.watch.put(cancellation);
         self
     }
 
-    /// Nobody waits for this DECLARE: it is closed if it was declared.
+    /// Abandons the DECLARE: the cursor is closed once it is declared.
     fn undeclare(&self, driver: &Driver, slot: SlotId) {
         if self.is_gone() {
             return;
@@ -123,38 +128,45 @@ impl NamedCursor {
         driver.drive(None, true);
     }
 
-    /// Its name.
+    /// The name of the cursor.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The columns of its rows; `None` before the first fetch.
+    /// The columns; `None` before the first fetch.
     pub fn description(&self) -> Option<&[Column]> {
         self.none.as_deref().map(Rows::columns)
     }
 
-    /// The next row; `None` after the last one. Dropped before its end, it takes nothing away.
+    /// The next row; `None` after the last one. Cancel-safe: if the future is dropped, no row is
+    /// lost.
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Self::fetch).
+    /// The errors of [`fetch`](Self::fetch).
     pub async fn next(&mut self) -> Result<Option<OwnedRow>> {
         self.begin().await?;
         if self.position.missing(1) > 0 {
-            self.ask("fetch", FetchDirection::Forward(self.ahead), Leads::On(self.ahead)).await?;
+            self.ask(
+                "fetch",
+                FetchDirection::Forward(self.ahead),
+                FetchEffect::Prefetch(self.ahead),
+            )
+            .await?;
         }
         Ok(self.position.row())
     }
 
     /// Fetches rows, in the order in which the cursor comes to them.
     ///
-    /// Dropped before its end, it takes nothing away if it goes onwards; see [above](Self#dropping-its-calls).
+    /// A forward fetch is cancel-safe; see [above](Self#dropping-its-futures).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded) when its transaction is over; what the server says:
-    /// `55000` when it is asked to go back and cannot; [`ErrorKind::Request`](crate::ErrorKind::Request) for more than FETCH can count,
-    /// 2,147,483,647: nothing is sent then.
+    /// [`ErrorKind::InteractionEnded`](crate::ErrorKind::InteractionEnded) when its transaction is
+    /// over; errors of the server, such as `55000` for a backward move that the cursor does not
+    /// support; [`ErrorKind::Request`](crate::ErrorKind::Request) for a count above the limit of
+    /// FETCH, 2,147,483,647: nothing is sent then.
     pub async fn fetch(&mut self, rows: FetchDirection) -> Result<Rows> {
         rows.check()?;
         self.begin().await?;
@@ -164,33 +176,33 @@ impl NamedCursor {
             FetchDirection::ForwardAll => u32::MAX,
             _ => return self.fetch_away(rows).await,
         };
-        // What was fetched in advance comes first.
+        // Prefetched rows come first.
         let missing = self.position.missing(wanted);
         if missing > 0 {
             let rest = match rows {
                 FetchDirection::ForwardAll => FetchDirection::ForwardAll,
                 _ => FetchDirection::Forward(missing),
             };
-            self.ask("fetch", rest, Leads::On(missing)).await?;
+            self.ask("fetch", rest, FetchEffect::Prefetch(missing)).await?;
         }
         Ok(self.position.take(wanted).unwrap_or_else(|| self.none()))
     }
 
-    /// Fetches rows that are not simply the next ones.
+    /// Fetches in a direction that is not plainly forward.
     async fn fetch_away(&mut self, rows: FetchDirection) -> Result<Rows> {
-        let step = self.position.step(rows, true);
-        let fetched = match step {
-            Step::Ask(what, leads) => Some(self.ask("fetch", what, leads).await?.rows),
-            Step::Back => {
-                self.step_back().await?;
-                Some(self.ask("fetch", rows, Leads::Away { to: rows, ahead: 0 }).await?.rows)
+        let plan = self.position.plan(rows, true);
+        let fetched = match plan {
+            MovePlan::Ask(what, effect) => Some(self.ask("fetch", what, effect).await?.rows),
+            MovePlan::Rewind => {
+                self.rewind().await?;
+                Some(self.ask("fetch", rows, FetchEffect::Move { to: rows, ahead: 0 }).await?.rows)
             }
-            Step::Stay(is_row) => self.position.here().filter(|_| is_row),
-            Step::On(count) => {
+            MovePlan::Stay(is_row) => self.position.here().filter(|_| is_row),
+            MovePlan::Skip(count) => {
                 self.position.pass(count - 1);
                 self.position.take(1)
             }
-            Step::Behind => {
+            MovePlan::PastEnd => {
                 self.position.pass_all();
                 None
             }
@@ -202,7 +214,7 @@ impl NamedCursor {
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Self::fetch), and [`ErrorKind::Decode`](crate::ErrorKind::Decode).
+    /// The errors of [`fetch`](Self::fetch), and [`ErrorKind::Decode`](crate::ErrorKind::Decode).
     pub async fn fetch_as<T: for<'r> FromRow<'r>>(
         &mut self,
         rows: FetchDirection,
@@ -210,35 +222,37 @@ impl NamedCursor {
         self.fetch(rows).await?.decode()
     }
 
-    /// Moves without fetching. Says how many rows were passed, or for one row whether there was one (1 or 0).
+    /// Moves without fetching. Returns the number of rows that were passed; for a single row, 1 if
+    /// it exists, else 0.
     ///
-    /// Dropped before its end, it has moved if it was sent; see [above](Self#dropping-its-calls).
+    /// If the future is dropped after the MOVE was sent, the cursor has moved; see
+    /// [above](Self#dropping-its-futures).
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Self::fetch).
+    /// The errors of [`fetch`](Self::fetch).
     pub async fn move_to(&mut self, rows: FetchDirection) -> Result<u64> {
         rows.check()?;
         self.begin().await?;
-        let passed = match self.position.step(rows, false) {
-            Step::Ask(what, leads) => {
-                let before = match leads {
-                    Leads::Away { ahead, .. } if rows.passes() => ahead,
+        let passed = match self.position.plan(rows, false) {
+            MovePlan::Ask(what, effect) => {
+                let before = match effect {
+                    FetchEffect::Move { ahead, .. } if rows.passes() => ahead,
                     _ => 0,
                 };
-                return Ok(before + self.ask("move", what, leads).await?.row_count);
+                return Ok(before + self.ask("move", what, effect).await?.row_count);
             }
-            Step::Back => {
-                self.step_back().await?;
-                let leads = Leads::Away { to: rows, ahead: 0 };
-                return Ok(self.ask("move", rows, leads).await?.row_count);
+            MovePlan::Rewind => {
+                self.rewind().await?;
+                let effect = FetchEffect::Move { to: rows, ahead: 0 };
+                return Ok(self.ask("move", rows, effect).await?.row_count);
             }
-            Step::Stay(is_row) => u64::from(is_row),
-            Step::On(count) => {
+            MovePlan::Stay(is_row) => u64::from(is_row),
+            MovePlan::Skip(count) => {
                 self.position.pass(count);
                 if rows.passes() { count } else { 1 }
             }
-            Step::Behind => {
+            MovePlan::PastEnd => {
                 let passed = self.position.pass_all();
                 if rows.passes() { passed } else { 0 }
             }
@@ -246,11 +260,12 @@ impl NamedCursor {
         Ok(passed)
     }
 
-    /// Moves as DB-API's `scroll`: so many rows on (or back, if negative), or to before the row of this number, the first being 0.
+    /// Moves as DB-API's `scroll`: by a number of rows, backwards if negative; or to before the row
+    /// of a number, counted from 0.
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Self::fetch).
+    /// The errors of [`fetch`](Self::fetch).
     pub async fn scroll(&mut self, by: i64, from: Scroll) -> Result<()> {
         let to = match from {
             Scroll::Relative => FetchDirection::Relative(by),
@@ -259,24 +274,25 @@ impl NamedCursor {
         self.move_to(to).await.map(drop)
     }
 
-    /// Closes it, even in a transaction that has failed. Dropped before its end, it is closed all the same.
+    /// Closes the cursor, even in a transaction that has failed. If the future is dropped before
+    /// its end, the cursor is closed in the background.
     ///
     /// # Errors
     ///
-    /// What the server says.
+    /// Errors of the server.
     pub async fn close(mut self) -> Result<()> {
-        self.asked = None;
+        self.in_flight = None;
         let sql = format!("close {}", self.quoted);
         let mut call = Call::new(Ok(self.scope()), sql, ());
         poll_fn(|cx| {
             let closed = call.poll(cx, |_| ());
-            // Until it is sent, and when it is refused, dropping the cursor closes it.
+            // Until the CLOSE is sent, and if it fails, dropping the cursor closes it.
             self.is_open = match &closed {
                 Poll::Pending => !call.has_sent_last(),
                 Poll::Ready(Ok(())) => false,
                 Poll::Ready(Err(error)) => error.sqlstate() != Some(SqlState::INVALID_CURSOR_NAME),
             };
-            // A transaction that has failed takes no statement, but a message.
+            // A failed transaction refuses the statement, but not the Close message of `Drop`.
             closed.map(|closed| match closed {
                 Err(error) if error.sqlstate() == Some(SqlState::IN_FAILED_SQL_TRANSACTION) => {
                     Ok(())
@@ -287,60 +303,66 @@ impl NamedCursor {
         .await
     }
 
-    /// A call begins, with what an earlier one has left.
+    /// Begins a call: waits for the statement that an earlier call has left in flight.
     async fn begin(&mut self) -> Result<()> {
-        self.watch.renew(self.asked.as_mut().map(|asked| &mut asked.call));
+        self.watch.renew(self.in_flight.as_mut().map(|it| &mut it.call));
         self.settle().await.map(drop)
     }
 
-    /// Takes the server back to where the reader is.
-    async fn step_back(&mut self) -> Result<()> {
+    /// Rewinds the server's cursor to the reader's row.
+    async fn rewind(&mut self) -> Result<()> {
         let ahead = self.position.ahead();
         if ahead > 0 {
-            self.ask("move", FetchDirection::Relative(-ahead), Leads::Back).await?;
+            self.ask("move", FetchDirection::Relative(-ahead), FetchEffect::Rewind).await?;
         }
         Ok(())
     }
 
-    /// Asks, when what was asked before is answered, and waits.
-    async fn ask(&mut self, verb: &str, what: FetchDirection, leads: Leads) -> Result<Answered> {
+    /// Sends a FETCH or MOVE and waits for its answer. No other may be in flight.
+    async fn ask(
+        &mut self,
+        verb: &str,
+        what: FetchDirection,
+        effect: FetchEffect,
+    ) -> Result<FetchResult> {
         let sql = format!("{verb} {what} from {}", self.quoted);
         let call = Call::new(Ok(self.scope()), sql, ()).with_cancellation(self.watch.take());
-        self.asked = Some(Asked { call, leads });
+        self.in_flight = Some(InFlight { call, effect });
         self.settle().await
     }
 
-    /// No rows.
+    /// An empty result.
     fn none(&self) -> Rows {
         self.none.as_deref().cloned().unwrap_or_default()
     }
 
-    /// Waits for what is on its way.
+    /// Waits for the statement in flight.
     fn settle(&mut self) -> Settling<'_> {
         Settling(self)
     }
 
-    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answered>> {
-        let Some(asked) = &mut self.asked else {
-            return Poll::Ready(Ok(Answered::default()));
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<FetchResult>> {
+        let Some(asked) = &mut self.in_flight else {
+            return Poll::Ready(Ok(FetchResult::default()));
         };
-        let leads = asked.leads;
-        let take = |answer: &mut Answer| Answered {
+        let effect = asked.effect;
+        let take = |answer: &mut Answer| FetchResult {
             row_count: answer.row_count(),
             rows: answer.take_rows(),
         };
         let outcome = ready!(asked.call.poll(cx, take));
         self.watch.put(asked.call.take_cancellation());
-        self.asked = None;
+        self.in_flight = None;
         let mut answered = outcome?;
         if self.none.is_none() && !answered.rows.columns().is_empty() {
             self.none = Some(Arc::new(answered.rows.part(0, 0)));
         }
-        self.position.arrive(leads, answered.row_count, &mut answered.rows);
+        self.position.arrive(effect, answered.row_count, &mut answered.rows);
         Poll::Ready(Ok(answered))
     }
 
-    /// A cursor that is held goes on when its transaction has ended, in the same session.
+    /// The scope of its statements: a cursor WITH HOLD goes on in the same session when its
+    /// transaction has ended.
     fn scope(&self) -> Scope {
         let driver = match &self.scope {
             Scope::Transaction(transaction) if self.hold && transaction.has_ended() => {
@@ -352,7 +374,7 @@ impl NamedCursor {
         Scope::Session(Arc::clone(driver), self.generation)
     }
 
-    /// Whether it has gone with its transaction: its name may be another's by now.
+    /// Whether it was closed with its transaction: another cursor may have its name by now.
     fn is_gone(&self) -> bool {
         match &self.scope {
             Scope::Transaction(transaction) => {
@@ -362,8 +384,8 @@ impl NamedCursor {
         }
     }
 
-    /// A message that closes it. That is no error when the cursor is gone, and may be sent when a transaction has failed: a
-    /// `CLOSE` could fail a transaction that has nothing to do with it.
+    /// The Close message for it. Unlike a `CLOSE` statement, it is no error if the cursor is gone,
+    /// it works in a failed transaction, and it cannot fail an unrelated one.
     fn closing(&self) -> Request<'_> {
         let cut = (0..=NAME_BYTES).rev().find(|&at| self.name.is_char_boundary(at));
         let portal = match cut.filter(|_| self.name.len() > NAME_BYTES) {
@@ -374,11 +396,11 @@ impl NamedCursor {
     }
 }
 
-/// What waits for an answer. Dropped before that, it leaves it to the cursor's next call.
+/// Waits for an answer. If it is dropped before, the next call of the cursor takes the answer.
 struct Settling<'a>(&'a mut NamedCursor);
 
 impl Future for Settling<'_> {
-    type Output = Result<Answered>;
+    type Output = Result<FetchResult>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.poll_settled(cx)
@@ -387,12 +409,12 @@ impl Future for Settling<'_> {
 
 impl Drop for Settling<'_> {
     fn drop(&mut self) {
-        match &mut self.0.asked {
+        match &mut self.0.in_flight {
             Some(asked) if asked.call.has_begun() => asked.call.step_aside(),
-            // It has not happened.
+            // The statement was never submitted.
             Some(asked) => {
                 self.0.watch.put(asked.call.take_cancellation());
-                self.0.asked = None;
+                self.0.in_flight = None;
             }
             None => {}
         }
@@ -401,7 +423,7 @@ impl Drop for Settling<'_> {
 
 impl Drop for NamedCursor {
     fn drop(&mut self) {
-        self.asked = None;
+        self.in_flight = None;
         if self.is_open && !self.is_gone() {
             self.scope().tell(self.closing());
         }
