@@ -1,5 +1,6 @@
 //! Runs the simulator: a seed, a script, or seeds for a while.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,14 +11,15 @@ use txpostgres_sim::{Options, Report, Seeds, replay, run_seed, shrink_script};
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
 const HELP: &str = "\
-sim [--seed N] [--seconds S] [--script FILE] [--shrink-for S] [--trace] [--without WORDS]
+sim [--seed N] [--seconds S] [--script FILE] [--shrink-for S] [--trace] [--without WORDS] [--survey]
 
   --seed N        runs this seed; with --seconds, this one and those that follow it
   --seconds S     runs seeds for so long
   --script FILE   runs a script
   --shrink-for S  how long a finding is made shorter; 30 if not given
   --trace         prints everything that happened
-  --without WORDS leaves out operations, by their words in a script: discard,alter";
+  --without WORDS leaves out operations, by their words in a script: discard,alter
+  --survey        goes on after a finding, and tells at the end how often each rule was broken";
 
 /// What was asked for.
 struct Arguments {
@@ -27,6 +29,7 @@ struct Arguments {
     shrink_for: u64,
     trace: bool,
     without: Vec<String>,
+    survey: bool,
 }
 
 impl Arguments {
@@ -38,6 +41,7 @@ impl Arguments {
             shrink_for: 30,
             trace: false,
             without: Vec::new(),
+            survey: false,
         };
         while let Some(word) = words.next() {
             let mut number = || words.next()?.parse().ok();
@@ -49,6 +53,7 @@ impl Arguments {
                 "--without" => {
                     this.without = words.next()?.split(',').map(str::to_owned).collect();
                 }
+                "--survey" => this.survey = true,
                 "--trace" => this.trace = true,
                 _ => return None,
             }
@@ -111,10 +116,13 @@ fn for_a_while(seconds: u64, options: &Options, arguments: &Arguments) -> Result
     let (began, limit) = (Instant::now(), Duration::from_secs(seconds));
     let first = arguments.seed.unwrap_or(1);
     let mut seeds = Seeds::default();
+    let mut surveyed: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
     let quiet = &Options { verbose: false, ..options.clone() };
     for seed in first.. {
         let report = seeds.run(seed, quiet);
-        if report.finding.is_some() {
+        if let Some(finding) = report.finding.as_ref().filter(|_| arguments.survey) {
+            surveyed.entry(rule_of(finding)).or_default().push((seed, finding.clone()));
+        } else if report.finding.is_some() {
             let after = began.elapsed().as_secs_f64();
             let told = found(seed, &run_seed(seed, options), options, arguments);
             return Err(format!("{told}\nsim: found after {} seeds, {after:.1} s", seeds.seeds));
@@ -128,6 +136,12 @@ fn for_a_while(seconds: u64, options: &Options, arguments: &Arguments) -> Result
         }
     }
     println!("{}", seeds.coverage());
+    for (rule, found) in &surveyed {
+        println!("{rule}: {} times", found.len());
+        for (seed, finding) in found.iter().take(6) {
+            println!("    seed {seed}: {}", finding.chars().take(230).collect::<String>());
+        }
+    }
     println!(
         "sim: nothing found in {} seeds from {first} on, {} steps, {:.0} s of virtual time, in {:.0} s",
         seeds.seeds,
@@ -140,6 +154,11 @@ fn for_a_while(seconds: u64, options: &Options, arguments: &Arguments) -> Result
         return Err(format!("sim: never reached: {}", missing.join(", ")));
     }
     Ok(())
+}
+
+/// The rule that a finding names first.
+fn rule_of(finding: &str) -> String {
+    finding.split(':').next().unwrap_or_default().to_owned()
 }
 
 /// Tells of a finding: the rule, the end of the trace, and the shortest script that still finds it.
