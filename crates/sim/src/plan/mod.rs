@@ -54,7 +54,7 @@ impl Profile {
             60..74 => Self::Listeners,
             74..86 => Self::Volume,
             86..95 => Self::Knowledge,
-            95..98 => Self::ByHand,
+            95..99 => Self::ByHand,
             _ => Self::Growth,
         }
     }

@@ -230,7 +230,7 @@ impl<'a> Maker<'a> {
             }
             Kind::Text | Kind::Shape => {
                 self.work(&mut op, true);
-                op.work.inserts = false;
+                (op.work.inserts, op.work.table) = (false, None);
                 op.work.rows = op.work.rows.max(1);
             }
             Kind::Subscribe | Kind::Hear => {
@@ -398,7 +398,7 @@ impl<'a> Maker<'a> {
         call.work.ms = self.rng.u32(0..20);
         aside.body = vec![call];
         let mut repeat = self.op(Kind::Repeat);
-        repeat.count = 2_500;
+        repeat.count = 1_200;
         let mut call = self.op(Kind::Query);
         (call.work.token, call.work.rows) = (None, 1);
         repeat.body = vec![call];

@@ -139,7 +139,10 @@ impl Referee {
         };
         let kind = entry.op.kind;
         let is_portal = kind == Kind::Stream && entry.root.is_some();
+        // A COPY whose data has not left as a whole counts as not sent: the server keeps nothing of it.
+        let takes_data = matches!(kind, Kind::CopyIn | Kind::CopyInRows);
         let is_one = kind.is_statement() || kind.is_exclusive() || kind == Kind::Script;
+        let is_one = is_one && !takes_data;
         let is_about_more = is_portal || failure.kind == ErrorKind::Request;
         if failure.delivery != Delivery::NotSent || !is_one || is_about_more {
             return Ok(());
@@ -211,9 +214,15 @@ impl Referee {
             "57014" => self.book.may_be_cancelled(op.id) || self.causes.close,
             "22P04" => op.all().iter().any(|inner| inner.kind == Kind::CopyIn),
             // A statement that is forgotten on its way to be run is prepared again, but not for ever.
-            "26000" => self.forgotten_since(entry.begun) > 1,
-            // A plan that went stale in a transaction: only what is not its first statement.
-            "0A000" => entry.root.is_some() || op.kind == Kind::Interaction,
+            "26000" => self.forgotten_since(entry.begun, &["all", "statements"]) > 1,
+            // A cursor that is held is closed with everything else.
+            "34000" => self.forgotten_since(entry.begun, &["all"]) > 0,
+            // So is one whose plan went stale; in a transaction only the first may be prepared again.
+            "0A000" => {
+                entry.root.is_some()
+                    || op.kind == Kind::Interaction
+                    || self.forgotten_since(entry.begun, &["shape"]) > 1
+            }
             _ => planned,
         }
     }

@@ -63,8 +63,8 @@ pub(crate) struct Referee {
     hearing: Hearing,
     /// Counts what happened, to tell what was before what.
     clock: u64,
-    /// When the server forgot channels or prepared statements.
-    forgot: Vec<u64>,
+    /// When the server forgot channels or prepared statements, or a table got another shape; and which.
+    forgot: Vec<(u64, &'static str)>,
     pub(crate) causes: Causes,
     pub(crate) coverage: Coverage,
 }
@@ -121,7 +121,7 @@ impl Referee {
             Happened::Refused { code } => self.coverage.count_name("server: error ", code),
             Happened::Forgot { what } => {
                 self.coverage.count_name("server: forgot ", what);
-                self.forgot.push(self.clock);
+                self.forgot.push((self.clock, what));
             }
             Happened::Left { politely: true, .. } => self.coverage.count("server: Terminate"),
             Happened::Left { .. } => self.coverage.count("server: hung up"),
@@ -207,7 +207,9 @@ impl Referee {
                 if let Some(entry) = self.book.get_mut(*op) {
                     entry.stage = Stage::Inside;
                 }
-                if let Some(other) = self.book.enter(*op) {
+                if let Some(other) = self.book.enter(*op)
+                    && !self.causes.any()
+                {
                     let why = format!("interactions t{other} and t{op} are inside at once");
                     return found(Rule::Isolation, why);
                 }
@@ -275,7 +277,7 @@ impl Referee {
     ) -> Result<(), Finding> {
         self.hearing.listening(op, channel);
         let begun = self.book.get(op).map_or(0, |entry| entry.begun);
-        let is_changing = self.book.changes_channels(begun) || self.forgotten_since(begun) > 0;
+        let is_changing = self.book.changes_channels(begun) || self.forgotten_since(begun, &["all", "channels"]) > 0;
         let Some(session) = net.session().filter(|_| !self.causes.any()) else {
             return Ok(());
         };
@@ -286,9 +288,9 @@ impl Referee {
         Ok(())
     }
 
-    /// How often the server has forgotten something since then.
-    fn forgotten_since(&self, when: u64) -> usize {
-        self.forgot.iter().filter(|&&forgot| forgot > when).count()
+    /// How often the server has forgotten one of these since then.
+    fn forgotten_since(&self, when: u64, which: &[&str]) -> usize {
+        self.forgot.iter().filter(|(forgot, what)| *forgot > when && which.contains(what)).count()
     }
 
     fn ended(
@@ -327,7 +329,10 @@ impl Referee {
         let holds = |entry: &&Entry| {
             let starts = self.executions.keys().any(|token| token.op == entry.op.id);
             match entry.op.kind {
-                Kind::Interaction => entry.root.is_none() && entry.stage == Stage::Inside,
+                Kind::Interaction => {
+                    let is_inside = matches!(entry.stage, Stage::Inside | Stage::Ending);
+                    entry.root.is_none() && is_inside
+                }
                 Kind::ByHand => entry.stage == Stage::Begun,
                 kind => kind.is_exclusive() && entry.stage == Stage::Begun && starts,
             }

@@ -357,6 +357,7 @@ impl Backend {
             Statement::Alter(table) => {
                 let before = around.database.alter(*table);
                 self.transaction.done.altered.push((*table, before));
+                around.happened.push(Happened::Forgot { what: "shape" });
             }
             _ => {}
         }

@@ -84,9 +84,16 @@ impl World {
         }
     }
 
-    /// Whether everybody who is polled has come to an end, but for listeners that nobody tells anything.
+    /// Whether every caller that is polled has come to an end, but for those that wait for what need not come.
     fn is_over(&self) -> bool {
-        let is_done = |id| self.referee.is_in(id, Kind::Hold) && !self.is_freed();
+        let is_open = self.connection.as_ref().is_some_and(|it| !it.is_closed());
+        let listeners = self.referee.waiting_listeners();
+        let is_done = |id| {
+            let is_held = self.referee.is_in(id, Kind::Hold) && !self.is_freed();
+            // The connection may be opened again.
+            let is_cut_off = !is_open && listeners.iter().any(|(caller, ..)| *caller == id);
+            is_held || is_cut_off || self.referee.is_in(id, Kind::Hear)
+        };
         self.present().all(|(id, _, is_polled)| !is_polled || is_done(id))
     }
 
@@ -140,10 +147,7 @@ impl World {
             .into_iter()
             .filter(|(caller, ..)| !self.rests(*caller))
             .collect();
-        let hears = self.present().any(|(id, _, is_polled)| {
-            is_polled && self.referee.is_in(id, Kind::Hear)
-        });
-        if listeners.is_empty() && !hears {
+        if listeners.is_empty() {
             return Ok(());
         }
         if self.referee.is_unread(|caller| self.rests(caller)) && !is_last {
@@ -157,7 +161,7 @@ impl World {
         self.settle()?;
         let is_open = self.connection.as_ref().is_some_and(|it| !it.is_closed());
         if !self.referee.was_notified(&payload) {
-            return self.unheard(is_open, &listeners, channel, &payload);
+            return self.unheard(is_open, channel, &payload);
         }
         for _ in 0..WATCHDOG_MS {
             if self.have_heard(&listeners, channel, &payload) {
@@ -177,11 +181,10 @@ impl World {
     fn unheard(
         &mut self,
         is_open: bool,
-        listeners: &[(u32, u32, u32)],
         channel: u32,
         payload: &str,
     ) -> Result<(), Finding> {
-        let Some(session) = self.net.session().filter(|_| is_open && !listeners.is_empty()) else {
+        let Some(session) = self.net.session().filter(|_| is_open) else {
             return Ok(());
         };
         if !self.holders().is_empty() || self.referee.causes.any() {

@@ -69,6 +69,7 @@ impl World {
     }
 
     fn close(&mut self) -> Result<(), Finding> {
+        self.referee.causes.close = true;
         let Some(connection) = self.connection.clone() else {
             return Ok(());
         };
@@ -102,6 +103,7 @@ impl World {
 
     /// Everything is let go of, and nothing of it may be left.
     fn let_go(&mut self) -> Result<(), Finding> {
+        self.referee.causes.close = true;
         self.ledger.forget_handles();
         let works: Vec<_> = self.callers.iter_mut().map(|slot| slot.work.take()).collect();
         let connection = self.connection.take();
