@@ -1,10 +1,12 @@
-//! The commands of this repository, for people and for machines: `cargo xtask demo`, `test`, `tidy` and `check`.
+//! The commands of this repository, for people and for machines: `cargo xtask demo`, `test`, `sim`,
+//! `tidy` and `check`.
 
 mod arrows;
 mod check;
 mod code;
 mod demo;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 
@@ -13,6 +15,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or on yours
 cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
+cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
 cargo xtask tidy                who may know whom, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
 
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         }
         ["test"] => test::test(&[]),
         ["test", "--", rest @ ..] => test::test(rest),
+        ["sim", rest @ ..] => sim::sim(rest),
         ["tidy"] => tidy::tidy(),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {

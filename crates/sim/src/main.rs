@@ -68,8 +68,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let without = arguments.without.clone();
-    let options =
-        &Options { gauge: Some(|| ALLOCATED.current_usage()), verbose: true, without };
+    let options = &Options { gauge: Some(|| ALLOCATED.current_usage()), verbose: true, without };
     let outcome = match (&arguments.script, arguments.seconds) {
         (Some(path), _) => of_script(path, options, &arguments),
         (None, None) => of_seed(arguments.seed.unwrap_or(1), options, &arguments),
@@ -88,10 +87,11 @@ fn of_script(path: &str, options: &Options, arguments: &Arguments) -> Result<(),
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     let report = replay(&text, options)?;
     tell(&report, arguments);
-    match report.finding {
-        Some(finding) => Err(finding),
-        None => Ok(println!("sim: {path} finds nothing; hash {:016x}", report.hash)),
+    if let Some(finding) = report.finding {
+        return Err(finding);
     }
+    println!("sim: {path} finds nothing; hash {:016x}", report.hash);
+    Ok(())
 }
 
 fn of_seed(seed: u64, options: &Options, arguments: &Arguments) -> Result<(), String> {
@@ -100,10 +100,11 @@ fn of_seed(seed: u64, options: &Options, arguments: &Arguments) -> Result<(), St
         return Err(format!("sim: seed {seed} does not happen the same way twice"));
     }
     tell(&report, arguments);
-    match &report.finding {
-        Some(_) => Err(found(seed, &report, options, arguments)),
-        None => Ok(println!("sim: seed {seed} finds nothing; hash {:016x}", report.hash)),
+    if report.finding.is_some() {
+        return Err(found(seed, &report, options, arguments));
     }
+    println!("sim: seed {seed} finds nothing; hash {:016x}", report.hash);
+    Ok(())
 }
 
 fn tell(report: &Report, arguments: &Arguments) {
@@ -143,11 +144,12 @@ fn for_a_while(seconds: u64, options: &Options, arguments: &Arguments) -> Result
         }
     }
     println!(
-        "sim: nothing found in {} seeds from {first} on, {} steps, {:.0} s of virtual time, in {:.0} s",
+        "sim: {} seeds from {first} on, {} steps, {:.0} s of virtual time, in {:.0} s: {}",
         seeds.seeds,
         seeds.steps,
         Duration::from_millis(seeds.virtual_ms).as_secs_f64(),
-        began.elapsed().as_secs_f64()
+        began.elapsed().as_secs_f64(),
+        if surveyed.is_empty() { "nothing found" } else { "see above" }
     );
     let missing = seeds.missing();
     if seconds >= 60 && !missing.is_empty() {

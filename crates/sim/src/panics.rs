@@ -27,7 +27,7 @@ fn note(info: &PanicHookInfo<'_>, seed: u64) {
     let said = info.to_string();
     let is_second = SAID.with_borrow(Option::is_some);
     if is_second {
-        // If this one comes while the first unwinds, the process ends here, and nobody else says why.
+        // The process ends here if this one comes while the first unwinds: so it is printed.
         eprintln!("seed {seed}: {said}");
     }
     SAID.with_borrow_mut(|known| known.get_or_insert(said).truncate(2_000));

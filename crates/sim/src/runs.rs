@@ -136,7 +136,8 @@ pub fn replay(text: &str, options: &Options) -> Result<Report, String> {
     Ok(run_of_script(&Script::parse(text)?, options).into())
 }
 
-/// Makes a script that finds something shorter, for as long as it finds the same, and within this time.
+/// Makes a script that finds something shorter, for as long as it finds the same, and within this
+/// time.
 ///
 /// # Errors
 ///

@@ -1,11 +1,12 @@
-//! Makes a script that finds something as short as it can be: steps, callers and operations are left out as long as it still finds
-//! the same.
+//! Makes a script that finds something as short as it can be: steps, callers and operations are
+//! left out as long as it still finds the same.
 
 use crate::callers::Op;
 use crate::plan::Settings;
 use crate::script::Script;
 
-/// The shortest script for which `fails` holds, among those that come of leaving things out one after another.
+/// The shortest script for which `fails` holds, among those that come of leaving things out one
+/// after another.
 pub(crate) fn shrink(script: Script, fails: impl Fn(&Script) -> bool) -> Script {
     let mut best = script;
     loop {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// One step. Lines, callers and operations are named by their numbers; what does not exist is passed over.
+/// One step. Lines, callers and operations are named by their numbers; what does not exist is
+/// passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A caller is polled, woken or not.
@@ -17,7 +18,8 @@ pub(crate) enum Step {
     Down(usize, usize),
     /// The server does this many things on a line.
     Serve(usize, u32),
-    /// Everything that is on its way arrives, the server does all it can, and the runtime idles; callers are not polled.
+    /// Everything that is on its way arrives, the server does all it can, and the runtime idles;
+    /// callers are not polled.
     Flow,
     /// Milliseconds pass.
     Tick(u32),
@@ -43,7 +45,7 @@ pub(crate) enum Step {
     Refuse(u32),
     /// Dials wait, and CancelRequests are not read.
     Hang,
-    /// Everything goes well for a while; who was put aside stays so.
+    /// No faults for a while; callers that were put aside stay so.
     Calm,
 }
 

@@ -1,4 +1,4 @@
-//! What happened in a run: a hash of all of it, and the last lines if somebody wants to read them.
+//! What happened in a run: a hash of all of it, and the last lines if they are kept.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};

@@ -1,4 +1,5 @@
-//! Messages of the protocol from the server's side: the client's are read, the server's are written.
+//! Messages of the protocol from the server's side: the client's are read, the server's are
+//! written.
 
 /// One message of the client; the startup packet has no tag, and gets a NUL for one.
 #[derive(Debug)]
@@ -35,9 +36,12 @@ impl<'a> Fields<'a> {
         self.bytes(4)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
     }
 
-    /// A length that may be -1, for NULL.
-    pub(crate) fn length(&mut self) -> Option<Option<usize>> {
-        self.long().map(|length| usize::try_from(length).ok().filter(|_| length != u32::MAX))
+    /// A value behind its length; NULL, whose length is -1, has no bytes here.
+    pub(crate) fn value(&mut self) -> Option<&'a [u8]> {
+        match self.long()? {
+            u32::MAX => Some(&[]),
+            length => self.bytes(usize::try_from(length).ok()?),
+        }
     }
 
     pub(crate) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {

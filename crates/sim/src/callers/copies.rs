@@ -109,13 +109,11 @@ pub(super) async fn copy_out_rows(env: &Env, target: &Target, op: &Op) -> Result
     let mut reader = Reader::new(op, op.token(), 0);
     while op.take.is_none_or(|take| reader.count() < take) {
         let before = reader.bytes;
-        match copy.next().await {
-            Some(row) => env.wrong(op, reader.row(row?.as_row())),
-            None => {
-                env.wrong(op, reader.end());
-                return Ok(());
-            }
-        }
+        let Some(row) = copy.next().await else {
+            env.wrong(op, reader.end());
+            return Ok(());
+        };
+        env.wrong(op, reader.row(row?.as_row()));
         env.ledger.tell(Told::Handed { op: op.id, bytes: reader.bytes - before });
     }
     Ok(())

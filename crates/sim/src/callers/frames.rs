@@ -1,4 +1,5 @@
-//! Operations that hold others together: at the same time, against the clock, put aside, again and again.
+//! Operations that hold others together: at the same time, against the clock, put aside, again and
+//! again.
 
 use std::future::poll_fn;
 use std::task::Poll;

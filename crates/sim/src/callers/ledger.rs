@@ -11,24 +11,52 @@ use crate::net::Net;
 /// Something that a caller tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
-    Begun { op: u32 },
+    Begun {
+        op: u32,
+    },
     /// The closure of an interaction runs.
-    Entered { op: u32 },
+    Entered {
+        op: u32,
+    },
     /// The closure of an interaction is over, and its transaction is to end.
-    Ending { op: u32 },
+    Ending {
+        op: u32,
+    },
     /// `read`: bytes that the client had read of the session's line.
-    Ended { op: u32, outcome: Outcome, read: u64 },
+    Ended {
+        op: u32,
+        outcome: Outcome,
+        read: u64,
+    },
     /// It was dropped before its end.
-    Dropped { op: u32 },
+    Dropped {
+        op: u32,
+    },
     /// Bytes of its answer were handed to the caller.
-    Handed { op: u32, bytes: u64 },
+    Handed {
+        op: u32,
+        bytes: u64,
+    },
     /// A channel is listened to from now on.
-    Listening { op: u32, channel: String },
-    Heard { op: u32, event: Heard },
+    Listening {
+        op: u32,
+        channel: String,
+    },
+    Heard {
+        op: u32,
+        event: Heard,
+    },
     /// An answer is not what was asked for.
-    Wrong { op: u32, why: String },
+    Wrong {
+        op: u32,
+        why: String,
+    },
     /// Bytes that the library has grown by, and over how many repetitions.
-    Grown { op: u32, bytes: i64, times: u32 },
+    Grown {
+        op: u32,
+        bytes: i64,
+        times: u32,
+    },
 }
 
 /// How an operation ended.
@@ -139,8 +167,8 @@ impl Ledger {
         self.pages.lock().told.push(told);
     }
 
-    /// Exchanges an empty list for what was told since this was last asked. No memory changes its owner for that, or what
-    /// callers tell would count as growth of the library.
+    /// Exchanges an empty list for what was told since this was last asked. No memory changes its
+    /// owner for that, or what callers tell would count as growth of the library.
     pub(crate) fn take(&self, empty: &mut Vec<Told>) {
         std::mem::swap(&mut self.pages.lock().told, empty);
     }

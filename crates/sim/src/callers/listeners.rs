@@ -1,4 +1,4 @@
-//! Who listens to channels, and who says what is heard there.
+//! Listening to channels, and notifying them.
 
 use txpostgres::{NotifyEvent, NotifyObserver};
 
@@ -59,11 +59,10 @@ pub(super) async fn hear(env: &Env, op: &Op) -> Result<(), Oops> {
 }
 
 /// Adds an observer, which stays.
-pub(super) async fn observe(env: &Env, op: &Op) -> Result<(), Oops> {
+pub(super) fn observe(env: &Env, op: &Op) {
     let (ledger, id) = (env.ledger.clone(), op.id);
     env.connection.add_notify_observer(NotifyObserver::new(move |event: NotifyEvent| {
         ledger.tell(Told::Heard { op: id, event: Heard::from(Some(event)) });
         std::future::ready(())
     }));
-    Ok(())
 }

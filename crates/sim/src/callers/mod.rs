@@ -1,4 +1,5 @@
-//! The callers: programs of the library, written as data and carried out through its public interface.
+//! The callers: programs of the library, written as data and carried out through its public
+//! interface.
 
 mod copies;
 mod frames;
@@ -116,7 +117,10 @@ fn carry_out<'a>(env: &'a Env, target: &'a Target, op: &'a Op) -> Work<'a, Resul
         Kind::Named => Box::pin(named::named(env, target, op)),
         Kind::Subscribe => Box::pin(listeners::subscribe(env, op)),
         Kind::Hear => Box::pin(listeners::hear(env, op)),
-        Kind::Observe => Box::pin(listeners::observe(env, op)),
+        Kind::Observe => {
+            listeners::observe(env, op);
+            Box::pin(std::future::ready(Ok(())))
+        }
         Kind::Listen | Kind::Unlisten | Kind::UnlistenAll | Kind::Notify => {
             Box::pin(listeners::channel(env, target, op))
         }
@@ -130,9 +134,7 @@ fn carry_out<'a>(env: &'a Env, target: &'a Target, op: &'a Op) -> Work<'a, Resul
             env.connection.close().await;
             Ok(())
         }),
-        Kind::Connect => Box::pin(async {
-            Ok(env.connection.connect(env.config.clone()).await?)
-        }),
+        Kind::Connect => Box::pin(async { Ok(env.connection.connect(env.config.clone()).await?) }),
         Kind::Join | Kind::Select | Kind::Aside | Kind::Repeat | Kind::ByHand => {
             frames::perform(env, target, op)
         }

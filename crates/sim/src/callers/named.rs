@@ -10,7 +10,8 @@ use super::rows::Reader;
 use super::statements::Values;
 use super::{Env, Target};
 
-/// Reads the first rows one by one, the next ones together, then goes back if it can, and reads all.
+/// Reads the first rows one by one, the next ones together, then goes back if it can, and reads
+/// all.
 pub(super) async fn named(env: &Env, target: &Target, op: &Op) -> Result<(), Oops> {
     let (sql, values) = (op.sql(), Values::of(op, op.token()));
     let mut builder = target.cursor().named(&format!("n{}", op.id)).rows_ahead(op.count.max(1));

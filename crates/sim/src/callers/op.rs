@@ -154,17 +154,13 @@ impl Kind {
         matches!(self, Self::Join | Self::Select | Self::Aside | Self::Repeat | Self::ByHand)
     }
 
-    /// Whether it keeps the connection for itself from the moment that the server knows of it until its end.
+    /// Whether it keeps the connection for itself from the moment that the server knows of it until
+    /// its end.
     pub(crate) fn is_exclusive(self) -> bool {
         matches!(
             self,
             Self::Stream | Self::CopyIn | Self::CopyInRows | Self::CopyOut | Self::CopyOutRows
         )
-    }
-
-    /// Whether events are waited for, which come when another session says so.
-    pub(crate) fn hears(self) -> bool {
-        matches!(self, Self::Subscribe | Self::Hear)
     }
 }
 

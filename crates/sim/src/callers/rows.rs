@@ -38,10 +38,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn values(&mut self, token: &str, number: i64, filler: &str) -> Result<(), String> {
         let expected = i64::from(self.next) + self.shift;
         if token != self.token || number != expected {
-            return Err(format!(
-                "row {expected} of {} is row {number} of {token}",
-                self.token
-            ));
+            return Err(format!("row {expected} of {} is row {number} of {token}", self.token));
         }
         if filler != self.op.work.filler(self.next) {
             return Err(format!("row {number} of {token} has a filler of {}", filler.len()));

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use txpostgres::{Cursor, Error, ErrorKind, Params, Result as Answer, ResultSet, RunQuery};
+use txpostgres::{
+    Batch, Cursor, Error, ErrorKind, Params, Result as Answer, ResultSet, RunOperation, RunQuery,
+    RunScript,
+};
 
 use super::ledger::{Oops, Outcome};
 use super::op::{Kind, Op};
@@ -42,7 +45,7 @@ pub(super) async fn statement(env: &Env, target: &Target, op: &Op) -> Result<(),
     if op.work.inserts && op.kind != Kind::Execute {
         let mut call = target.run_operation(&sql, list);
         env.note(op, || call.cancel_handle());
-        call = limited(op, call, |call, limit| call.timeout(limit));
+        call = limited(op, call, RunOperation::timeout);
         call = if op.drops { call.cancel_on_drop() } else { call };
         let count = call.await?;
         env.wrong(op, (count == 1).then_some(()).ok_or(format!("{count} rows were inserted")));
@@ -150,7 +153,7 @@ pub(super) async fn script(env: &Env, target: &Target, op: &Op) -> Result<(), Oo
     let text = text_of(op);
     let mut call = target.run_script(&text);
     env.note(op, || call.cancel_handle());
-    call = limited(op, call, |call, limit| call.timeout(limit));
+    call = limited(op, call, RunScript::timeout);
     call = if op.drops { call.cancel_on_drop() } else { call };
     let results = call.await?;
     if results.len() != op.body.len() {
@@ -177,7 +180,6 @@ fn is_own(op: &Op, result: &ResultSet, in_text: bool) -> Result<(), String> {
         let (Ok(token), Ok(filler)) = (&read.0, &read.1) else {
             return Err(format!("a row of a script cannot be read: {read:?}"));
         };
-        // `int8` in text is read as a number by those who ask for text.
         let number = row.raw(1).ok().flatten().and_then(|raw| std::str::from_utf8(raw).ok());
         let number = number.and_then(|text| text.parse().ok()).unwrap_or(-1);
         reader.values(token, number, filler)?;
@@ -194,7 +196,7 @@ pub(super) async fn batch(env: &Env, target: &Target, op: &Op) -> Result<(), Oop
         batch.push(sql.as_str(), values.list(op));
     }
     env.note(op, || batch.cancel_handle());
-    batch = limited(op, batch, |batch, limit| batch.timeout(limit));
+    batch = limited(op, batch, Batch::timeout);
     batch = if op.drops { batch.cancel_on_drop() } else { batch };
     let beginnings: Vec<_> = op.body.iter().map(|op| env.ledger.begin(op.id)).collect();
     let results = batch.send().await?;
@@ -218,9 +220,8 @@ pub(super) async fn batch(env: &Env, target: &Target, op: &Op) -> Result<(), Oop
 /// One statement with many sets of parameters.
 pub(super) async fn many(env: &Env, target: &Target, op: &Op) -> Result<(), Oops> {
     let (sql, shift) = (op.sql(), op.shift());
-    let sets: Vec<(String, i64)> = (1..=op.count)
-        .map(|item| (Token::item(op.id, item).to_string(), shift))
-        .collect();
+    let sets: Vec<(String, i64)> =
+        (1..=op.count).map(|item| (Token::item(op.id, item).to_string(), shift)).collect();
     let count: Answer<u64> = match target {
         Target::Connection(connection) => connection.execute_many(&sql, &sets).await,
         Target::Cursor(cursor) => cursor.clone().execute_many(&sql, &sets).await,

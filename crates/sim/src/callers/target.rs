@@ -1,4 +1,5 @@
-//! On whose behalf a caller asks: the connection, or the cursor of an interaction. They have the same calls.
+//! On whose behalf a caller asks: the connection, or the cursor of an interaction. They have the
+//! same calls.
 
 use std::borrow::Cow;
 

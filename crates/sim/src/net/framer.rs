@@ -75,7 +75,9 @@ impl Framer {
                 self.in_request = false;
                 false
             }
-            b'P' | b'B' | b'D' | b'E' | b'C' | b'F' => !std::mem::replace(&mut self.in_request, true),
+            b'P' | b'B' | b'D' | b'E' | b'C' | b'F' => {
+                !std::mem::replace(&mut self.in_request, true)
+            }
             _ => false,
         }
     }

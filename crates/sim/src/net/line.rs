@@ -66,7 +66,8 @@ impl Pipe {
         self.ends = true;
     }
 
-    /// Lets bytes arrive, and the end behind the last of them. Says how many did, the end counting as one.
+    /// Lets bytes arrive, and the end behind the last of them. Says how many did, the end counting
+    /// as one.
     pub(super) fn deliver(&mut self, most: usize) -> usize {
         let count = most.min(self.flying.len());
         self.arrived.extend(self.flying.drain(..count));
@@ -111,8 +112,8 @@ pub(super) struct Line {
     /// The client has seen the end.
     saw_end: bool,
     pub(super) taken: u64,
-    pub(super) written: u64,
-    /// For whose answers the bytes are that the client has not read, and how many it has read of each.
+    /// For whose answers the bytes are that the client has not read, and how many it has read of
+    /// each.
     owners: VecDeque<(u32, usize)>,
     read_of: BTreeMap<u32, u64>,
 }
@@ -133,7 +134,6 @@ impl Line {
             is_dropped: false,
             saw_end: false,
             taken: 0,
-            written: 0,
             owners: VecDeque::new(),
             read_of: BTreeMap::new(),
         }
@@ -147,7 +147,8 @@ impl Line {
         self.broken
     }
 
-    /// Whether it carries a CancelRequest for the session on that line, and the client cannot know that it was heard.
+    /// Whether it carries a CancelRequest for the session on that line, and the client cannot know
+    /// that it was heard.
     pub(super) fn is_cancelling(&self, session: usize) -> bool {
         self.role() == Role::Cancel(session) && !self.saw_end
     }
@@ -189,14 +190,17 @@ impl Line {
     // --- The client's end ---
 
     /// Takes bytes, or keeps the waker until there is room.
-    pub(super) fn write(&mut self, bytes: &[u8], waker: Option<&Waker>) -> io::Result<Option<usize>> {
+    pub(super) fn write(
+        &mut self,
+        bytes: &[u8],
+        waker: Option<&Waker>,
+    ) -> io::Result<Option<usize>> {
         if self.broken || self.up.ends {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         if self.knobs.keeps_back && self.kept_back.len() < KEPT_BACK {
             let count = bytes.len().min(KEPT_BACK - self.kept_back.len()).min(self.knobs.write);
             self.kept_back.extend(bytes.iter().take(count));
-            self.written += count as u64;
             return Ok(Some(count));
         }
         if !self.pass_on(waker) {
@@ -208,7 +212,6 @@ impl Line {
             return Ok(None);
         }
         self.up.write(bytes.get(..count).unwrap_or_default());
-        self.written += count as u64;
         Ok(Some(count))
     }
 
@@ -249,7 +252,8 @@ impl Line {
         Ok(true)
     }
 
-    /// Reads what has arrived; `None` and the waker is kept if there is nothing, 0 bytes at the end.
+    /// Reads what has arrived; `None` and the waker is kept if there is nothing, 0 bytes at the
+    /// end.
     pub(super) fn read(&mut self, most: usize, waker: &Waker) -> io::Result<Option<Vec<u8>>> {
         self.ghosts = 0;
         if self.broken {
@@ -285,7 +289,8 @@ impl Line {
 
     /// Whether a read may find something; else the waker is kept.
     pub(super) fn is_readable(&mut self, waker: &Waker) -> bool {
-        if self.ghosts > 0 || self.broken || !self.down.arrived.is_empty() || self.down.has_ended() {
+        if self.ghosts > 0 || self.broken || !self.down.arrived.is_empty() || self.down.has_ended()
+        {
             return true;
         }
         self.wait_for_bytes(waker);

@@ -1,4 +1,5 @@
-//! The network of a run: every line between the client and the server, in memory, moved only when the run says so.
+//! The network of a run: every line between the client and the server, in memory, moved only when
+//! the run says so.
 
 mod dial;
 mod framer;
@@ -14,8 +15,8 @@ use parking_lot::Mutex;
 use crate::server::Output;
 pub(crate) use dial::Dialer;
 use framer::Role;
-use line::Line;
 pub(crate) use line::Knobs;
+use line::Line;
 
 /// A handle to the network.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +34,7 @@ struct State {
     dialers: Vec<Waker>,
     /// What the client must not have done.
     violations: Vec<String>,
-    /// What the client did, if somebody wants to read it.
+    /// What the client did, if that is kept.
     log: Option<Vec<String>>,
 }
 
@@ -84,7 +85,7 @@ impl Net {
         delivered.unwrap_or(0)
     }
 
-    /// Wakes whoever waits for this line, though there is nothing to be had.
+    /// Wakes the tasks that wait for this line, though there is nothing to be had.
     pub(crate) fn ghost(&self, line: usize) {
         self.with(line, |line, wakers| {
             line.ghosts = 1;
@@ -132,11 +133,6 @@ impl Net {
     /// Bytes of the answers to this operation that the client has read.
     pub(crate) fn taken_for(&self, op: u32) -> u64 {
         self.0.lock().lines.iter().map(|line| line.taken_for(op)).sum()
-    }
-
-    /// Bytes that the client has written to the line.
-    pub(crate) fn written(&self, line: usize) -> u64 {
-        self.0.lock().lines.get(line).map_or(0, |line| line.written)
     }
 
     /// The line of the newest session.
@@ -218,15 +214,19 @@ impl Net {
     // --- Inside ---
 
     /// Works on a line, and wakes when no lock is held.
-    fn with<T>(&self, line: usize, work: impl FnOnce(&mut Line, &mut Vec<Waker>) -> T) -> Option<T> {
+    fn with<T>(
+        &self,
+        line: usize,
+        work: impl FnOnce(&mut Line, &mut Vec<Waker>) -> T,
+    ) -> Option<T> {
         let mut wakers = Vec::new();
         let mut state = self.0.lock();
         let line = state.lines.get_mut(line)?;
         let done = work(line, &mut wakers);
         // A waker may be the last that holds a connection, and with it a line.
-        let stale = std::mem::take(&mut line.stale);
+        let replaced = std::mem::take(&mut line.stale);
         drop(state);
-        drop(stale);
+        drop(replaced);
         wakers.into_iter().for_each(Waker::wake);
         Some(done)
     }
@@ -239,8 +239,14 @@ impl Net {
         state.lines.len() - 1
     }
 
-    /// The client writes. While a CancelRequest for this session is on its way, no request may begin.
-    fn write(&self, number: usize, bytes: &[u8], waker: Option<&Waker>) -> io::Result<Option<usize>> {
+    /// The client writes. While a CancelRequest for this session is on its way, no request may
+    /// begin.
+    fn write(
+        &self,
+        number: usize,
+        bytes: &[u8],
+        waker: Option<&Waker>,
+    ) -> io::Result<Option<usize>> {
         let mut guard = self.0.lock();
         let state = &mut *guard;
         let Some(line) = state.lines.get_mut(number) else {

@@ -19,6 +19,12 @@ fn gone() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
 
+/// Whether something that may have to wait is done.
+fn done(done: Option<io::Result<bool>>) -> Poll<io::Result<()>> {
+    let is_done = done.unwrap_or_else(|| Err(gone()))?;
+    if is_done { Poll::Ready(Ok(())) } else { Poll::Pending }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -56,18 +62,12 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = self.net.with(self.line, |line, _| line.flush(cx.waker()));
         self.net.note(format_args!("flush {}: {flushed:?}", self.line));
-        match flushed.unwrap_or_else(|| Err(gone()))? {
-            true => Poll::Ready(Ok(())),
-            false => Poll::Pending,
-        }
+        done(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = self.net.with(self.line, |line, _| line.shut(cx.waker()));
-        match shut.unwrap_or_else(|| Err(gone()))? {
-            true => Poll::Ready(Ok(())),
-            false => Poll::Pending,
-        }
+        done(shut)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The plan of a run: its settings and what its callers do. Made from a seed, or read from a script.
+//! The plan of a run: its settings and what its callers do. Made from a seed, or read from a
+//! script.
 
 mod ops;
 mod settings;
@@ -23,8 +24,8 @@ pub(crate) struct Caller {
     pub(crate) ops: Vec<Op>,
 }
 
-/// What a run is about. All of them do a bit of everything but the last ones, which leave out what would excuse what they
-/// look for.
+/// What a run is about. All of them do a bit of everything but the last ones, which leave out what
+/// would excuse what they look for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
     /// Everything.
@@ -60,7 +61,8 @@ impl Profile {
     }
 }
 
-/// What may go wrong in a run beside its callers: chosen once, so that many runs have no excuse for losing a connection.
+/// What may go wrong in a run beside its callers: chosen once, so that many runs have no excuse for
+/// losing a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Faults {
     /// Lines break, or the server ends the session.
@@ -99,15 +101,17 @@ impl Plan {
     pub(crate) fn without(&mut self, kinds: &[Kind]) {
         fn keep(ops: &mut Vec<Op>, kinds: &[Kind]) {
             ops.retain(|op| !kinds.contains(&op.kind));
-            ops.iter_mut().for_each(|op| keep(&mut op.body, kinds));
+            for op in ops {
+                keep(&mut op.body, kinds);
+            }
         }
         self.callers.iter_mut().for_each(|caller| keep(&mut caller.ops, kinds));
     }
 
     /// All operations, each with its caller.
     pub(crate) fn ops(&self) -> impl Iterator<Item = (u32, &Op)> {
-        self.callers.iter().flat_map(|caller| {
-            caller.ops.iter().flat_map(Op::all).map(|op| (caller.id, op))
-        })
+        self.callers
+            .iter()
+            .flat_map(|caller| caller.ops.iter().flat_map(Op::all).map(|op| (caller.id, op)))
     }
 }

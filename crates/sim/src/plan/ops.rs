@@ -127,6 +127,7 @@ impl<'a> Maker<'a> {
                     Kind::Interaction,
                     Kind::Discard,
                     Kind::Deallocate,
+                    Kind::Forget,
                     Kind::Alter,
                     Kind::Subscribe,
                 ],
@@ -357,7 +358,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Who may end it.
+    /// A handle, a time limit, a cancel on drop.
     fn patience(&mut self, op: &mut Op) {
         if op.kind.is_frame() || op.kind == Kind::Sleep {
             return;

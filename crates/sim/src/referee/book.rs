@@ -155,8 +155,8 @@ impl Book {
         }
     }
 
-    /// Whether a cancel may strike its statement: its handle was used, it has a time limit, it or what it is in was dropped and
-    /// cancels then, or it was left early.
+    /// Whether a cancel may strike its statement: its handle was used, it has a time limit, it or
+    /// what it is in was dropped and cancels then, or it was left early.
     pub(super) fn may_be_cancelled(&self, op: u32) -> bool {
         self.line(op).any(|entry| {
             let was_left = matches!(entry.stage, Stage::Dropped | Stage::Ended(_));
@@ -166,7 +166,7 @@ impl Book {
         })
     }
 
-    /// Whether somebody has asked for the end of it, or of what it is in.
+    /// Whether it was cancelled by its handle, or what it is in was.
     pub(super) fn is_cancelled(&self, op: u32) -> bool {
         self.line(op).any(|entry| entry.is_cancelled)
     }
@@ -199,7 +199,8 @@ impl Book {
         })
     }
 
-    /// Whether an operation of the same interaction, or anything in it, may fail by plan or is made to.
+    /// Whether an operation of the same interaction, or anything in it, may fail by plan or is made
+    /// to.
     pub(super) fn may_fail_within(&self, op: u32) -> bool {
         use crate::callers::End;
         use crate::server::Fail;

@@ -1,11 +1,11 @@
-//! Who hears what: notifications as the server said them, and as listeners heard them.
+//! Notifications, as the server sent them and as listeners heard them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::callers::Heard;
 use crate::finding::{Finding, Rule, found};
 
-/// Notifications and those who hear them.
+/// Notifications and listeners.
 #[derive(Debug, Default)]
 pub(super) struct Hearing {
     /// Line, channel and payload, in the order in which the server said them.
@@ -59,7 +59,8 @@ impl Hearing {
         self.said.iter().any(|(_, _, said)| said == payload)
     }
 
-    /// Each is heard once and in order, and what was missed is counted. `one`: only those of its channel are meant for it.
+    /// Each is heard once and in order, and what was missed is counted. `one`: only those of its
+    /// channel are meant for it.
     pub(super) fn heard(&mut self, op: u32, one: bool, heard: &Heard) -> Result<(), Finding> {
         let listener = self.listeners.entry(op).or_default();
         let (channel, payload) = match heard {
@@ -75,9 +76,8 @@ impl Hearing {
             Heard::End => return Ok(()),
             Heard::Unknown => return found(Rule::Hearing, format!("t{op} heard nonsense")),
         };
-        let at = self.said.iter().position(|(_, said_on, said)| {
-            said_on == channel && said == payload
-        });
+        let at =
+            self.said.iter().position(|(_, said_on, said)| said_on == channel && said == payload);
         let Some(at) = at else {
             return found(Rule::Hearing, format!("t{op} heard {payload}, which nobody said"));
         };

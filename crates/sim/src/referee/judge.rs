@@ -97,7 +97,10 @@ impl Referee {
                 continue;
             }
             if !transaction.is_committed {
-                return found(Rule::Effect, format!("{op} succeeded, and its transaction {id} not"));
+                return found(
+                    Rule::Effect,
+                    format!("{op} succeeded, and its transaction {id} not"),
+                );
             }
             if !has_read(transaction.answered, read, net) {
                 let why = format!("{op} succeeded before the ReadyForQuery of its COMMIT was read");
@@ -139,7 +142,8 @@ impl Referee {
         };
         let kind = entry.op.kind;
         let is_portal = kind == Kind::Stream && entry.root.is_some();
-        // A COPY whose data has not left as a whole counts as not sent: the server keeps nothing of it.
+        // A COPY whose data has not left as a whole counts as not sent: the server keeps nothing of
+        // it.
         let takes_data = matches!(kind, Kind::CopyIn | Kind::CopyInRows);
         let is_one = kind.is_statement() || kind.is_exclusive() || kind == Kind::Script;
         let is_one = is_one && !takes_data;
@@ -210,14 +214,17 @@ impl Referee {
             "" => false,
             "25P02" => in_failed || self.book.may_fail_within(op.id) || self.book.by_hand,
             "57P01" => self.causes.loss,
-            // A COPY that is cancelled may be ended by what the client says, and by the server's own line.
+            // A COPY that is cancelled may be ended by what the client says, and by the server's
+            // own line.
             "57014" => self.book.may_be_cancelled(op.id) || self.causes.close,
             "22P04" => op.all().iter().any(|inner| inner.kind == Kind::CopyIn),
-            // A statement that is forgotten on its way to be run is prepared again, but not for ever.
+            // A statement that is forgotten on its way to be run is prepared again, but not for
+            // ever.
             "26000" => self.forgotten_since(entry.begun, &["all", "statements"]) > 1,
             // A cursor that is held is closed with everything else.
             "34000" => self.forgotten_since(entry.begun, &["all"]) > 0,
-            // So is one whose plan went stale; in a transaction only the first may be prepared again.
+            // So is one whose plan went stale; in a transaction only the first may be prepared
+            // again.
             "0A000" => {
                 entry.root.is_some()
                     || op.kind == Kind::Interaction
@@ -249,7 +256,8 @@ impl Referee {
     }
 }
 
-/// Whether a call may succeed: its ReadyForQuery was written and read. Of an earlier session nothing is known.
+/// Whether a call may succeed: its ReadyForQuery was written and read. Of an earlier session
+/// nothing is known.
 fn has_read(answered: Option<(usize, u64)>, read: u64, net: &Net) -> bool {
     match answered {
         Some((line, offset)) => net.session() != Some(line) || read >= offset,
@@ -283,9 +291,11 @@ fn fails_anywhere(entry: &Entry) -> bool {
     };
     if entry.op.kind == Kind::Script {
         // A script is never parsed by itself.
-        return entry.op.body.iter().any(|op| {
-            fails(op) && !matches!(op.work.fail, Fail::Parse | Fail::Bind)
-        });
+        return entry
+            .op
+            .body
+            .iter()
+            .any(|op| fails(op) && !matches!(op.work.fail, Fail::Parse | Fail::Bind));
     }
     fails(&entry.op)
 }

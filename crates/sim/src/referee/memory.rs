@@ -1,4 +1,5 @@
-//! What the library keeps: rows that were read and not handed out, and growth by calls that are over.
+//! What the library keeps: rows that were read and not handed out, and growth by calls that are
+//! over.
 
 use super::Referee;
 use super::book::Stage;
@@ -6,7 +7,7 @@ use crate::callers::Kind;
 use crate::finding::{Finding, Rule, found};
 use crate::net::Net;
 
-/// Bytes that wait for a reader who says nothing else.
+/// Bytes that may wait for a reader, unless its stream sets another limit.
 const DEFAULT_LIMIT: u64 = 256 * 1024;
 /// Bytes beside the limit: two reads of the line.
 const READS: u64 = 2 * 64 * 1024;
@@ -25,13 +26,13 @@ impl Referee {
     /// Whether a stream keeps more rows than it may.
     pub(crate) fn check_memory(&mut self, net: &Net) -> Result<(), Finding> {
         for entry in self.book.entries() {
-            let gives =
-                matches!(entry.op.kind, Kind::Stream | Kind::CopyOut | Kind::CopyOutRows);
+            let gives = matches!(entry.op.kind, Kind::Stream | Kind::CopyOut | Kind::CopyOutRows);
             if !gives || entry.stage != Stage::Begun {
                 continue;
             }
             let limit = entry.op.bytes.map_or(DEFAULT_LIMIT, u64::from);
-            let row = 64 + u64::from(entry.op.work.width) * if entry.op.work.swells { 20 } else { 1 };
+            let row =
+                64 + u64::from(entry.op.work.width) * if entry.op.work.swells { 20 } else { 1 };
             let taken = net.taken_for(entry.op.id);
             let most = entry.handed + limit + READS + 2 * row;
             if taken > most {

@@ -63,7 +63,8 @@ pub(crate) struct Referee {
     hearing: Hearing,
     /// Counts what happened, to tell what was before what.
     clock: u64,
-    /// When the server forgot channels or prepared statements, or a table got another shape; and which.
+    /// When the server forgot channels or prepared statements, or a table got another shape; and
+    /// which.
     forgot: Vec<(u64, &'static str)>,
     pub(crate) causes: Causes,
     pub(crate) coverage: Coverage,
@@ -182,7 +183,10 @@ impl Referee {
                 if self.book.may_be_cancelled(token.op) || self.causes.close {
                     return Ok(());
                 }
-                found(Rule::Struck, format!("a cancel struck {token}, which was not to be cancelled"))
+                found(
+                    Rule::Struck,
+                    format!("a cancel struck {token}, which was not to be cancelled"),
+                )
             }
             Target::Commit if !self.causes.close => found(Rule::Struck, "a cancel struck a COMMIT"),
             Target::Rollback if !self.causes.close => {
@@ -277,7 +281,8 @@ impl Referee {
     ) -> Result<(), Finding> {
         self.hearing.listening(op, channel);
         let begun = self.book.get(op).map_or(0, |entry| entry.begun);
-        let is_changing = self.book.changes_channels(begun) || self.forgotten_since(begun, &["all", "channels"]) > 0;
+        let is_changing = self.book.changes_channels(begun)
+            || self.forgotten_since(begun, &["all", "channels"]) > 0;
         let Some(session) = net.session().filter(|_| !self.causes.any()) else {
             return Ok(());
         };

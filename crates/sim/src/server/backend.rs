@@ -6,6 +6,7 @@ use super::cursor::Cursor;
 use super::database::Database;
 use super::happened::{Happened, Target};
 use super::output::Output;
+use super::portal::{Parameters, Portal, Prepared, read_formats};
 use super::run::Run;
 use super::statement::Statement;
 use super::transaction::{State, Transaction};
@@ -49,34 +50,6 @@ pub(crate) struct Backend {
     pub(crate) is_over: bool,
 }
 
-/// A prepared statement.
-#[derive(Debug, Clone)]
-pub(super) struct Prepared {
-    pub(super) statement: Statement,
-    /// The shape of its table when it was prepared.
-    pub(super) shape: u32,
-}
-
-/// A statement with its parameters, and how far it was executed.
-#[derive(Debug, Clone)]
-pub(super) struct Portal {
-    pub(super) prepared: Prepared,
-    pub(super) parameters: Parameters,
-    pub(super) formats: Vec<u16>,
-    /// The next row.
-    pub(super) row: u32,
-    pub(super) has_begun: bool,
-    pub(super) has_ended: bool,
-}
-
-/// The values of a Bind, as far as statements use them.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Parameters {
-    pub(super) token: Option<Token>,
-    pub(super) shift: i64,
-    pub(super) texts: Vec<String>,
-}
-
 /// The data of a COPY FROM STDIN.
 #[derive(Debug, Default)]
 pub(super) struct CopyIn {
@@ -87,7 +60,11 @@ pub(super) struct CopyIn {
 
 /// An error of the server: SQLSTATE, message, and the routine that raised it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refusal(pub(super) &'static str, pub(super) &'static str, pub(super) &'static str);
+pub(super) struct Refusal(
+    pub(super) &'static str,
+    pub(super) &'static str,
+    pub(super) &'static str,
+);
 
 pub(super) type Outcome<T = ()> = Result<T, Refusal>;
 
@@ -329,7 +306,11 @@ impl Backend {
     }
 
     /// Says an error, and what becomes of the transaction.
-    pub(super) fn refuse(&mut self, Refusal(code, message, routine): Refusal, around: &mut Around<'_>) {
+    pub(super) fn refuse(
+        &mut self,
+        Refusal(code, message, routine): Refusal,
+        around: &mut Around<'_>,
+    ) {
         around.happened.push(Happened::Refused { code });
         let report = Report { severity: "ERROR", code, message, routine };
         self.output.put(0, |out| wire::put_report(out, b'E', &report));
@@ -416,32 +397,4 @@ const MALFORMED: &str = "08P01";
 
 pub(super) fn malformed() -> Refusal {
     Refusal(MALFORMED, "a message is malformed", "")
-}
-
-/// A count and so many format codes.
-fn read_formats(fields: &mut Fields<'_>) -> Option<Vec<u16>> {
-    let count = fields.short()?;
-    (0..count).map(|_| fields.short()).collect()
-}
-
-impl Parameters {
-    /// `has_number`: the second one is an `int8`, else all are texts, which have the same form in both formats.
-    fn read(fields: &mut Fields<'_>, formats: &[u16], has_number: bool) -> Option<Self> {
-        let mut this = Self::default();
-        for index in 0..usize::from(fields.short()?) {
-            let value = match fields.length()? {
-                Some(length) => fields.bytes(length)?,
-                None => &[],
-            };
-            if has_number && index == 1 && wire::format_of(formats, index) == 1 {
-                let number = i64::from_be_bytes(*value.first_chunk()?);
-                this.texts.push(number.to_string());
-            } else {
-                this.texts.push(std::str::from_utf8(value).ok()?.to_owned());
-            }
-        }
-        this.token = this.texts.first().and_then(|text| text.parse().ok());
-        this.shift = this.texts.get(1).and_then(|text| text.parse().ok()).unwrap_or(0);
-        Some(this)
-    }
 }

@@ -146,7 +146,7 @@ impl Run {
         let work = Work { token: Some(Token::of(op)), ..Work::default() };
         Self {
             statement: super::statement::Statement::Work(work),
-            parameters: super::backend::Parameters::default(),
+            parameters: super::portal::Parameters::default(),
             formats: Vec::new(),
             portal: None,
             limit: 0,
@@ -185,8 +185,7 @@ fn read_rows(data: &[u8]) -> Option<Vec<Token>> {
         }
         let mut token = None;
         for column in 0..count {
-            let length = fields.length()?.unwrap_or(0);
-            let value = fields.bytes(length)?;
+            let value = fields.value()?;
             if column == 0 {
                 token = std::str::from_utf8(value).ok()?.parse().ok();
             }

@@ -1,4 +1,5 @@
-//! What all sessions of the model server share: effects that were committed, the shapes of tables, who listens to what.
+//! What all sessions of the model server share: committed effects, the shapes of tables, channels
+//! and their listeners.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

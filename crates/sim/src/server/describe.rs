@@ -1,7 +1,6 @@
 //! Describe: what a statement takes and returns.
 
 use super::backend::{Backend, Outcome, Refusal, malformed};
-use super::database::Database;
 use super::run::columns_of;
 use super::statement::Statement;
 use crate::wire::{self, Fields, Message};
@@ -29,7 +28,9 @@ impl Backend {
             self.output.put(0, |out| {
                 wire::put(out, b't', |out| {
                     wire::put_short(out, types.len());
-                    types.iter().for_each(|oid| wire::put_long(out, *oid));
+                    for oid in types {
+                        wire::put_long(out, *oid);
+                    }
                 });
             });
         }
@@ -53,16 +54,6 @@ impl Backend {
                 Some(columns.into_iter().take(*count).collect())
             }
             _ => None,
-        }
-    }
-}
-
-impl Database {
-    /// The shape of a statement's table, if it has one.
-    pub(crate) fn shape_of(&self, statement: &Statement) -> u32 {
-        match statement {
-            Statement::Work(work) => self.shape(work.table),
-            _ => 0,
         }
     }
 }

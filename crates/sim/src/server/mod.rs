@@ -2,6 +2,7 @@
 //!
 //! It has no clock, no thread and no randomness; it does one thing each time it is told to.
 
+mod act;
 mod backend;
 mod copy;
 mod cursor;
@@ -9,6 +10,7 @@ mod database;
 mod describe;
 mod happened;
 mod output;
+mod portal;
 mod run;
 mod statement;
 mod transaction;
@@ -23,8 +25,8 @@ use backend::{Around, Backend};
 use database::Database;
 
 pub(crate) use copy::{BAD_LINE, PLANNED};
-pub(crate) use output::Output;
 pub(crate) use happened::{Happened, Target};
+pub(crate) use output::Output;
 pub(crate) use work::{Fail, Work};
 
 /// The version of the protocol that a StartupMessage asks for: 3.x.
@@ -34,7 +36,7 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 /// The process of the session on line 0 is this one, and so on.
 const FIRST_PROCESS: u32 = 1_000;
 
-/// The server, and everybody who is connected to it.
+/// The server and its peers.
 #[derive(Debug, Default)]
 pub(crate) struct Server {
     pub(crate) database: Database,

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use crate::wire;
 
-/// Bytes that wait for room on the line; past this the session stops working, as a server that is stuck in `send` does.
+/// Bytes that wait for room on the line; past this the session stops working, as a server that is
+/// stuck in `send` does.
 const FULL_BYTES: usize = 8 * 1024;
 
 /// Bytes to be sent.
@@ -54,7 +55,7 @@ impl Output {
         self.bytes.is_empty()
     }
 
-    /// Nobody will read it.
+    /// Throws away what has not been sent: its reader is gone.
     pub(crate) fn discard(&mut self) {
         self.bytes.clear();
         self.owners.clear();

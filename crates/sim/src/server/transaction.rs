@@ -1,4 +1,5 @@
-//! The transaction of a server session: what it has done so far, its savepoints, what becomes true at its commit.
+//! The transaction of a server session: what it has done so far, its savepoints, what becomes true
+//! at its commit.
 
 use crate::token::Token;
 

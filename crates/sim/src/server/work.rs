@@ -1,11 +1,12 @@
-//! The statement that does something: what it takes, returns, changes, and how it fails. Its text is SQL to the client and a
-//! list of words to the server; both sides are here, so that they agree.
+//! The statement that does something: what it takes, returns, changes, and how it fails. Its text
+//! is SQL to the client and a list of words to the server; both sides are here, so that they agree.
 
 use std::fmt;
 
 use crate::token::Token;
 
-/// What one statement does. `select` returns rows; `insert` leaves its token behind if its transaction is committed.
+/// What one statement does. `select` returns rows; `insert` leaves its token behind if its
+/// transaction is committed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Work {
     pub(crate) inserts: bool,

@@ -1,21 +1,24 @@
-//! A calm phase: nothing goes wrong any more, everything moves, time passes; and whoever is polled must get on.
+//! A calm phase: no faults, everything moves, time passes; and every caller that is polled must
+//! make progress.
 
 use super::World;
 use crate::callers::{Kind, channel_of};
 use crate::finding::{Finding, Rule, found};
 
-/// Rounds of moving bytes, serving and polling within one virtual instant. More is running in circles.
+/// Rounds of moving bytes, serving and polling within one virtual instant. More is running in
+/// circles.
 const ROUNDS: u32 = 100_000;
 
-/// Milliseconds within which a listener hears and the end of a session is known, though another caller was put aside: the
-/// watchdog's interval is 10 ms, and it may have begun just before.
+/// Milliseconds within which a listener hears and the end of a session is known, though another
+/// caller was put aside: the watchdog's interval is 10 ms, and it may have begun just before.
 const WATCHDOG_MS: u32 = 25;
 
-/// Milliseconds without anything moving after which a run stands still: longer than any time limit of the library, of which
-/// the longest is the grace of a cancel, 5 s.
+/// Milliseconds without anything moving after which a run stands still: longer than any time limit
+/// of the library, of which the longest is the grace of a cancel, 5 s.
 const STILL_MS: u32 = 7_000;
 
-/// The same while a caller that was put aside keeps the connection for itself: others can only wait for it.
+/// The same while a caller that was put aside keeps the connection for itself: others can only wait
+/// for it.
 const HELD_MS: u32 = 60;
 
 impl World {
@@ -39,7 +42,8 @@ impl World {
         found(Rule::Spinning, format!("{ROUNDS} rounds in one instant; {}", self.waiting()))
     }
 
-    /// Everything goes well for a while. In the last calm of a run, who was put aside comes back, and all must end.
+    /// No faults for a while. In the last calm of a run, callers that were put aside come back,
+    /// and all must end.
     pub(super) fn calm(&mut self, is_last: bool) -> Result<(), Finding> {
         self.heal();
         if is_last {
@@ -74,7 +78,8 @@ impl World {
         }
     }
 
-    /// Lines that are there take what they can, nobody hangs.
+    /// Ends all faults that can end: limits of lines, dials that wait, CancelRequests that are not
+    /// read.
     fn heal(&mut self) {
         self.server.hangs = false;
         self.net.refuse(0);
@@ -84,7 +89,8 @@ impl World {
         }
     }
 
-    /// Whether every caller that is polled has come to an end, but for those that wait for what need not come.
+    /// Whether every caller that is polled has come to an end, but for those that wait for what
+    /// need not come.
     fn is_over(&self) -> bool {
         let is_open = self.connection.as_ref().is_some_and(|it| !it.is_closed());
         let listeners = self.referee.waiting_listeners();
@@ -101,7 +107,8 @@ impl World {
         self.gate.is_open()
     }
 
-    /// Whether a caller does nothing by itself: it was put aside, or waits for the end of the trials.
+    /// Whether a caller does nothing by itself: it was put aside, or waits for the end of the
+    /// trials.
     pub(super) fn rests(&self, id: u32) -> bool {
         let slot = self.callers.iter().find(|slot| slot.id == id && slot.work.is_some());
         let waits = || self.referee.is_in(id, Kind::Hold) && !self.is_freed();
@@ -112,7 +119,7 @@ impl World {
         self.referee.holders(|caller| self.rests(caller))
     }
 
-    /// What those wait for who have not ended.
+    /// The callers that have not ended, and what each waits for.
     fn waiting(&self) -> String {
         let told = self.present().map(|(id, is_woken, is_polled)| {
             let how = if is_woken { "woken" } else { "asleep" };
@@ -122,7 +129,8 @@ impl World {
         told.collect::<Vec<_>>().join("; ")
     }
 
-    /// Nothing moves, and not all is done: either a wake-up was lost, or what is waited for does not come.
+    /// Nothing moves, and not all is done: either a wake-up was lost, or what is waited for does
+    /// not come.
     fn stuck(&mut self) -> Result<(), Finding> {
         let waiting = self.waiting();
         let before = self.moves;
@@ -139,7 +147,8 @@ impl World {
         found(Rule::Progress, format!("nobody gets on: {waiting}"))
     }
 
-    /// Each listener that waits is told something, and must hear it in time, whatever other callers do.
+    /// Each listener that waits is told something, and must hear it in time, whatever other callers
+    /// do.
     fn tell_listeners(&mut self, is_last: bool) -> Result<(), Finding> {
         let listeners: Vec<_> = self
             .referee
@@ -178,12 +187,7 @@ impl World {
     }
 
     /// The server has not said it: it is in a transaction, or does not listen.
-    fn unheard(
-        &mut self,
-        is_open: bool,
-        channel: u32,
-        payload: &str,
-    ) -> Result<(), Finding> {
+    fn unheard(&mut self, is_open: bool, channel: u32, payload: &str) -> Result<(), Finding> {
         let Some(session) = self.net.session().filter(|_| is_open) else {
             return Ok(());
         };

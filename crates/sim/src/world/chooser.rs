@@ -35,7 +35,6 @@ impl Chooser {
         let line = lines.saturating_sub(1 + self.rng.usize(0..lines.clamp(1, 3)));
         let few = self.rng.u32(1..4);
         match self.rng.u32(0..1_000) {
-            0..300 => self.woken(world),
             300..420 => Step::Flow,
             420..520 => Step::Idle,
             520..570 => Step::Turn(few),
@@ -57,7 +56,11 @@ impl Chooser {
                 _ => Step::Kill(line),
             },
             996..1_000 if self.faults.cancels => {
-                if self.rng.bool() { Step::Refuse(few) } else { Step::Hang }
+                if self.rng.bool() {
+                    Step::Refuse(few)
+                } else {
+                    Step::Hang
+                }
             }
             _ => self.woken(world),
         }

@@ -52,10 +52,13 @@ impl World {
         };
         let outcome = Arc::new(Mutex::new(None));
         let told = Arc::clone(&outcome);
-        self.callers.push(Slot::new(u32::MAX, Box::pin(async move {
-            let result = connection.run_script("listen probe; unlisten probe").await;
-            *told.lock() = Some(result.map(drop).map_err(|error| error.to_string()));
-        })));
+        self.callers.push(Slot::new(
+            u32::MAX,
+            Box::pin(async move {
+                let result = connection.run_script("listen probe; unlisten probe").await;
+                *told.lock() = Some(result.map(drop).map_err(|error| error.to_string()));
+            }),
+        ));
         self.calm(true)?;
         let outcome = outcome.lock().take();
         match outcome {
@@ -91,7 +94,7 @@ impl World {
         self.observe()
     }
 
-    /// The runtime goes before those who need it.
+    /// The runtime is dropped before the futures that need it.
     fn vanish(&mut self) -> Result<(), Finding> {
         // What ends with it is not judged: the connection was taken from them.
         self.referee.causes.loss = true;
