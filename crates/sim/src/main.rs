@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let without = arguments.without.clone();
-    let options = &Options { gauge: Some(|| ALLOCATED.current_usage()), verbose: true, without };
+    let options = &Options { gauge: Some(|| ALLOCATED.current_usage()), verbose: false, without };
     let outcome = match (&arguments.script, arguments.seconds) {
         (Some(path), _) => of_script(path, options, &arguments),
         (None, None) => of_seed(arguments.seed.unwrap_or(1), options, &arguments),
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
 fn of_script(path: &str, options: &Options, arguments: &Arguments) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     let report = replay(&text, options)?;
-    tell(&report, arguments);
+    tell(&replay(&text, &verbose(options))?, arguments);
     if let Some(finding) = report.finding {
         return Err(finding);
     }
@@ -99,12 +99,17 @@ fn of_seed(seed: u64, options: &Options, arguments: &Arguments) -> Result<(), St
     if run_seed(seed, options).hash != report.hash {
         return Err(format!("sim: seed {seed} does not happen the same way twice"));
     }
-    tell(&report, arguments);
+    tell(&run_seed(seed, &verbose(options)), arguments);
     if report.finding.is_some() {
         return Err(found(seed, &report, options, arguments));
     }
     println!("sim: seed {seed} finds nothing; hash {:016x}", report.hash);
     Ok(())
+}
+
+/// The same, with the lines of the trace. They take memory, so that growth is not looked at.
+fn verbose(options: &Options) -> Options {
+    Options { verbose: true, gauge: None, ..options.clone() }
 }
 
 fn tell(report: &Report, arguments: &Arguments) {
@@ -118,18 +123,17 @@ fn for_a_while(seconds: u64, options: &Options, arguments: &Arguments) -> Result
     let first = arguments.seed.unwrap_or(1);
     let mut seeds = Seeds::default();
     let mut surveyed: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
-    let quiet = &Options { verbose: false, ..options.clone() };
     for seed in first.. {
-        let report = seeds.run(seed, quiet);
+        let report = seeds.run(seed, options);
         if let Some(finding) = report.finding.as_ref().filter(|_| arguments.survey) {
             surveyed.entry(rule_of(finding)).or_default().push((seed, finding.clone()));
         } else if report.finding.is_some() {
             let after = began.elapsed().as_secs_f64();
-            let told = found(seed, &run_seed(seed, options), options, arguments);
+            let told = found(seed, &report, options, arguments);
             return Err(format!("{told}\nsim: found after {} seeds, {after:.1} s", seeds.seeds));
         }
         // Now and then a seed is run twice: everything must happen the same way.
-        if seed % 16 == 0 && run_seed(seed, quiet).hash != report.hash {
+        if seed % 16 == 0 && run_seed(seed, options).hash != report.hash {
             return Err(format!("sim: seed {seed} does not happen the same way twice"));
         }
         if began.elapsed() >= limit {
@@ -139,7 +143,7 @@ fn for_a_while(seconds: u64, options: &Options, arguments: &Arguments) -> Result
     println!("{}", seeds.coverage());
     for (rule, found) in &surveyed {
         println!("{rule}: {} times", found.len());
-        for (seed, finding) in found.iter().take(6) {
+        for (seed, finding) in found.iter().take(40) {
             println!("    seed {seed}: {}", finding.chars().take(230).collect::<String>());
         }
     }
@@ -166,11 +170,11 @@ fn rule_of(finding: &str) -> String {
 /// Tells of a finding: the rule, the end of the trace, and the shortest script that still finds it.
 fn found(seed: u64, report: &Report, options: &Options, arguments: &Arguments) -> String {
     let finding = report.finding.clone().unwrap_or_default();
-    let from = report.trace.len().saturating_sub(60);
-    let tail = report.trace.get(from..).unwrap_or_default().join("\n");
+    let trace = run_seed(seed, &verbose(options)).trace;
+    let from = trace.len().saturating_sub(60);
+    let tail = trace.get(from..).unwrap_or_default().join("\n");
     let within = Duration::from_secs(arguments.shrink_for);
-    let quiet = &Options { verbose: false, ..options.clone() };
-    let script = shrink_script(&report.script, quiet, within)
+    let script = shrink_script(&report.script, options, within)
         .unwrap_or_else(|why| format!("# it cannot be shrunk: {why}\n{}", report.script));
     format!("{tail}\n\n{script}\nsim: seed {seed}: {finding}\nsim: replay it with --seed {seed}")
 }

@@ -99,8 +99,7 @@ fn run_of_seed(seed: u64, options: &Options) -> Run {
     let without: Vec<Kind> =
         options.without.iter().filter_map(|word| Kind::of_word(word)).collect();
     plan.without(&without);
-    let ops = plan.ops().map(|(_, op)| op.id).max().unwrap_or(1);
-    let mut chooser = Chooser::new(rng, faults, ops);
+    let mut chooser = Chooser::new(rng, faults);
     run(plan, seed, options, |world| chooser.next(world))
 }
 

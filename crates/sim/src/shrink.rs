@@ -1,9 +1,10 @@
 //! Makes a script that finds something as short as it can be: steps, callers and operations are
 //! left out as long as it still finds the same.
 
-use crate::callers::Op;
+use crate::callers::{End, Op};
 use crate::plan::Settings;
 use crate::script::Script;
+use crate::server::Work;
 
 /// The shortest script for which `fails` holds, among those that come of leaving things out one
 /// after another.
@@ -50,21 +51,17 @@ fn shrink_steps(best: &mut Script, fails: &impl Fn(&Script) -> bool) {
 /// Leaves out callers, then operations wherever they are.
 fn shrink_callers(best: &mut Script, fails: &impl Fn(&Script) -> bool) {
     for at in (0..best.plan.callers.len()).rev() {
-        let mut tried = best.clone();
-        tried.plan.callers.remove(at);
-        if fails(&tried) {
-            *best = tried;
-        }
+        attempt(best, fails, |tried| {
+            tried.plan.callers.remove(at);
+        });
     }
     let ids: Vec<u32> = best.plan.ops().map(|(_, op)| op.id).collect();
     for id in ids.into_iter().rev() {
-        let mut tried = best.clone();
-        for caller in &mut tried.plan.callers {
-            remove(&mut caller.ops, id);
-        }
-        if tried != *best && fails(&tried) {
-            *best = tried;
-        }
+        attempt(best, fails, |tried| {
+            for caller in &mut tried.plan.callers {
+                remove(&mut caller.ops, id);
+            }
+        });
     }
 }
 
@@ -75,36 +72,78 @@ fn remove(ops: &mut Vec<Op>, id: u32) {
     }
 }
 
-/// Takes from the settings and the operations what is not needed.
-fn simplify(best: &mut Script, fails: &impl Fn(&Script) -> bool) {
-    let mut tried = best.clone();
-    tried.plan.settings = Settings { end: best.plan.settings.end, ..Settings::default() };
-    if tried != *best && fails(&tried) {
-        *best = tried;
+/// Puts in the place of an operation what it has in it.
+fn hoist(ops: &mut Vec<Op>, id: u32) {
+    let body_of = |op: Op| if op.id == id { op.body } else { vec![op] };
+    *ops = std::mem::take(ops).into_iter().flat_map(body_of).collect();
+    for op in ops {
+        hoist(&mut op.body, id);
     }
-    let changes: [fn(&mut Op); 6] = [
-        |op| op.handle = false,
-        |op| op.limit = None,
-        |op| op.drops = false,
-        |op| op.take = None,
-        |op| op.bytes = None,
-        |op| {
-            let (token, inserts) = (op.work.token, op.work.inserts);
-            let (rows, ms) = (op.work.rows, op.work.ms);
-            op.work = crate::server::Work { inserts, token, rows, ms, ..Default::default() };
-        },
+}
+
+/// Sets settings back, and takes from operations what is not needed.
+fn simplify(best: &mut Script, fails: &impl Fn(&Script) -> bool) {
+    let settings: [fn(&mut Settings); 11] = [
+        |settings| *settings = Settings { end: settings.end, ..Settings::default() },
+        |settings| settings.end = Settings::default().end,
+        |settings| settings.knobs = Settings::default().knobs,
+        |settings| settings.knobs.up = Settings::default().knobs.up,
+        |settings| settings.knobs.down = Settings::default().knobs.down,
+        |settings| settings.knobs.write = Settings::default().knobs.write,
+        |settings| settings.knobs.read = Settings::default().knobs.read,
+        |settings| settings.knobs.keeps_back = false,
+        |settings| settings.knobs.knows = true,
+        |settings| settings.cache = Settings::default().cache,
+        |settings| (settings.queue, settings.tasks, settings.fresh) = (0, 61, false),
     ];
+    for change in settings {
+        attempt(best, fails, |tried| change(&mut tried.plan.settings));
+    }
     let ids: Vec<u32> = best.plan.ops().map(|(_, op)| op.id).collect();
     for id in ids {
-        for change in changes {
-            let mut tried = best.clone();
-            for caller in &mut tried.plan.callers {
-                alter(&mut caller.ops, id, change);
-            }
-            if tried != *best && fails(&tried) {
-                *best = tried;
-            }
+        for caller in 0..best.plan.callers.len() {
+            attempt(best, fails, |tried| {
+                if let Some(caller) = tried.plan.callers.get_mut(caller) {
+                    hoist(&mut caller.ops, id);
+                }
+            });
         }
+        for change in CHANGES {
+            attempt(best, fails, |tried| {
+                for caller in &mut tried.plan.callers {
+                    alter(&mut caller.ops, id, change);
+                }
+            });
+        }
+    }
+}
+
+/// What may be taken from an operation.
+const CHANGES: [fn(&mut Op); 13] = [
+    |op| op.handle = false,
+    |op| op.limit = None,
+    |op| op.drops = false,
+    |op| op.take = None,
+    |op| op.bytes = None,
+    |op| op.end = End::Well,
+    |op| op.of = 0,
+    |op| {
+        let Work { inserts, token, rows, ms, .. } = op.work;
+        op.work = Work { inserts, token, rows, ms, ..Work::default() };
+    },
+    |op| op.work.token = Some(op.token()),
+    |op| op.work.ms = 0,
+    |op| op.work.ms = op.work.ms.min(10),
+    |op| op.work.rows = op.work.rows.min(1),
+    |op| op.count = op.count.min(1),
+];
+
+/// Keeps a change if the script still fails with it.
+fn attempt(best: &mut Script, fails: &impl Fn(&Script) -> bool, change: impl Fn(&mut Script)) {
+    let mut tried = best.clone();
+    change(&mut tried);
+    if tried != *best && fails(&tried) {
+        *best = tried;
     }
 }
 

@@ -182,6 +182,11 @@ impl Ledger {
         self.pages.lock().handles.get(&op).cloned()
     }
 
+    /// The operations that have a handle.
+    pub(crate) fn handles(&self) -> Vec<u32> {
+        self.pages.lock().handles.keys().copied().collect()
+    }
+
     /// Forgets all handles.
     pub(crate) fn forget_handles(&self) {
         let handles = std::mem::take(&mut self.pages.lock().handles);

@@ -21,6 +21,8 @@ pub(super) struct Framer {
     left: usize,
     /// A request was begun and its Sync has not come.
     in_request: bool,
+    /// Requests that were begun.
+    pub(super) requests: u64,
 }
 
 impl Framer {
@@ -41,6 +43,7 @@ impl Framer {
                 continue;
             }
             if self.head.len() == 1 && self.begins(byte) {
+                self.requests += 1;
                 began = began.or(Some(byte));
             }
             if let Some(length) = self.head.get(1..).and_then(<[u8]>::first_chunk::<4>) {

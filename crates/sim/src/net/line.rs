@@ -105,6 +105,11 @@ pub(super) struct Line {
     pub(super) stale: Vec<Waker>,
     /// How often it says that it is readable though it is not.
     pub(super) ghosts: u32,
+    /// It carries a CancelRequest that was sent before the request that it is for.
+    pub(super) awaits: bool,
+    /// Where each ReadyForQuery ends that the client has not read, and how many it has.
+    pub(super) ready: VecDeque<u64>,
+    answered: u64,
     /// It was reset.
     broken: bool,
     /// The client has dropped its end.
@@ -130,6 +135,9 @@ impl Line {
             write_waker: None,
             stale: Vec::new(),
             ghosts: 0,
+            awaits: false,
+            ready: VecDeque::new(),
+            answered: 0,
             broken: false,
             is_dropped: false,
             saw_end: false,
@@ -273,7 +281,16 @@ impl Line {
         Ok(Some(self.down.arrived.drain(..count).collect()))
     }
 
+    /// Whether every request that was begun is answered, as far as the client has read.
+    pub(super) fn is_idle(&self) -> bool {
+        self.framer.requests == self.answered
+    }
+
     fn credit(&mut self, mut count: usize) {
+        while self.ready.front().is_some_and(|&offset| offset <= self.taken) {
+            self.ready.pop_front();
+            self.answered += 1;
+        }
         while let Some((owner, left)) = self.owners.front_mut() {
             let read = count.min(*left);
             (*left, count) = (*left - read, count - read);

@@ -206,6 +206,11 @@ impl Net {
         written.unwrap_or(false)
     }
 
+    /// The server has said ReadyForQuery in the bytes up to this one.
+    pub(crate) fn note_ready(&self, line: usize, offset: u64) {
+        self.with(line, |line, _| line.ready.push_back(offset));
+    }
+
     /// The server hangs up, after what it has written.
     pub(crate) fn close_down(&self, line: usize) {
         self.with(line, |line, _| line.down.end());
@@ -255,9 +260,19 @@ impl Net {
         let Some(count) = line.write(bytes, waker)? else {
             return Ok(None);
         };
+        let was_unknown = line.role() == Role::Unknown;
         let began = line.framer.feed(bytes.get(..count).unwrap_or_default());
+        let role = line.role();
+        if let (true, Role::Cancel(session)) = (was_unknown, role) {
+            let is_idle = state.lines.get(session).is_none_or(Line::is_idle);
+            if let Some(line) = state.lines.get_mut(number) {
+                line.awaits = is_idle;
+            }
+        }
+        let mut others = state.lines.iter_mut().filter(|other| other.is_cancelling(number));
         if let Some(tag) = began
-            && state.lines.iter().any(|other| other.is_cancelling(number))
+            // The request that is to be cancelled may not have left yet.
+            && others.any(|other| !std::mem::take(&mut other.awaits))
         {
             state.violations.push(format!(
                 "request {:?} left on line {number} while a CancelRequest was on its way",

@@ -69,8 +69,9 @@ pub(crate) struct Faults {
     pub(crate) losses: bool,
     /// Dials are refused or wait, CancelRequests are not read.
     pub(crate) cancels: bool,
-    /// Callers are put aside.
+    /// Callers are put aside, and many of them.
     pub(crate) asides: bool,
+    pub(crate) often: bool,
     /// Callers are dropped.
     pub(crate) drops: bool,
     /// How many steps there are.
@@ -86,6 +87,7 @@ impl Plan {
             losses: rng.u32(0..100) < 18 && profile != Profile::Growth,
             cancels: rng.u32(0..100) < 10 && profile != Profile::Growth,
             asides: rng.u32(0..100) < 60,
+            often: rng.u32(0..100) < if profile == Profile::Listeners { 60 } else { 10 },
             drops: rng.u32(0..100) < 60,
             steps: rng.u32(20..260),
         };

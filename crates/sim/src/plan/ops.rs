@@ -235,7 +235,7 @@ impl<'a> Maker<'a> {
                 op.work.rows = op.work.rows.max(1);
             }
             Kind::Subscribe | Kind::Hear => {
-                (op.of, op.count) = (self.rng.u32(0..3), self.rng.u32(1..=4));
+                (op.of, op.count) = (self.rng.u32(0..3), self.rng.u32(1..=9));
             }
             Kind::Listen | Kind::Unlisten | Kind::Notify => op.of = self.rng.u32(0..3),
             Kind::Alter => op.of = self.rng.u32(0..2),
@@ -302,8 +302,10 @@ impl<'a> Maker<'a> {
             3 => work.ms = rng.u32(100..400),
             _ => {}
         }
-        if self.profile == Profile::Cancels && rng.bool() {
-            work.ms = rng.u32(20..3_000);
+        match self.profile {
+            Profile::Cancels if rng.bool() => work.ms = rng.u32(20..3_000),
+            Profile::Listeners if rng.bool() => work.ms = rng.u32(20..300),
+            _ => {}
         }
         if may_take && rng.u32(0..5) < 3 {
             work.token = None;

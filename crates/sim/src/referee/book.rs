@@ -15,8 +15,9 @@ pub(super) struct Entry {
     /// The outermost interaction that it is in.
     pub(super) root: Option<u32>,
     pub(super) stage: Stage,
-    /// When it began.
+    /// When it began, by the referee's count and in virtual milliseconds.
     pub(super) begun: u64,
+    pub(super) begun_at: u64,
     /// The interaction that was inside then.
     pub(super) behind: Option<u32>,
     /// It was cancelled by its handle before it was over.
@@ -86,6 +87,7 @@ impl Book {
             root,
             stage: Stage::New,
             begun: 0,
+            begun_at: 0,
             behind: None,
             is_cancelled: false,
             forbidden: None,

@@ -220,7 +220,7 @@ impl Referee {
             "22P04" => op.all().iter().any(|inner| inner.kind == Kind::CopyIn),
             // A statement that is forgotten on its way to be run is prepared again, but not for
             // ever.
-            "26000" => self.forgotten_since(entry.begun, &["all", "statements"]) > 1,
+            "26000" => self.forgotten_since(entry.begun, &STALE) > 1,
             // A cursor that is held is closed with everything else.
             "34000" => self.forgotten_since(entry.begun, &["all"]) > 0,
             // So is one whose plan went stale; in a transaction only the first may be prepared
@@ -228,7 +228,7 @@ impl Referee {
             "0A000" => {
                 entry.root.is_some()
                     || op.kind == Kind::Interaction
-                    || self.forgotten_since(entry.begun, &["shape"]) > 1
+                    || self.forgotten_since(entry.begun, &STALE) > 1
             }
             _ => planned,
         }
@@ -255,6 +255,9 @@ impl Referee {
         Ok(())
     }
 }
+
+/// What makes a statement that was prepared useless.
+const STALE: [&str; 3] = ["all", "statements", "shape"];
 
 /// Whether a call may succeed: its ReadyForQuery was written and read. Of an earlier session
 /// nothing is known.

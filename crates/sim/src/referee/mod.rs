@@ -35,6 +35,9 @@ impl Causes {
     }
 }
 
+/// The grace of a cancel, in milliseconds.
+const GRACE_MS: u64 = 5_000;
+
 /// One execution of a statement in the server.
 #[derive(Debug, Default)]
 struct Execution {
@@ -66,6 +69,8 @@ pub(crate) struct Referee {
     /// When the server forgot channels or prepared statements, or a table got another shape; and
     /// which.
     forgot: Vec<(u64, &'static str)>,
+    /// Virtual milliseconds.
+    pub(crate) now: u64,
     pub(crate) causes: Causes,
     pub(crate) coverage: Coverage,
 }
@@ -79,6 +84,7 @@ impl Referee {
             hearing: Hearing::default(),
             clock: 0,
             forgot: Vec::new(),
+            now: 0,
             causes: Causes::default(),
             coverage: Coverage::default(),
         }
@@ -235,11 +241,12 @@ impl Referee {
     }
 
     fn begun(&mut self, op: u32) {
-        let (clock, inside) = (self.clock, self.book.inside());
+        let (clock, inside, now) = (self.clock, self.book.inside(), self.now);
         let Some(entry) = self.book.get_mut(op) else {
             return;
         };
         (entry.stage, entry.begun, entry.behind) = (Stage::Begun, clock, inside);
+        entry.begun_at = now;
         self.coverage.count_name("begun: ", entry.op.kind.word());
         if entry.op.kind == Kind::Close {
             self.causes.close = true;
@@ -359,6 +366,23 @@ impl Referee {
     pub(crate) fn is_in(&self, caller: u32, kind: Kind) -> bool {
         let entries = self.book.entries().filter(|entry| entry.caller == caller);
         entries.into_iter().any(|entry| entry.op.kind == kind && entry.is_open())
+    }
+
+    /// A caller comes back. An interaction whose time limit and grace have passed meanwhile gives
+    /// up the connection.
+    pub(crate) fn comes_back(&mut self, caller: u32) {
+        let is_late = |entry: &Entry| {
+            let limit = entry.op.limit.map_or(u64::MAX, u64::from);
+            let end = entry.begun_at.saturating_add(limit).saturating_add(GRACE_MS);
+            entry.is_open() && entry.op.kind == Kind::Interaction && end <= self.now
+        };
+        let mut entries = self.book.entries().filter(|entry| entry.caller == caller);
+        self.causes.cancel |= entries.any(is_late);
+    }
+
+    /// Whether a caller is in an operation.
+    pub(crate) fn is_engaged(&self, caller: u32) -> bool {
+        self.book.entries().any(|entry| entry.caller == caller && entry.is_open())
     }
 
     /// The operations in which a caller is.

@@ -58,10 +58,11 @@ enum Peer {
 impl Server {
     /// Does up to `most` things on this line; says how many there were to do.
     pub(crate) fn serve(&mut self, net: &Net, line: usize, most: u32, now: u64) -> u32 {
-        let mut done = 0;
+        let (mut done, from) = (0, self.happened.len());
         while done < most && self.serve_once(net, line, now) {
             done += 1;
         }
+        self.note_ready(net, from);
         done
     }
 
@@ -106,6 +107,15 @@ impl Server {
                     *peer = Peer::Gone;
                 }
                 worked
+            }
+        }
+    }
+
+    /// Tells the network where answers end.
+    fn note_ready(&self, net: &Net, from: usize) {
+        for happened in self.happened.iter().skip(from) {
+            if let Happened::Answered { line, offset, .. } = happened {
+                net.note_ready(*line, *offset);
             }
         }
     }

@@ -50,7 +50,9 @@ impl World {
             self.gate.open();
             for slot in &mut self.callers {
                 // A task that comes back polls all that it has.
-                slot.is_aside = false;
+                if std::mem::replace(&mut slot.is_aside, false) {
+                    self.referee.comes_back(slot.id);
+                }
                 slot.flag.wake();
             }
         }
@@ -58,17 +60,25 @@ impl World {
         loop {
             let before = self.moves;
             self.settle()?;
-            if self.is_over() {
+            let is_quiet = self.moves == before;
+            let wake = self.server.wakes_at(self.now);
+            if is_quiet && wake.is_none() {
+                self.tell_listeners(is_last)?;
+            } else if still % 8 == 0 {
+                // Notifications come between answers as well.
+                let payload = self.next_payload();
+                self.server.notify(&channel_of(0), &payload);
+            }
+            // An answer that is not fetched may hold up others once it has come.
+            if self.is_over() && (is_last || wake.is_none()) {
                 return Ok(());
             }
-            self.tell_listeners(is_last)?;
             if self.moves != before {
                 still = 0;
             }
             let is_held = !is_last && !self.holders().is_empty();
-            let sleeps = self.server.wakes_at(self.now).is_some();
             let most = if is_held { HELD_MS } else { STILL_MS };
-            if still >= most && !sleeps {
+            if still >= most && wake.is_none() {
                 return if is_held { Ok(()) } else { self.stuck() };
             }
             // Small steps while something may still come of them, larger ones later.

@@ -10,14 +10,12 @@ use crate::step::Step;
 pub(crate) struct Chooser {
     rng: Rng,
     faults: Faults,
-    /// Operations that there are.
-    ops: u32,
     left: u32,
 }
 
 impl Chooser {
-    pub(crate) fn new(rng: Rng, faults: Faults, ops: u32) -> Self {
-        Self { rng, faults, ops, left: faults.steps }
+    pub(crate) fn new(rng: Rng, faults: Faults) -> Self {
+        Self { rng, faults, left: faults.steps }
     }
 
     /// The next step; `None` when the trials are over.
@@ -42,12 +40,13 @@ impl Chooser {
             660..750 => Step::Down(line, self.bytes(world.net.traffic(line).down)),
             750..840 => Step::Serve(line, if self.rng.bool() { few } else { u32::MAX }),
             840..890 => Step::Tick(if self.rng.u32(0..4) == 0 { self.rng.u32(1..20) } else { few }),
+            890..915 if self.faults.asides && self.faults.often => self.engaged(world),
             890..900 => Step::Ghost(line),
             900..915 => self.present(world, Step::Poll),
             915..930 => Step::Notify(self.rng.u32(0..3)),
             930..950 if self.faults.drops => self.present(world, Step::Drop),
-            950..965 if self.faults.asides => self.present(world, Step::Aside),
-            965..985 => Step::Cancel(self.rng.u32(1..=self.ops.max(1))),
+            950..965 if self.faults.asides => self.engaged(world),
+            965..985 => self.cancel(world),
             985..988 => Step::Calm,
             988..992 => Step::Limit(line, self.limit(), self.limit()),
             992..996 if self.faults.losses => match self.rng.u32(0..3) {
@@ -80,6 +79,24 @@ impl Chooser {
         let present: Vec<u32> =
             world.present().filter(|(.., is_polled)| *is_polled).map(|(id, ..)| id).collect();
         self.rng.choice(present).map_or(Step::Flow, step)
+    }
+
+    /// A caller in the middle of something is put aside.
+    fn engaged(&mut self, world: &World) -> Step {
+        let engaged: Vec<u32> = world
+            .present()
+            .filter(|(id, _, is_polled)| *is_polled && world.is_engaged(*id))
+            .map(|(id, ..)| id)
+            .collect();
+        self.rng.choice(engaged).map_or(Step::Flow, Step::Aside)
+    }
+
+    /// Something that can be cancelled is, mostly one of the last that could.
+    fn cancel(&mut self, world: &World) -> Step {
+        let mut ops = world.cancellable();
+        let few = ops.split_off(ops.len().saturating_sub(3));
+        let from = if self.rng.u32(0..4) == 0 { ops } else { few };
+        self.rng.choice(from).map_or(Step::Idle, Step::Cancel)
     }
 
     /// All that is there, or some of it.

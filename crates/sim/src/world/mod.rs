@@ -259,6 +259,7 @@ impl World {
 
     /// Has the referee look at everything that happened.
     fn observe(&mut self) -> Result<(), Finding> {
+        self.referee.now = self.now;
         for remark in self.net.take_log() {
             self.trace.remark(&remark);
         }
@@ -291,6 +292,16 @@ impl World {
             return found(Rule::Panic, said);
         }
         self.referee.check_memory(&self.net)
+    }
+
+    /// Operations that can be cancelled, whether or not they are over.
+    pub(crate) fn cancellable(&self) -> Vec<u32> {
+        self.ledger.handles()
+    }
+
+    /// Whether a caller is in the middle of something.
+    pub(crate) fn is_engaged(&self, id: u32) -> bool {
+        self.referee.is_engaged(id)
     }
 
     /// Callers that are there, each with whether it was woken and is polled.
