@@ -353,12 +353,14 @@ impl Referee {
         entries.filter(holds).map(|entry| entry.op.id).collect()
     }
 
-    /// Whether a stream or a COPY to us, of a caller for which `rests` is true, is not read.
+    /// Whether a stream or a COPY to us that the server knows of, of a caller for which `rests` is
+    /// true, is not read.
     pub(crate) fn is_unread(&self, rests: impl Fn(u32) -> bool) -> bool {
         self.book.entries().any(|entry| {
             let kind = entry.op.kind;
             let gives = matches!(kind, Kind::Stream | Kind::CopyOut | Kind::CopyOutRows);
-            gives && entry.stage == Stage::Begun && rests(entry.caller)
+            let is_open = gives && entry.stage == Stage::Begun && rests(entry.caller);
+            is_open && self.executions.keys().any(|token| token.op == entry.op.id)
         })
     }
 

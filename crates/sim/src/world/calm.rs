@@ -182,14 +182,8 @@ impl World {
         if !self.referee.was_notified(&payload) {
             return self.unheard(is_open, channel, &payload);
         }
-        for _ in 0..WATCHDOG_MS {
-            if self.have_heard(&listeners, channel, &payload) {
-                return Ok(());
-            }
-            self.tick(1)?;
-            self.settle()?;
-        }
-        if self.have_heard(&listeners, channel, &payload) || self.referee.causes.any() {
+        let heard = self.within_watchdog(|this| this.have_heard(&listeners, channel, &payload))?;
+        if heard || self.referee.causes.any() {
             return Ok(());
         }
         let why = format!("{payload} was not heard within {WATCHDOG_MS} ms: {}", self.waiting());
@@ -205,19 +199,31 @@ impl World {
             return Ok(());
         }
         // A LISTEN that was lost is renewed, but not within the same instant.
-        for _ in 0..WATCHDOG_MS {
-            if self.server.listens(session, &channel_of(channel)) || self.is_busy() {
-                return Ok(());
-            }
-            self.tick(1)?;
-            self.settle()?;
+        let is_known = |this: &Self| {
+            this.server.listens(session, &channel_of(channel))
+                || this.server.wakes_at(this.now).is_some()
+        };
+        if self.within_watchdog(is_known)? {
+            return Ok(());
         }
         let why = format!("{payload} is not said: the server does not listen to c{channel}");
         found(Rule::Listening, why)
     }
 
-    fn is_busy(&self) -> bool {
-        self.server.wakes_at(self.now).is_some()
+    /// Waits until something is so. The watchdog has its time again after everything that moves: on
+    /// a narrow line it may have to step in several times.
+    fn within_watchdog(&mut self, is_so: impl Fn(&Self) -> bool) -> Result<bool, Finding> {
+        let mut still = 0;
+        while still <= WATCHDOG_MS {
+            if is_so(self) {
+                return Ok(true);
+            }
+            let before = self.moves;
+            self.tick(1)?;
+            self.settle()?;
+            still = if self.moves == before { still + 1 } else { 0 };
+        }
+        Ok(false)
     }
 
     fn have_heard(&self, listeners: &[(u32, u32, u32)], channel: u32, payload: &str) -> bool {
@@ -227,14 +233,14 @@ impl World {
         })
     }
 
-    /// The end of the session must be known in time.
-    pub(super) fn must_be_closed(&mut self) -> Result<(), Finding> {
-        for _ in 0..=WATCHDOG_MS {
-            if self.connection.as_ref().is_none_or(txpostgres::Connection::is_closed) {
-                return Ok(());
-            }
-            self.tick(1)?;
-            self.settle()?;
+    /// The end of the session must be known in time. A caller may open another one meanwhile.
+    pub(super) fn must_be_closed(&mut self, session: usize) -> Result<(), Finding> {
+        let is_known = |this: &Self| {
+            let is_closed = this.connection.as_ref().is_none_or(txpostgres::Connection::is_closed);
+            is_closed || this.net.session() != Some(session)
+        };
+        if self.within_watchdog(is_known)? {
+            return Ok(());
         }
         let why = format!("the session is over for {WATCHDOG_MS} ms: {}", self.waiting());
         found(Rule::Closed, why)

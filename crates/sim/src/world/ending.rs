@@ -42,7 +42,7 @@ impl World {
         if self.referee.is_unread(|caller| self.rests(caller)) {
             return Ok(());
         }
-        self.must_be_closed()
+        self.must_be_closed(session)
     }
 
     /// A call that is made now is answered, unless something explains why not.
@@ -79,7 +79,7 @@ impl World {
         self.callers.push(Slot::new(u32::MAX, Box::pin(async move { connection.close().await })));
         for _ in 0..CLOSE_MS {
             self.settle()?;
-            if self.present().next().is_none() {
+            if self.present().all(|(id, ..)| id != u32::MAX) {
                 return Ok(());
             }
             self.tick(1)?;
