@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask demo`, `test`, `tidy` and `check`.
+//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `tidy` and `check`.
 
 mod arrows;
 mod check;
@@ -9,6 +9,7 @@ mod folders;
 mod modules;
 mod prose;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or on yours
 cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
+cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
 cargo xtask tidy                dependencies, folders, import cycles and comments, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         }
         ["test"] => test::test(&[]),
         ["test", "--", rest @ ..] => test::test(rest),
+        ["sim", rest @ ..] => sim::sim(rest),
         ["tidy"] => tidy::tidy(),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {

@@ -93,7 +93,8 @@ impl StatementCache {
             return String::new();
         }
         self.names_given += 1;
-        format!("txpg_{:x}_{}", self.tag, self.names_given)
+        // Of one length whatever the tag is, so that what a session sends is too.
+        format!("txpg_{:016x}_{}", self.tag, self.names_given)
     }
 
     /// Remembers a statement, if it can be of use again.
@@ -215,7 +216,7 @@ mod tests {
         cache.insert(third);
         assert!(cache.get("select 2").is_none());
         assert!(cache.get("select 1").is_some());
-        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_ab_2"]);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_00000000000000ab_2"]);
         cache.closed(1);
         cache.forget_all();
         assert_eq!(cache.names_to_close(8).count(), 2);
@@ -230,11 +231,14 @@ mod tests {
             let statement = statement(&mut cache, sql);
             cache.insert(statement);
         }
-        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_ab_2"]);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_00000000000000ab_2"]);
         drop(held);
-        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_ab_1", "txpg_ab_2"]);
+        assert_eq!(
+            cache.names_to_close(8).collect::<Vec<_>>(),
+            ["txpg_00000000000000ab_1", "txpg_00000000000000ab_2"]
+        );
         cache.closed(1);
-        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_ab_2"]);
+        assert_eq!(cache.names_to_close(8).collect::<Vec<_>>(), ["txpg_00000000000000ab_2"]);
     }
 
     #[test]

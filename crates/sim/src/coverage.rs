@@ -1,0 +1,85 @@
+//! How often each kind of thing happened, so that one sees that a run does something.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// See the file's text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Coverage(BTreeMap<String, u64>);
+
+impl Coverage {
+    pub(crate) fn count(&mut self, what: &str) {
+        match self.0.get_mut(what) {
+            Some(count) => *count += 1,
+            None => {
+                self.0.insert(what.to_owned(), 1);
+            }
+        }
+    }
+
+    pub(crate) fn count_name(&mut self, kind: &str, name: &str) {
+        self.count(&format!("{kind}{name}"));
+    }
+
+    /// Adds the counts of another run.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (what, count) in &other.0 {
+            *self.0.entry(what.clone()).or_default() += count;
+        }
+    }
+
+    pub(crate) fn get(&self, what: &str) -> u64 {
+        self.0.get(what).copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Coverage {
+    /// One line for each kind of thing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = "";
+        for (what, count) in &self.0 {
+            let (kind, name) = what.split_once(": ").unwrap_or(("", what));
+            if kind == last {
+                write!(f, ", {name} {count}")?;
+            } else {
+                let end = if last.is_empty() { "" } else { "\n" };
+                write!(f, "{end}{kind:>8}: {name} {count}")?;
+                last = kind;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a minute of runs has to reach.
+pub(crate) fn expected() -> impl Iterator<Item = String> {
+    let kinds = crate::callers::Kind::ALL.iter().filter(|(kind, _)| !kind.is_frame());
+    let begun = kinds.map(|(_, word)| format!("begun: {word}"));
+    let others = [
+        "dropped: interaction",
+        "dropped: query",
+        "dropped: stream",
+        "error: Cancelled",
+        "error: CommitRefused",
+        "error: Lost",
+        "error: Server",
+        "error: Timeout",
+        "server: Terminate",
+        "server: cancel that missed",
+        "server: cancel that struck",
+        "server: commit",
+        "server: forgot all",
+        "server: notification",
+        "server: rollback",
+        "step: aside",
+        "step: calm",
+        "step: drop",
+        "step: hang",
+        "step: hangup",
+        "step: kill",
+        "step: refuse",
+        "step: reset",
+        "told: heard",
+    ];
+    begun.chain(others.into_iter().map(str::to_owned))
+}
