@@ -65,6 +65,8 @@ pub struct Multiplexer {
     pending_cancel: Option<PendingCancel>,
     listeners: Arc<Listeners>,
     reconciliation: Reconciliation,
+    /// A COPY whose task waits for data to be sent.
+    feeding: Option<SlotId>,
     /// For how many ticks calls have waited behind a stream that is not read.
     stalled_ticks: u32,
     /// Notifications were dispatched that their listeners had no time to take.
@@ -141,6 +143,7 @@ impl Multiplexer {
             pending_cancel: None,
             listeners,
             reconciliation: Reconciliation::Agreed,
+            feeding: None,
             stalled_ticks: 0,
             has_notified: false,
         }
@@ -505,6 +508,7 @@ impl Multiplexer {
         // Else the server has refused the data, and says when it is ready again.
         let takes_data = is_fed && !is_closed;
         if takes_data && is_full {
+            self.feeding = Some(id);
             return CopyRoom::Full;
         }
         // The task goes on, and waits for nothing.
@@ -618,11 +622,22 @@ impl Multiplexer {
 
     /// Appends what must be sent, unless a task has promised to send it with what comes next.
     #[inline]
-    pub fn take_output(&mut self, into: &mut BytesMut) {
+    pub fn take_output(&mut self, into: &mut BytesMut, effects: &mut Effects) {
         if !self.is_flush_promised
             && let Some(session) = &mut self.session
         {
             session.take_output(into);
+            if let Some(id) = self.feeding.take() {
+                self.wake_feeder(id, effects);
+            }
+        }
+    }
+
+    /// What a COPY waited for to be sent is taken: whoever feeds it goes on.
+    #[cold]
+    fn wake_feeder(&mut self, id: SlotId, effects: &mut Effects) {
+        if let Some(buffer) = self.buffer(id) {
+            effects.wake_shared(buffer.take_waker());
         }
     }
 

@@ -171,10 +171,11 @@ impl Multiplexer {
     ///
     /// It would not be the innermost one.
     pub fn enter_savepoint(&mut self, lease: LockId, level: u32) -> Result<()> {
-        match self.transaction_of(lease) {
-            Some(transaction) => transaction.enter(level),
-            None => Err(outlived()),
+        if let Some(transaction) = self.transaction_of(lease) {
+            return transaction.enter(level);
         }
+        self.check_open()?;
+        Err(self.without_lease(lease))
     }
 
     /// The savepoint of this level could not be made.

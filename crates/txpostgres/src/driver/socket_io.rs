@@ -127,7 +127,7 @@ impl SocketIo {
     pub(super) fn take_output(&mut self, multiplexer: &mut Multiplexer) {
         self.has_more_output = !self.outgoing.is_empty();
         if !self.has_more_output {
-            multiplexer.take_output(&mut self.outgoing);
+            multiplexer.take_output(&mut self.outgoing, &mut self.effects);
         }
     }
 
@@ -330,7 +330,7 @@ impl SocketIo {
             return Read::Nothing;
         }
         if self.outgoing.is_empty() {
-            multiplexer.take_output(&mut self.outgoing);
+            multiplexer.take_output(&mut self.outgoing, &mut self.effects);
         } else {
             self.has_more_output = true;
         }
