@@ -412,7 +412,7 @@ impl Exchange {
     }
 
     /// The request has failed; the first reason counts.
-    fn fail(&mut self, error: Error) {
+    pub(crate) fn fail(&mut self, error: Error) {
         self.failure.get_or_insert(error);
     }
 
@@ -438,7 +438,7 @@ impl Exchange {
 
     /// What the server had already said when the connection broke, if it is final.
     pub(crate) fn into_failure(self) -> Option<Error> {
-        self.failure.map(|error| explained(error, self.intervention))
+        self.failure.map(|error| explained(error.without_retry(), self.intervention))
     }
 }
 

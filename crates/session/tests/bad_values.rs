@@ -122,6 +122,7 @@ fn rows(columns: &[u32], rows: &[Vec<u8>], lookup: &[Vec<u8>]) -> Rows {
             let NextStep::Done(answer) = settled(session, &mut query) else { panic!() };
             answer.unwrap().take_rows()
         }
+        NextStep::AgainAfterRollback(error) => panic!("{error}"),
     }
 }
 

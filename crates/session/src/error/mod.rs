@@ -120,6 +120,7 @@ struct Report {
     delivery: Delivery,
     before_running: bool,
     effect: TransactionEffect,
+    went_stale: bool,
     statement: Option<Arc<str>>,
     item: Option<usize>,
     source: Option<Cause>,
@@ -140,6 +141,7 @@ impl Error {
             delivery: Delivery::NotSent,
             before_running: false,
             effect: TransactionEffect::default(),
+            went_stale: false,
             statement: None,
             item: None,
             source: None,
@@ -176,9 +178,23 @@ impl Error {
         self
     }
 
-    /// Whether the server certainly ran nothing of the statement.
+    /// The same error, after which the connection broke: nothing can be made of it.
+    #[must_use]
+    pub(crate) fn without_retry(mut self) -> Self {
+        self.0.before_running = false;
+        self
+    }
+
+    /// Whether the server certainly ran nothing of the statement, and is ready for another one.
     pub(crate) fn is_before_running(&self) -> bool {
         self.0.before_running
+    }
+
+    /// The same error, of a statement that was refused for what was known of it, and is not any more.
+    #[must_use]
+    pub(crate) fn went_stale(mut self) -> Self {
+        self.0.went_stale = true;
+        self
     }
 
     /// The same error, of a request that had this effect on the transaction before it failed.
@@ -229,7 +245,8 @@ impl Error {
     /// What was not run because of this error. That one is its source, but for what caused it in turn; it may be tried again if that may.
     #[must_use]
     pub fn not_run(&self, message: impl Into<Cow<'static, str>>) -> Self {
-        let Report { kind, hint, server, delivery, before_running, effect, .. } = &*self.0;
+        let Report { kind, hint, server, delivery, before_running, effect, went_stale, .. } =
+            &*self.0;
         let cause = Report {
             kind: *kind,
             message: self.0.message.clone(),
@@ -238,6 +255,7 @@ impl Error {
             delivery: *delivery,
             before_running: *before_running,
             effect: *effect,
+            went_stale: *went_stale,
             statement: self.0.statement.clone(),
             item: self.0.item,
             source: None,
@@ -350,20 +368,24 @@ impl Error {
 
     /// Whether the same call may succeed when made again, and cannot have taken effect the first time.
     ///
-    /// Serialization failures, deadlocks, lock timeouts, a server that is full or starting up, and a connection that
-    /// broke before the request left. Whatever *may* have been done is not retryable.
+    /// Serialization failures, deadlocks, lock timeouts, a server that is full or starting up, a remembered statement that had
+    /// gone stale within a transaction, and a connection that broke before the request left. Whatever *may* have been done is
+    /// not retryable.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::Server => matches!(
-                self.sqlstate(),
-                Some(
-                    SqlState::T_R_SERIALIZATION_FAILURE
-                        | SqlState::T_R_DEADLOCK_DETECTED
-                        | SqlState::LOCK_NOT_AVAILABLE
-                        | SqlState::TOO_MANY_CONNECTIONS
-                        | SqlState::CANNOT_CONNECT_NOW
-                )
-            ),
+            ErrorKind::Server => {
+                let is_passing = matches!(
+                    self.sqlstate(),
+                    Some(
+                        SqlState::T_R_SERIALIZATION_FAILURE
+                            | SqlState::T_R_DEADLOCK_DETECTED
+                            | SqlState::LOCK_NOT_AVAILABLE
+                            | SqlState::TOO_MANY_CONNECTIONS
+                            | SqlState::CANNOT_CONNECT_NOW
+                    )
+                );
+                is_passing || self.0.went_stale
+            }
             ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Timeout => {
                 self.delivery() == Delivery::NotSent
             }

@@ -184,7 +184,7 @@ impl Request<'_> {
             }
             Request::PrepareAndRun { name, sql, types, parameters, results } => {
                 hints = Hints::of_statement(sql);
-                draft.parse(name, sql, types)?;
+                draft.parse_for(name, sql, types, parameters)?;
                 let head = bind_head(name, types.len())?;
                 let text_only = match results {
                     ResultFormats::Statement(statement) => statement.binding().text_only,

@@ -4,7 +4,7 @@ use super::Session;
 use crate::auth::Channel;
 use crate::command::Command;
 use crate::error::server_error::ServerError;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::exchange::{Exchange, Progress, is_between, nobodys_row, read_ready};
 use crate::limits;
@@ -198,7 +198,7 @@ impl Session {
     /// A statement of this request has changed what the session has on the server.
     #[cold]
     fn ran(&mut self, ticket: Ticket, command: Command) {
-        self.listens.ran(ticket, command);
+        self.since_idle.ran(ticket, command);
         match command {
             Command::DiscardAll | Command::DeallocateAll => self.statements.dropped_by(ticket),
             _ => {}
@@ -218,8 +218,8 @@ impl Session {
             return;
         };
         let effect = exchange.transaction_effect(status);
-        if self.listens.is_open() {
-            self.tell_lost_listens(status);
+        if self.since_idle.is_open() {
+            self.transaction_goes_on(status);
         }
         if let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
@@ -232,14 +232,14 @@ impl Session {
         }
     }
 
-    /// The oldest request is complete, and in its transaction something was said of LISTEN.
+    /// The oldest request is complete, in whose transaction something was said that must be remembered until its end.
     #[cold]
-    fn tell_lost_listens(&mut self, status: TransactionStatus) {
+    fn transaction_goes_on(&mut self, status: TransactionStatus) {
         let Some(exchange) = self.pipeline.front() else {
             return;
         };
-        if let Some(ticket) = self.listens.settled(exchange.ticket, exchange.was_refused(), status)
-        {
+        let undone = self.since_idle.settled(exchange.ticket, exchange.was_refused(), status);
+        if let Some(ticket) = undone {
             self.events.push_back(Event::ListensLost { ticket });
         }
     }
@@ -290,11 +290,16 @@ impl Session {
         reader.end()?;
         let starting = matches!(self.phase, Phase::Starting(_));
         if name == "client_encoding" && !starting && !is_utf8(&value) {
-            return Err(Error::new(
-                ErrorKind::Lost,
-                format!("client_encoding was changed to {value}; this connection speaks UTF8 only"),
-            )
-            .with_hint("leave client_encoding alone"));
+            let error = |kind| {
+                let what = "client_encoding was changed to";
+                Error::new(kind, format!("{what} {value}; this connection speaks UTF8 only"))
+                    .with_hint("leave client_encoding alone")
+            };
+            // The statement that did it was done, and is not lost.
+            if let Some(exchange) = self.answered() {
+                exchange.fail(error(ErrorKind::Request).with_delivery(Delivery::Answered));
+            }
+            return Err(error(ErrorKind::Lost));
         }
         // From PostgreSQL 18 on it is reported: the same text may mean other tables now.
         if name == "search_path" && !starting {

@@ -16,7 +16,6 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::gate::{Gate, QueuedRequest};
 use crate::limits;
-use crate::listen_watch::ListenWatch;
 use crate::loss::Loss;
 use crate::notices::Notices;
 use crate::pipeline::Pipeline;
@@ -30,6 +29,7 @@ use crate::request::{Request, Ticket};
 use crate::result::answer::Answer;
 use crate::result::row::Column;
 use crate::send_buffer::{SendBuffer, move_to};
+use crate::since_idle::SinceIdle;
 use crate::statement::cache::StatementCache;
 use crate::statement::catalog::Catalog;
 use crate::tls::Tls;
@@ -67,7 +67,7 @@ pub struct Session {
     cancel_key: Option<CancelKey>,
     notices: Notices,
     has_begun: bool,
-    listens: ListenWatch,
+    since_idle: SinceIdle,
     spare: Option<Box<Answer>>,
     /// Where requests without a buffer of their own are written.
     scratch: EncodeBuffer,
@@ -103,7 +103,7 @@ impl Session {
             cancel_key: None,
             notices: Notices::default(),
             has_begun: false,
-            listens: ListenWatch::default(),
+            since_idle: SinceIdle::default(),
             spare: None,
             scratch: EncodeBuffer::default(),
         };
@@ -270,6 +270,23 @@ impl Session {
 
     pub(crate) fn statements(&mut self) -> &mut StatementCache {
         &mut self.statements
+    }
+
+    /// Whether a statement that was prepared before may mean something else, as long as this transaction is open.
+    #[inline]
+    pub(crate) fn names_changed(&self) -> bool {
+        self.since_idle.names_changed()
+    }
+
+    #[inline]
+    pub(crate) fn keeps_names(&self) -> bool {
+        self.statements.keeps_names()
+    }
+
+    /// Whether what is described now may be taken for true later on.
+    pub(crate) fn remembers(&self) -> bool {
+        let is_idle = self.status == TransactionStatus::Idle;
+        !self.names_changed() && (is_idle || self.keeps_names())
     }
 
     /// The types that were looked up; none if they are in stale_flag.

@@ -69,9 +69,18 @@ impl StatementCache {
         }
     }
 
-    /// Whether a statement is known, and as it is now.
-    pub(crate) fn knows(&mut self, sql: &str) -> bool {
-        self.known.peek(sql).is_some_and(|statement| statement.is_current())
+    /// Whether the server keeps statements under names of ours.
+    #[inline]
+    pub(crate) fn keeps_names(&self) -> bool {
+        self.keeps_names
+    }
+
+    /// A statement that is known as it is now, to look at.
+    pub(crate) fn known(&self, sql: &str) -> Option<&Statement> {
+        self.known
+            .peek(sql)
+            .map(|statement| &**statement)
+            .filter(|statement| statement.is_current())
     }
 
     /// Takes back what was checked out, if it is still in the cache.
@@ -99,7 +108,8 @@ impl StatementCache {
 
     /// Remembers a statement, if it can be of use again.
     pub(crate) fn insert(&mut self, statement: Arc<Statement>) {
-        if !is_worth_keeping(&statement.sql) {
+        let is_nameless = self.keeps_names && statement.name.is_empty();
+        if is_nameless || !is_worth_keeping(&statement.sql) {
             return;
         }
         self.last = None;

@@ -101,6 +101,12 @@ impl Statement {
         self.result_formats.as_deref().unwrap_or(ALL_BINARY)
     }
 
+    /// Whether all its parameters and columns go in binary: then a change of their number or types is no reason for the server to
+    /// refuse the formats that were asked for.
+    pub(crate) fn is_all_binary(&self) -> bool {
+        self.text_only.is_empty() && self.result_formats.is_none()
+    }
+
     pub(crate) fn text_columns(&self) -> Option<Arc<[Column]>> {
         let in_text = || {
             let columns = self.columns.as_ref()?;

@@ -6,7 +6,8 @@
 //! ! what the client does            open, script, prepare, fresh, query, again, abandon, close, end,
 //!                                   exclusive (a request that travels alone), cancel, takeback, gate (it opens),
 //!                                   portal, fetch, unportal, many, copyin, copyout,
-//!                                   stream (rows as they come), data, done, fail (of a COPY)
+//!                                   stream (rows as they come), data, done, fail (of a COPY);
+//!                                   a parameter that begins with text: is given as text
 //! > what it sends for that          checked, message by message
 //! < one message of the server       its kind, then "text" and numbers as width:value; the length is added
 //! <! bytes as they are              without kind and length

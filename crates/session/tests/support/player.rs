@@ -11,7 +11,7 @@ use txpostgres_session::config::{
     SslNegotiation,
 };
 use txpostgres_session::tls::TlsOptions;
-use txpostgres_session::types::{IsNull, ToSql, Type, to_sql_checked};
+use txpostgres_session::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use txpostgres_session::{
     Column, DerivedKey, EncodeBuffer, Encryption, Event, Execute, KeyCache, Login, NextStep,
     ParameterSets, Parameters, Query, Request, ResultFormats, Session, SessionConfig, Submitted,
@@ -30,6 +30,9 @@ static KEYS: Mutex<Option<HashMap<String, DerivedKey>>> = Mutex::new(None);
 #[derive(Debug)]
 pub struct Value(pub Option<Vec<u8>>);
 
+/// How a value begins that is given as text.
+const TEXT: &[u8] = b"text:";
+
 impl ToSql for Value {
     fn to_sql(
         &self,
@@ -38,11 +41,18 @@ impl ToSql for Value {
     ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
         Ok(match &self.0 {
             Some(bytes) => {
-                out.put_slice(bytes);
+                out.put_slice(bytes.strip_prefix(TEXT).unwrap_or(bytes));
                 IsNull::No
             }
             None => IsNull::Yes,
         })
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        match &self.0 {
+            Some(bytes) if bytes.starts_with(TEXT) => Format::Text,
+            _ => Format::Binary,
+        }
     }
 
     fn accepts(_: &Type) -> bool {
@@ -54,6 +64,9 @@ impl ToSql for Value {
 
 struct Pending {
     ticket: Option<Ticket>,
+    /// The BEGIN that was sent along with the first step, and whether it goes along once more.
+    begin: Option<String>,
+    begins_again: bool,
     query: Query,
     sql: String,
     values: Vec<Value>,
@@ -300,6 +313,8 @@ impl<'d> Player<'d> {
     ) -> Result<Ticket, txpostgres_session::Error> {
         let mut pending = Pending {
             ticket: None,
+            begin: begin.map(str::to_owned),
+            begins_again: false,
             query: Query::new(),
             sql: sql.to_owned(),
             values: values.iter().cloned().map(Value).collect(),
@@ -316,7 +331,9 @@ impl<'d> Player<'d> {
     fn again(&mut self) -> Result<Ticket, txpostgres_session::Error> {
         match self.queries.iter_mut().find(|pending| pending.ticket.is_none()) {
             Some(pending) => {
-                let ticket = pending.submit(&mut self.session, None)?;
+                let begins = std::mem::take(&mut pending.begins_again);
+                let begin = pending.begin.clone().filter(|_| begins);
+                let ticket = pending.submit(&mut self.session, begin.as_deref())?;
                 if let What::Open(portal, _) = &pending.what {
                     self.opened.insert(ticket, portal.clone());
                 }
@@ -398,11 +415,18 @@ impl<'d> Player<'d> {
                 let Some(at) = at else {
                     return self.settled(Event::Settled { ticket, outcome, status });
                 };
-                let Pending { ticket: waiting, query, sql, .. } = &mut self.queries[at];
+                let Pending { ticket: waiting, query, sql, begins_again, .. } =
+                    &mut self.queries[at];
                 *waiting = None;
                 match query.settled(&mut self.session, sql, outcome, status) {
                     NextStep::Again => {
                         format!("#{} {} again", ticket.number(), char::from(status.as_byte()))
+                    }
+                    NextStep::AgainAfterRollback(error) => {
+                        *begins_again = true;
+                        let error = spoken::error(&error);
+                        let status = char::from(status.as_byte());
+                        format!("#{} {status} again after a rollback: {error}", ticket.number())
                     }
                     NextStep::Done(outcome) => {
                         self.queries.remove(at);

@@ -164,13 +164,25 @@ impl<'a> Draft<'a> {
 
     /// `Parse`. Types that are not given are left to the server.
     pub(crate) fn parse(&mut self, name: &str, sql: &str, types: &[Type]) -> Result<()> {
+        self.parse_for(name, sql, types, &[])
+    }
+
+    /// `Parse` of a statement that runs with these parameters. The type of one that is given as text is left to the server.
+    pub(crate) fn parse_for(
+        &mut self,
+        name: &str,
+        sql: &str,
+        types: &[Type],
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<()> {
         let count = parameter_count(types.len())?;
         self.message(b'P', "the statement", |draft| {
             draft.text(name, "the name of a statement")?;
             draft.text(sql, "the statement")?;
             draft.out.put_u16(count);
-            for ty in types {
-                draft.out.put_u32(ty.oid());
+            for (index, ty) in types.iter().enumerate() {
+                let is_text = parameters.get(index).is_some_and(|value| is_text(*value, ty));
+                draft.out.put_u32(if is_text { 0 } else { ty.oid() });
             }
             Ok(())
         })

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::refusal::{has_no_binary, has_other_columns, is_stale, may_be_outdated};
-use super::{Held, Lookup, NextStep, Query, Stage, Waiting};
+use super::refusal::{Staleness, has_no_binary, staleness};
+use super::{Held, Lookup, NextStep, Purpose, Query, Stage, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::answer::Answer;
 use crate::result::row::Column;
@@ -106,6 +106,7 @@ impl Query {
         complete: bool,
     ) -> NextStep {
         let was_dropped = ticket.is_some_and(|ticket| session.statements().has_dropped(ticket));
+        let remembers = !was_dropped && session.remembers();
         let catalog = session.catalog();
         let stale_flag = catalog.stale_flag().clone();
         match held {
@@ -120,16 +121,16 @@ impl Query {
                     .with_text_only(text_only)
                     .with_stale_flag(&stale_flag);
                 let statement = Arc::new(statement);
-                if was_dropped && !self.describes {
+                if was_dropped && self.purpose != Purpose::Describe {
                     session.recycle(answer);
                     return NextStep::Again;
                 }
-                if complete && !was_dropped {
+                if complete && remembers {
                     session.statements().insert(Arc::clone(&statement));
                 } else {
                     session.statements().close(&statement);
                 }
-                if self.describes {
+                if self.purpose == Purpose::Describe {
                     return NextStep::Done(Ok(answer));
                 }
                 session.recycle(answer);
@@ -139,7 +140,7 @@ impl Query {
             Held::Answer(mut answer) => {
                 let columns = catalog.resolve_columns(answer.columns());
                 answer.describe(columns.clone());
-                if complete && !name.is_empty() && !was_dropped {
+                if complete && remembers && !name.is_empty() {
                     let columns = catalog.in_best_format(columns);
                     let statement = Statement::new(name, sql.into(), Vec::new(), columns)
                         .with_stale_flag(&stale_flag);
@@ -165,35 +166,46 @@ impl Query {
             // It may have been parsed before it failed, or was cancelled.
             session.statements().discard(name);
         }
-        let may_retry = status == TransactionStatus::Idle && !self.retried;
-        let is_outdated = match stage {
-            Stage::Running => may_be_outdated(&error),
-            Stage::Anew => may_be_outdated(&error) || has_other_columns(&error),
-            _ => false,
-        };
-        if is_stale(&error) || is_outdated {
-            session.statements().mark_stale(sql);
-            session.statements().forget(sql);
-            if may_retry {
-                self.retried = true;
-                return NextStep::Again;
+        let staleness = staleness(&error, stage);
+        match staleness {
+            Staleness::None => {}
+            Staleness::OfThis => session.statements().forget(sql),
+            // What made this one stale did so to others, which would fail one after the other.
+            Staleness::OfAll => {
+                session.statements().mark_stale(sql);
+                session.statements().forget_all();
             }
         }
-        let error = if matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error) {
-            if may_retry && is_worth_keeping(sql) {
-                self.retried = true;
-                self.prepares = true;
-                return NextStep::Again;
+        let has_no_binary = matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error);
+        let is_curable = staleness != Staleness::None || (has_no_binary && is_worth_keeping(sql));
+        if is_curable && !self.retried {
+            let error = if staleness == Staleness::OfAll { error.went_stale() } else { error };
+            let next = match status {
+                TransactionStatus::Idle => NextStep::Again,
+                TransactionStatus::Failed if self.begins => {
+                    NextStep::AgainAfterRollback(error.with_statement(sql))
+                }
+                _ => return refused(sql, error, has_no_binary),
+            };
+            self.retried = true;
+            if has_no_binary {
+                self.describe_first();
             }
-            error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
-        } else {
-            error
-        };
-        NextStep::Done(Err(match error.kind() {
-            ErrorKind::Server | ErrorKind::Request | ErrorKind::Cancelled => {
-                error.with_statement(sql)
-            }
-            _ => error,
-        }))
+            return next;
+        }
+        refused(sql, error, has_no_binary)
     }
+}
+
+/// The statement has failed for good.
+fn refused(sql: &str, error: Error, has_no_binary: bool) -> NextStep {
+    let error = if has_no_binary {
+        error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
+    } else {
+        error
+    };
+    NextStep::Done(Err(match error.kind() {
+        ErrorKind::Server | ErrorKind::Request | ErrorKind::Cancelled => error.with_statement(sql),
+        _ => error,
+    }))
 }

@@ -31,6 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::request::encoded::EncodeBuffer;
 use crate::request::{ParameterSets, Parameters, Results, Ticket};
 use crate::result::answer::Answer;
+use crate::result::row::Column;
 use crate::session::Session;
 use crate::statement::Statement;
 use crate::transaction_status::TransactionStatus;
@@ -42,11 +43,22 @@ pub use plan::{EncodedQuery, Plan};
 pub struct Query {
     stage: Stage,
     retried: bool,
-    /// Nothing is run: the columns are what is asked for.
-    describes: bool,
-    /// It is described before it runs, though it has no parameters.
-    prepares: bool,
+    /// A BEGIN was sent along with the last step.
+    begins: bool,
+    purpose: Purpose,
     results: Results,
+}
+
+/// What a query is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Purpose {
+    /// The statement is run.
+    #[default]
+    Run,
+    /// It is run, and described before that, though it has no parameters.
+    DescribeAndRun,
+    /// Nothing is run: the columns are what is asked for.
+    Describe,
 }
 
 #[derive(Debug, Default)]
@@ -124,16 +136,44 @@ pub enum Submitted {
 /// What to do after an answer.
 #[derive(Debug)]
 pub enum NextStep {
-    /// Submit again: the answer was only a step.
+    /// Plan and submit again: the answer was only a step.
     Again,
+    /// The statement had gone stale, and with it failed the transaction in which nothing but the BEGIN that was sent along has
+    /// taken place: submit a ROLLBACK, and then plan and submit again with the BEGIN. Comes once at most. The error is the
+    /// outcome if that is not possible.
+    AgainAfterRollback(Error),
     /// This is the answer.
     Done(Result<Box<Answer>>),
 }
 
+/// What is asked next of a statement that is known, but that the server does not keep, or that may mean something else than
+/// before. Nothing, if it must be described first.
+#[inline(never)]
+fn plan_known(session: &mut Session, statement: Arc<Statement>) -> Option<Ask> {
+    if !statement.is_current() {
+        session.forget_types();
+        return None;
+    }
+    let ask = if session.remembers() {
+        Some(Ask::Run(Arc::clone(&statement)))
+    } else if session.keeps_names() && statement.is_all_binary() {
+        Some(Ask::RunAnew(Arc::clone(&statement)))
+    } else {
+        None
+    };
+    session.statements().check_in(statement);
+    ask
+}
+
 /// Appends what is not a statement that is known.
 #[inline(never)]
-fn append_step(session: &mut Session, sql: &str, buffer: &mut EncodeBuffer) -> Result<Ticket> {
-    session.append(buffer, None).map_err(|error| error.with_statement(sql))
+fn append_step(
+    session: &mut Session,
+    sql: &str,
+    buffer: &mut EncodeBuffer,
+    columns: Option<Arc<[Column]>>,
+) -> Result<Ticket> {
+    session.append(buffer, columns).map_err(|error| error.with_statement(sql))
 }
 
 impl Query {
@@ -144,7 +184,7 @@ impl Query {
 
     /// A statement that is described and not run: its answer has columns and no rows.
     pub fn describing() -> Self {
-        Self { describes: true, ..Self::default() }
+        Self { purpose: Purpose::Describe, ..Self::default() }
     }
 
     /// The formats in which to ask for the columns of a statement that is run.
@@ -155,7 +195,13 @@ impl Query {
     /// Has the statement described before it runs, if it is not known: rows that are told of as they come need their types
     /// beforehand.
     pub fn prepare_first(&mut self) {
-        self.prepares = true;
+        self.describe_first();
+    }
+
+    fn describe_first(&mut self) {
+        if self.purpose == Purpose::Run {
+            self.purpose = Purpose::DescribeAndRun;
+        }
     }
 
     /// Decides what is asked next. The session is needed no longer until what was planned is [submitted](Self::submit).
@@ -170,14 +216,15 @@ impl Query {
         session.check_open().map_err(|error| error.with_statement(sql))?;
         let results = self.results;
         if let Stage::New = self.stage
-            && !self.describes
+            && self.purpose != Purpose::Describe
             && let Some(statement) = session.statements().check_out(sql)
         {
-            if statement.is_current() {
+            if statement.is_current() && !session.names_changed() && session.keeps_names() {
                 return Ok(Plan { ask: Ask::Run(statement), results });
             }
-            drop(statement);
-            session.forget_types();
+            if let Some(ask) = plan_known(session, statement) {
+                return Ok(Plan { ask, results });
+            }
         }
         Ok(Plan { ask: self.plan_step(session, sql), results })
     }
@@ -193,8 +240,9 @@ impl Query {
             Stage::LookingUp(lookup) => return Ask::LookUp(lookup.asked.clone()),
             _ => {}
         }
-        let name = session.statements().name_for(sql);
-        Ask::New { name, may_run: !self.describes && !self.prepares }
+        let name =
+            if session.remembers() { session.statements().name_for(sql) } else { String::new() };
+        Ask::New { name, may_run: self.purpose == Purpose::Run }
     }
 
     /// Asks what was planned and encoded.
@@ -211,7 +259,7 @@ impl Query {
         sql: &str,
         encoded: EncodedQuery<'_>,
     ) -> Result<Submitted> {
-        let EncodedQuery { ask, columns, buffer, error } = encoded;
+        let EncodedQuery { ask, columns, begins, buffer, error } = encoded;
         if let Some(error) = error {
             return self.not_encoded(session, sql, &ask, error);
         }
@@ -227,13 +275,25 @@ impl Query {
                     Err(error) => return Err(error.with_statement(sql)),
                 };
                 let is_kept = !statement.name().is_empty();
+                self.begins = begins;
                 self.stage = if is_kept { Stage::Running } else { Stage::Anew };
                 session.statements().check_in(statement);
                 Ok(Submitted::Sent(ticket))
             }
-            Ask::Run(_) => Ok(Submitted::PlanAgain),
+            Ask::RunAnew(statement) if statement.is_current() => {
+                let known = (columns == Columns::Known).then(|| statement.shared_columns());
+                let ticket = append_step(session, sql, buffer, known.flatten())?;
+                self.begins = begins;
+                self.stage = match columns {
+                    Columns::Asked => Stage::Preparing { name: String::new(), ticket },
+                    _ => Stage::Anew,
+                };
+                Ok(Submitted::Sent(ticket))
+            }
+            Ask::Run(_) | Ask::RunAnew(_) => Ok(Submitted::PlanAgain),
             Ask::New { name, .. } => {
-                let ticket = append_step(session, sql, buffer)?;
+                let ticket = append_step(session, sql, buffer, None)?;
+                self.begins = begins;
                 let runs = columns == Columns::Coming;
                 self.stage = if runs {
                     Stage::Fresh { name, ticket }
@@ -242,7 +302,7 @@ impl Query {
                 };
                 Ok(Submitted::Sent(ticket))
             }
-            Ask::LookUp(_) => append_step(session, sql, buffer).map(Submitted::Sent),
+            Ask::LookUp(_) => append_step(session, sql, buffer, None).map(Submitted::Sent),
         }
     }
 
@@ -255,7 +315,7 @@ impl Query {
         ask: &Ask,
         error: Error,
     ) -> Result<Submitted> {
-        if let (Ask::Run(statement), Stage::New) = (ask, &self.stage)
+        if let (Ask::Run(statement) | Ask::RunAnew(statement), Stage::New) = (ask, &self.stage)
             && (!statement.is_current() || self.is_described_anew(session, sql, &error))
         {
             return Ok(Submitted::PlanAgain);
@@ -271,7 +331,7 @@ impl Query {
         }
         session.statements().mark_stale(sql);
         session.statements().forget(sql);
-        self.prepares = true;
+        self.describe_first();
         !std::mem::replace(&mut self.retried, true)
             && session.transaction_status() != TransactionStatus::Failed
     }
@@ -289,8 +349,14 @@ impl Query {
     /// Whether what is asked next runs the statement; else it is a step on the way there. `bare` is one without parameters.
     pub fn runs_next(&self, session: &mut Session, sql: &str, bare: bool) -> bool {
         match self.stage {
-            Stage::New if self.describes => false,
-            Stage::New => (bare && !self.prepares) || session.statements().knows(sql),
+            Stage::New if self.purpose == Purpose::Describe => false,
+            Stage::New if bare && self.purpose == Purpose::Run => true,
+            Stage::New => {
+                let (remembers, keeps_names) = (session.remembers(), session.keeps_names());
+                session.statements().known(sql).is_some_and(|statement| {
+                    remembers || (keeps_names && statement.is_all_binary())
+                })
+            }
             Stage::Described { .. } => true,
             _ => false,
         }

@@ -31,6 +31,8 @@ pub struct Plan {
 pub(super) enum Ask {
     /// A statement that is known is run.
     Run(Arc<Statement>),
+    /// A statement that is known is run, and parsed anew for it. Where its columns must be known beforehand it is described.
+    RunAnew(Arc<Statement>),
     /// A statement that is not known: it is described under this name, or run at once if it has no parameters and that
     /// `may_run`.
     New { name: String, may_run: bool },
@@ -44,6 +46,8 @@ pub(super) enum Ask {
 pub struct EncodedQuery<'b> {
     pub(super) ask: Ask,
     pub(super) columns: Columns,
+    /// A BEGIN was sent along.
+    pub(super) begins: bool,
     pub(super) buffer: &'b mut EncodeBuffer,
     pub(super) error: Option<Error>,
 }
@@ -87,7 +91,7 @@ impl Plan {
             Ok(columns) => (columns, None),
             Err(error) => (Columns::Known, Some(error)),
         };
-        EncodedQuery { ask, columns, buffer, error }
+        EncodedQuery { ask, columns, begins: begin.is_some(), buffer, error }
     }
 }
 
@@ -103,7 +107,7 @@ fn write_step(
 ) -> Result<Columns> {
     let (request, columns) = match (ask, execute) {
         // The server keeps nothing of it: its types are what we know.
-        (Ask::Run(statement), Execute::Run(parameters)) => {
+        (Ask::Run(statement) | Ask::RunAnew(statement), Execute::Run(parameters)) => {
             let (results, columns) = match results {
                 Results::Best => (ResultFormats::Statement(statement), Columns::Known),
                 Results::Text => (ResultFormats::Text, Columns::Coming),
@@ -123,6 +127,9 @@ fn write_step(
                 Results::Text => ResultFormats::Text,
             };
             (Request::PrepareAndRun { name, sql, types: &[], parameters, results }, Columns::Coming)
+        }
+        (Ask::RunAnew(_), Execute::Open { .. } | Execute::Many(_)) => {
+            (Request::Prepare { name: "", sql }, Columns::Asked)
         }
         (Ask::New { name, .. }, execute) => {
             if let Execute::Run(parameters) | Execute::Open { parameters, .. } = execute {

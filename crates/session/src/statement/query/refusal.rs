@@ -1,39 +1,56 @@
 //! Why the server refuses a statement that would go well if it were asked otherwise: by what its error says.
 
+use super::Stage;
 use crate::error::Error;
 use crate::error::sqlstate::SqlState;
 
-/// Whether the server and we no longer mean the same by a prepared statement: its result has other columns now, it is
-/// gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is taken.
-pub(super) fn is_stale(error: &Error) -> bool {
+/// Whether a statement was refused because what is known of it is not so any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Staleness {
+    /// It was refused for another reason.
+    None,
+    /// Perhaps this statement is stale, and nothing says that others are.
+    OfThis,
+    /// It is stale, or may be, and so may be others.
+    OfAll,
+}
+
+/// Whether what is known of a statement is stale, by the error with which the server refused it.
+pub(super) fn staleness(error: &Error, stage: &Stage) -> Staleness {
     let Some(server) = error.server().filter(|_| error.is_before_running()) else {
-        return false;
+        return Staleness::None;
     };
+    let was_described = matches!(stage, Stage::Running | Stage::Anew);
     match server.code() {
         // "cached plan must not change result type" shares its code with everything that is not supported.
-        SqlState::FEATURE_NOT_SUPPORTED => {
-            server.routine().is_some_and(|routine| routine == "RevalidateCachedQuery")
+        SqlState::FEATURE_NOT_SUPPORTED
+            if server.routine().is_some_and(|routine| routine == "RevalidateCachedQuery") =>
+        {
+            Staleness::OfAll
         }
-        SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => true,
-        _ => false,
+        // It is gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is taken.
+        SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => Staleness::OfAll,
+        // The server judges by the role of now.
+        SqlState::INSUFFICIENT_PRIVILEGE => Staleness::None,
+        // Of a type that is gone: "cache lookup failed for type 16431".
+        SqlState::INTERNAL_ERROR if was_described => Staleness::OfAll,
+        // One that the server does not keep has another number of columns than when it was described: "bind message has 2
+        // result formats but query has 3 columns".
+        SqlState::PROTOCOL_VIOLATION if matches!(stage, Stage::Anew) => Staleness::OfAll,
+        // A parameter that is given as text, for a type that the server took it for once.
+        SqlState::INVALID_TEXT_REPRESENTATION
+        | SqlState::INVALID_DATETIME_FORMAT
+        | SqlState::DATETIME_FIELD_OVERFLOW
+        | SqlState::NUMERIC_VALUE_OUT_OF_RANGE
+            if was_described =>
+        {
+            Staleness::OfThis
+        }
+        // Syntax error or access rule violation: there is no such thing any more, or it does not take these types; its tables,
+        // types or functions were altered or made anew, or `search_path` leads to others.
+        code if was_described && code.class() == "42" => Staleness::OfAll,
+        _ => Staleness::None,
     }
-}
-
-/// Whether a statement that was described before may mean something else by now, so that the server refuses it before it runs: its
-/// tables, types or functions were altered or made anew, or `search_path` leads to others.
-pub(super) fn may_be_outdated(error: &Error) -> bool {
-    error.is_before_running()
-        && error.sqlstate().is_some_and(|code| {
-            // Of a type that is gone: "cache lookup failed for type 16431". And syntax error or access rule violation: there is no
-            // such thing, or it does not take these types.
-            code == SqlState::INTERNAL_ERROR || code.class() == "42"
-        })
-}
-
-/// Whether a statement that the server does not keep has another number of columns than when it was described: "bind message
-/// has 2 result formats but query has 3 columns".
-pub(super) fn has_other_columns(error: &Error) -> bool {
-    error.is_before_running() && error.sqlstate() == Some(SqlState::PROTOCOL_VIOLATION)
 }
 
 /// Whether it failed because a type has no binary output: a column's own, or that of what an array or a range is made of.
