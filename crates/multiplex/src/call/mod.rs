@@ -305,6 +305,11 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                             self.queue(id);
                             continue;
                         }
+                        // Not begun again yet: its error is the outcome.
+                        NextStep::AgainAfterRollback(error) => {
+                            self.state = CallState::Ended;
+                            return Poll::Ready(Err(error));
+                        }
                     }
                 }
                 Poll::Ready(Next::Chunk(chunk)) => Some(chunk),
