@@ -182,7 +182,7 @@ impl Query {
             let error = if staleness == Staleness::OfAll { error.went_stale() } else { error };
             let next = match status {
                 TransactionStatus::Idle => NextStep::Again,
-                TransactionStatus::Failed if self.begins => {
+                TransactionStatus::Failed if self.begins && !has_no_binary => {
                     NextStep::AgainAfterRollback(error.with_statement(sql))
                 }
                 _ => return refused(sql, error, has_no_binary),
