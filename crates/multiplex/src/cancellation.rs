@@ -130,12 +130,12 @@ pub struct Cancellation<D: Drive> {
     /// The time limit, until it has passed.
     limit: Option<Duration>,
     /// Runs from the first poll.
-    sleep: Option<D::Sleep>,
+    timer: Option<D::Timer>,
 }
 
 impl<D: Drive> Default for Cancellation<D> {
     fn default() -> Self {
-        Self { handle: CancelHandle::default(), lasts: false, limit: None, sleep: None }
+        Self { handle: CancelHandle::default(), lasts: false, limit: None, timer: None }
     }
 }
 
@@ -164,7 +164,7 @@ impl<D: Drive> Cancellation<D> {
     /// The time limit runs anew, for further calls.
     pub fn renew(&mut self, limit: Duration) {
         self.handle.0.lock().reason.take_if(|reason| matches!(reason, CancelReason::Limit(_)));
-        (self.limit, self.sleep) = (Some(limit), None);
+        (self.limit, self.timer) = (Some(limit), None);
     }
 
     /// Looks at the clock, and has this task woken when the call must end. To be called whenever the
@@ -174,9 +174,9 @@ impl<D: Drive> Cancellation<D> {
         let Some(limit) = self.limit else {
             return;
         };
-        let sleep = self.sleep.get_or_insert_with(|| D::sleep(limit));
+        let timer = self.timer.get_or_insert_with(|| D::timer(limit));
         // A clock may tick in milliseconds: a limit of zero would leave some time.
-        if limit.is_zero() || Pin::new(sleep).poll(cx).is_ready() {
+        if limit.is_zero() || Pin::new(timer).poll(cx).is_ready() {
             self.limit = None;
             if let Some((driver, target)) = self.handle.end(CancelReason::Limit(limit)) {
                 driver.start_cancel(target, OnGraceExpired::GiveUp);
@@ -185,8 +185,8 @@ impl<D: Drive> Cancellation<D> {
     }
 
     /// The timer of the time limit, once it runs.
-    pub fn sleep(&self) -> Option<&D::Sleep> {
-        self.sleep.as_ref()
+    pub fn timer(&self) -> Option<&D::Timer> {
+        self.timer.as_ref()
     }
 
     /// Whether the call must end.

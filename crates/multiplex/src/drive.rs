@@ -19,10 +19,10 @@ use crate::multiplexer::{Multiplexer, OnGraceExpired};
 /// answers of others as well. None of these methods waits.
 pub trait Drive: Send + Sync + Sized + 'static {
     /// A timer.
-    type Sleep: Future<Output = ()> + Send + Unpin;
+    type Timer: Future<Output = ()> + Send + Unpin;
 
     /// A timer that ends after this time.
-    fn sleep(limit: Duration) -> Self::Sleep;
+    fn timer(limit: Duration) -> Self::Timer;
 
     /// Locks the multiplexer.
     fn lock(&self) -> Locked<'_, Self>;

@@ -35,7 +35,7 @@ use crate::effects::Effects;
 use crate::listen::Listeners;
 use crate::operation::Operation;
 use crate::response_buffer::{Capacity, Next, ResponseBuffer};
-use crate::slots::{Settled, Slot, SlotId, Slots};
+use crate::slots::{Driven, Settled, Slot, SlotId, Slots};
 use crate::transaction::Transaction;
 use cancelling::PendingCancel;
 use listening::Reconciliation;
@@ -104,18 +104,6 @@ pub enum CopyRoom {
     Full,
     /// It takes no more.
     Over,
-}
-
-/// Who must drive a connection whose socket has become ready.
-#[derive(Debug)]
-pub enum Driven {
-    /// A call that waits: its waker, to be woken outside of the lock. Others may depend on it, so the
-    /// watchdog must look after an interval.
-    ByCall(Waker),
-    /// The same, with a waker that is shared.
-    ByReader(Arc<Waker>),
-    /// The watchdog, since no call waits.
-    ByWatchdog,
 }
 
 /// What the watchdog must do after a [`tick`](Multiplexer::tick).

@@ -5,12 +5,12 @@
 //! that waits to be fetched is in its slot and in no queue, so it costs later requests nothing.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 use txpostgres_session::{Answer, Result, Ticket, TransactionStatus};
 
 use crate::listen::Round;
-use crate::multiplexer::Driven;
 use crate::response_buffer::ResponseBuffer;
 use crate::transaction::Ending;
 
@@ -56,6 +56,18 @@ pub(crate) enum Slot {
     Ignored,
     /// The same; if the request succeeds, this one undoes it, and must be withdrawn otherwise.
     UndoneBy(Ticket),
+}
+
+/// Who must drive a connection whose socket has become ready.
+#[derive(Debug)]
+pub enum Driven {
+    /// A call that waits: its waker, to be woken outside of the lock. Others may depend on it, so the
+    /// watchdog must look after an interval.
+    ByCall(Waker),
+    /// The same, with a waker that is shared.
+    ByReader(Arc<Waker>),
+    /// The watchdog, since no call waits.
+    ByWatchdog,
 }
 
 /// See the module's text.

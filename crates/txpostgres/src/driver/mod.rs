@@ -177,9 +177,9 @@ impl Driver {
 }
 
 impl Drive for Driver {
-    type Sleep = Pin<Box<Sleep>>;
+    type Timer = Pin<Box<Sleep>>;
 
-    fn sleep(limit: Duration) -> Self::Sleep {
+    fn timer(limit: Duration) -> Self::Timer {
         Box::pin(tokio::time::sleep(limit))
     }
 

@@ -159,7 +159,7 @@ where
     guard.cancels = false;
     let limit = cancellation.as_ref().and_then(|cancellation| {
         cancellation.over();
-        cancellation.sleep().map(|sleep| sleep.deadline())
+        cancellation.timer().map(|timer| timer.deadline())
     });
     match outcome {
         Ok(value) => {
