@@ -27,8 +27,16 @@ const FLOORS: [Floors; 2] = [
     Floors {
         package: "txpostgres-session",
         floors: &[
-            &["limits", "error", "transaction_status"],
-            &["config", "loss", "quoting", "send_buffer"],
+            &["limits", "error", "command", "transaction_effect", "transaction_status"],
+            &[
+                "config",
+                "loss",
+                "notices",
+                "quoting",
+                "send_buffer",
+                "since_idle",
+                "statement/text",
+            ],
             &["auth"],
             &["tls"],
             &["protocol/wire"],

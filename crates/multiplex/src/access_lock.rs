@@ -3,7 +3,7 @@
 //! A fair lock with two modes. A *shared* call passes whenever no lease is given out; it holds
 //! nothing afterwards, since the server answers in order. An *exclusive* caller, such as a
 //! transaction, gets the lease, one at a time and first come first served. A waiter that was woken
-//! and does not come holds up nobody for longer than the watchdog's interval: see
+//! but is not polled delays the others by at most the watchdog's interval: see
 //! [`tick`](AccessLock::tick).
 //!
 //! ```text
@@ -70,8 +70,8 @@ impl AccessLock {
         true
     }
 
-    /// The lease, if it is free. Otherwise the caller waits in the queue, and `waker` is taken.
-    /// Yields once to earlier waiters.
+    /// Takes the lease, if it is free. Otherwise the caller waits in the queue, and `waker` is
+    /// taken. Yields once to earlier waiters.
     pub(crate) fn poll_exclusive(
         &mut self,
         id: &mut Option<LockId>,
@@ -111,7 +111,7 @@ impl AccessLock {
         !self.queue.is_empty()
     }
 
-    /// Ends the lease, if this is it, and wakes those who may go on.
+    /// Ends the lease, if this is it, and wakes the waiters that may go on.
     pub(crate) fn release(&mut self, lease: LockId, effects: &mut Effects) {
         if self.lease == Some(lease) {
             self.lease = None;
@@ -127,7 +127,7 @@ impl AccessLock {
         }
     }
 
-    /// Ends the lease and wakes everybody, since the session is over.
+    /// Ends the lease and wakes all waiters, since the session is over.
     pub(crate) fn wake_all(&mut self, effects: &mut Effects) {
         self.lease = None;
         for waiter in self.queue.drain(..) {
@@ -135,8 +135,8 @@ impl AccessLock {
         }
     }
 
-    /// Wakes all waiters of a lock that is free: the first of them was woken an interval ago and did
-    /// not come. Says whether anything waits for a free lock.
+    /// Wakes all waiters of a lock that is free: the first was woken an interval ago and was not
+    /// polled since. Returns whether there are waiters for a free lock.
     pub(crate) fn tick(&mut self, effects: &mut Effects) -> bool {
         if self.lease.is_some() {
             return false;
@@ -161,7 +161,7 @@ impl AccessLock {
         }
     }
 
-    /// Puts a waiter at its place in the queue, or renews its waker there. Gives its place.
+    /// Puts a waiter at its place in the queue, or replaces its waker there. Returns its place.
     fn enqueue(
         &mut self,
         id: &mut Option<LockId>,
@@ -313,7 +313,7 @@ mod tests {
         let lease = first.exclusive(&mut lock).unwrap();
         assert!(second.exclusive(&mut lock).is_none());
         assert!(third.exclusive(&mut lock).is_none());
-        assert!(!lock.tick(&mut Effects::default()), "nobody is passed over while it is leased");
+        assert!(!lock.tick(&mut Effects::default()), "no waiter is passed over while it is leased");
         release(&mut lock, lease);
         assert_eq!((second.woken(), third.woken()), (1, 0));
         assert!(lock.tick(&mut Effects::default()));

@@ -1,17 +1,18 @@
-//! Telling the server to stop: when to send a CancelRequest, how long to wait, when to give up.
+//! The cancel of a running request: when to send a CancelRequest, how long to wait, when to give
+//! up.
 //!
 //! ```text
-//!           ┌────────────── not settled after a pause ───────────────┐
-//!           ▼                                                        │
-//!   ──▶ Tell ──heard, or it never left: the gate opens──▶ Wait ──────┤
-//!           │                                              │         └─ the grace is over ──▶ Expired
-//!           └─ it may have left, and did not arrive: GiveUp└─ settled ──▶ Done
+//!           ┌───────────── not settled after a pause ─────────────┐
+//!           ▼                                                     │
+//!   ──▶ Tell ──sent, or it never left: the gate opens──▶ Wait ────┤
+//!           │                                              │      └─ grace period over ──▶ Expired
+//!           └─ may have left, outcome unknown: GiveUp      └─ settled ──▶ Done
 //! ```
 //!
 //! PostgreSQL does not answer a CancelRequest: it interrupts whatever the session does at that
-//! moment, or nothing, and hangs up (manual, section 54.2.8). So the gate stays shut until then, and
-//! the request is sent again if the statement runs on: the first one may have arrived before the
-//! statement did.
+//! moment, or nothing, and closes the connection that it came on (manual, section 54.2.8). So the
+//! gate stays shut until then. If the statement runs on, the CancelRequest is repeated: the first
+//! one may have arrived before the statement.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use txpostgres_session::{CancelKey, Delivery, Error, ErrorKind, Result, Ticket};
 
 use crate::multiplexer::{Multiplexer, no_key};
 
-/// Pause before a statement that runs on is cancelled again: 20 ms at first, in which a server that
-/// was told has long ended it.
+/// Pause before a statement that runs on is cancelled again: 20 ms at first, by which time a server
+/// that has taken the CancelRequest has ended the statement.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest such pause: 1 s. A statement may also catch the cancel (`exception when
@@ -41,20 +42,20 @@ pub struct CancelRun {
 /// What must be done next.
 #[derive(Debug)]
 pub enum CancelStep {
-    /// Send a CancelRequest with this key, and wait until the server hangs up; then
-    /// [`told`](CancelRun::told).
+    /// Send a CancelRequest with this key, and wait until the server closes that connection; then
+    /// call [`told`](CancelRun::told).
     Tell(CancelKey),
-    /// Drive, and wait until the request is settled or this time has come; then
+    /// Drive, and wait until the request is settled or this time has come; then call
     /// [`waited`](CancelRun::waited).
     WaitUntil(Instant),
-    /// It is over.
+    /// The cancel is over, with this outcome.
     Done(Result<()>),
-    /// Give up the connection for the first reason; the second is the outcome.
+    /// Close the connection for the first reason; the second error is the outcome.
     GiveUp(Error, Error),
 }
 
 impl CancelRun {
-    /// The cancel of a request that the server runs. Without a key it can only wait.
+    /// The cancel of a request that the server runs. Without a cancel key it can only wait.
     pub fn new(ticket: Ticket, key: Option<CancelKey>, now: Instant, grace: Duration) -> Self {
         let expires = now + grace;
         Self { ticket, key, grace, expires, pause: FIRST_PAUSE, told: Err(no_key()) }
@@ -65,7 +66,7 @@ impl CancelRun {
         self.ticket
     }
 
-    /// When the grace is over.
+    /// The end of the grace period.
     pub fn expires(&self) -> Instant {
         self.expires
     }
@@ -78,7 +79,7 @@ impl CancelRun {
         }
     }
 
-    /// The CancelRequest was sent, or could not be. `None`: not within the grace.
+    /// The CancelRequest was sent, or could not be sent. `None`: not within the grace period.
     pub fn told(
         &mut self,
         now: Instant,
@@ -91,7 +92,7 @@ impl CancelRun {
             Err(Error::new(ErrorKind::Timeout, message))
         });
         match heard {
-            // It may arrive at any time, and hit whatever is sent until then.
+            // It may arrive at any time, and hit any request that is sent until then.
             Err(error) if may_have_left => {
                 multiplexer.cancel_ended(self.ticket);
                 CancelStep::GiveUp(whether_arrived(), error)
@@ -124,8 +125,8 @@ impl CancelRun {
         CancelStep::Tell(key.clone())
     }
 
-    /// Whoever carries this out goes away before the end. Gives the reason for which the connection
-    /// must be given up, if it must.
+    /// The task that carries out the cancel is dropped before its end. Returns the reason for which
+    /// the connection must be closed, if it must.
     pub fn abandon(&self, may_have_left: bool, multiplexer: &mut Multiplexer) -> Option<Error> {
         multiplexer.cancel_ended(self.ticket);
         if may_have_left {
@@ -135,7 +136,7 @@ impl CancelRun {
         None
     }
 
-    /// The grace is over, and the request is not.
+    /// The grace period is over, and the request has not ended.
     fn expired(&mut self, gives_up: bool) -> CancelStep {
         let grace = self.grace;
         let told = std::mem::replace(&mut self.told, Ok(()));

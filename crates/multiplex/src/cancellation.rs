@@ -1,4 +1,4 @@
-//! What may end a call or a transaction early: a handle, a time limit.
+//! Early ends of a call or a transaction: by a handle, by a time limit.
 //!
 //! ```text
 //!   Queued ──sent──▶ Request ──┐                the handle's target: what a cancel must reach now
@@ -19,7 +19,7 @@ use crate::access_lock::LockId;
 use crate::drive::Drive;
 use crate::multiplexer::OnGraceExpired;
 
-/// What a cancel is to reach.
+/// The target of a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelTarget {
     /// A request.
@@ -28,22 +28,23 @@ pub enum CancelTarget {
     Transaction(LockId),
 }
 
-/// A handle of a call or a transaction. Clones mean the same; it keeps nothing open.
+/// A handle that cancels a call or a transaction. Clones refer to the same one. It keeps nothing
+/// open.
 pub struct CancelHandle<D>(Arc<Mutex<CancelState<D>>>);
 
 /// See the module's text.
 struct CancelState<D> {
     stage: Stage<D>,
-    /// Why it must end, if it must.
+    /// Why the call must end, if it must.
     reason: Option<CancelReason>,
-    /// The task that awaits it.
+    /// The task that awaits the call.
     waker: Option<Waker>,
 }
 
 enum Stage<D> {
-    /// Nothing of it is sent, or it is between two steps.
+    /// Nothing was sent, or the call is between two steps.
     Queued,
-    /// Sent.
+    /// A request or a transaction that can be cancelled.
     Active(Weak<D>, CancelTarget),
     /// Over, or past the point where it can be cancelled.
     Over,
@@ -78,8 +79,8 @@ impl<D> fmt::Debug for CancelHandle<D> {
 }
 
 impl<D> CancelHandle<D> {
-    /// Notes that the call must end, and wakes its task. Gives what a cancel must reach, if anything
-    /// was sent.
+    /// Notes that the call must end, and wakes its task. Returns the target of the cancel, if
+    /// anything was sent.
     pub fn cancel(&self) -> Option<(Arc<D>, CancelTarget)> {
         self.end(CancelReason::Asked)
     }
@@ -122,20 +123,20 @@ impl<D> CancelHandle<D> {
     }
 }
 
-/// Watches over one call or transaction, or over several calls one after another.
+/// Cancellation and time limit of one call or transaction, or of several calls one after the other.
 pub struct Cancellation<D: Drive> {
     handle: CancelHandle<D>,
-    /// When a call has ended, there is another one to come.
+    /// Another call follows when one has ended.
     lasts: bool,
     /// The time limit, until it has passed.
     limit: Option<Duration>,
     /// Runs from the first poll.
-    sleep: Option<D::Sleep>,
+    timer: Option<D::Timer>,
 }
 
 impl<D: Drive> Default for Cancellation<D> {
     fn default() -> Self {
-        Self { handle: CancelHandle::default(), lasts: false, limit: None, sleep: None }
+        Self { handle: CancelHandle::default(), lasts: false, limit: None, timer: None }
     }
 }
 
@@ -146,7 +147,7 @@ impl<D: Drive> fmt::Debug for Cancellation<D> {
 }
 
 impl<D: Drive> Cancellation<D> {
-    /// A handle for it.
+    /// A handle.
     pub fn handle(&self) -> CancelHandle<D> {
         self.handle.clone()
     }
@@ -156,27 +157,27 @@ impl<D: Drive> Cancellation<D> {
         self.limit = Some(limit);
     }
 
-    /// Whether it watches over further calls when the present one has ended.
+    /// Whether it is for further calls when the present one has ended.
     pub fn set_lasting(&mut self, lasts: bool) {
         self.lasts = lasts;
     }
 
-    /// The time limit runs anew, for further calls.
+    /// Starts the time limit anew, for further calls.
     pub fn renew(&mut self, limit: Duration) {
         self.handle.0.lock().reason.take_if(|reason| matches!(reason, CancelReason::Limit(_)));
-        (self.limit, self.sleep) = (Some(limit), None);
+        (self.limit, self.timer) = (Some(limit), None);
     }
 
-    /// Looks at the clock, and has this task woken when the call must end. To be called whenever the
-    /// call is polled.
+    /// Checks the time limit, and registers this task to be woken when the call must end. Must be
+    /// called whenever the call is polled.
     pub fn watch(&mut self, cx: &mut Context<'_>) {
         self.handle.register(cx.waker());
         let Some(limit) = self.limit else {
             return;
         };
-        let sleep = self.sleep.get_or_insert_with(|| D::sleep(limit));
+        let timer = self.timer.get_or_insert_with(|| D::timer(limit));
         // A clock may tick in milliseconds: a limit of zero would leave some time.
-        if limit.is_zero() || Pin::new(sleep).poll(cx).is_ready() {
+        if limit.is_zero() || Pin::new(timer).poll(cx).is_ready() {
             self.limit = None;
             if let Some((driver, target)) = self.handle.end(CancelReason::Limit(limit)) {
                 driver.start_cancel(target, OnGraceExpired::GiveUp);
@@ -185,8 +186,8 @@ impl<D: Drive> Cancellation<D> {
     }
 
     /// The timer of the time limit, once it runs.
-    pub fn sleep(&self) -> Option<&D::Sleep> {
-        self.sleep.as_ref()
+    pub fn timer(&self) -> Option<&D::Timer> {
+        self.timer.as_ref()
     }
 
     /// Whether the call must end.
@@ -194,7 +195,7 @@ impl<D: Drive> Cancellation<D> {
         self.handle.reason().is_some()
     }
 
-    /// The error of a transaction that must end. `begun`: something was sent.
+    /// The error of a transaction that must end. `begun`: something of it was sent.
     pub fn interrupted(&self, begun: bool) -> Option<Error> {
         let error = match self.handle.reason()? {
             CancelReason::Asked => {
@@ -208,7 +209,7 @@ impl<D: Drive> Cancellation<D> {
         Some(error.with_delivery(if begun { Delivery::Answered } else { Delivery::NotSent }))
     }
 
-    /// What must be done about a statement that does not end.
+    /// What must be done if the statement does not end within the grace period.
     pub fn on_grace_expired(&self) -> OnGraceExpired {
         match self.handle.reason() {
             Some(CancelReason::Limit(_)) => OnGraceExpired::GiveUp,
@@ -216,7 +217,8 @@ impl<D: Drive> Cancellation<D> {
         }
     }
 
-    /// The call or transaction can be cancelled there. If it must end by now, it is cancelled.
+    /// The call or transaction was sent, and can be cancelled there. If it must end already, it is
+    /// cancelled.
     pub fn sent(&self, driver: &Arc<D>, target: CancelTarget) {
         self.handle.put(Stage::Active(Arc::downgrade(driver), target));
         if self.must_end() {

@@ -1,4 +1,4 @@
-//! What a face gives to the calls that are made through it: the lock, the socket, timers.
+//! The interface of a face's driver to the calls of this crate: the lock, the socket, timers.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -19,10 +19,10 @@ use crate::multiplexer::{Multiplexer, OnGraceExpired};
 /// answers of others as well. None of these methods waits.
 pub trait Drive: Send + Sync + Sized + 'static {
     /// A timer.
-    type Sleep: Future<Output = ()> + Send + Unpin;
+    type Timer: Future<Output = ()> + Send + Unpin;
 
     /// A timer that ends after this time.
-    fn sleep(limit: Duration) -> Self::Sleep;
+    fn timer(limit: Duration) -> Self::Timer;
 
     /// Locks the multiplexer.
     fn lock(&self) -> Locked<'_, Self>;
@@ -30,12 +30,12 @@ pub trait Drive: Send + Sync + Sized + 'static {
     /// Whether the socket has become ready, and was not read since until nothing was left.
     fn is_ready(&self) -> bool;
 
-    /// Sends what has gathered (if `flush`) and reads, as far as that goes without waiting. `own` is
+    /// Sends pending output (if `flush`) and reads, as far as possible without waiting. `own` is
     /// the request that the calling task waits for.
     fn drive(&self, own: Option<Ticket>, flush: bool);
 
-    /// Sends at once what was just submitted under this lock. Says whether it may have been answered
-    /// already.
+    /// Sends at once a request that was just submitted under this lock. Returns whether it may have
+    /// been answered already.
     fn send(&self, locked: Locked<'_, Self>, own: Ticket) -> bool;
 
     /// Wakes the task that must drive now, since the calling one does something else.
@@ -44,16 +44,16 @@ pub trait Drive: Send + Sync + Sized + 'static {
     /// Stops reading while the oldest response is over its limit (backpressure).
     fn set_backpressure(&self, is_over_limit: bool);
 
-    /// Ends backpressure. Says whether there was any; then the caller must drive.
+    /// Ends backpressure. Returns whether there was any; then the caller must drive.
     fn resume(&self) -> bool;
 
     /// Whether reading has stopped.
     fn is_paused(&self) -> bool;
 
-    /// Has the watchdog look after an interval whether what was promised has happened.
+    /// Makes the watchdog check after an interval that promises were kept.
     fn watch(&self);
 
-    /// Cancels a call or a transaction. It goes on by itself.
+    /// Starts to cancel a call or a transaction. The cancel goes on in the background.
     fn start_cancel(self: &Arc<Self>, target: CancelTarget, otherwise: OnGraceExpired);
 
     /// The error of a call that is made from within the closure of the transaction with this lease,
@@ -88,7 +88,7 @@ impl<'a, D: Drive> Locked<'a, D> {
         self.after.driver
     }
 
-    /// The multiplexer, and where it puts its effects.
+    /// The multiplexer, and its effects.
     #[inline]
     pub fn parts(&mut self) -> (&mut Multiplexer, &mut Effects) {
         (&mut self.multiplexer, &mut self.after.effects)

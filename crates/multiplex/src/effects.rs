@@ -1,8 +1,8 @@
 //! What must be done once the lock is released: wake tasks, drop wakers, log.
 //!
-//! Wakers and log subscribers are code of the user's. The state machines of this crate run under a
-//! lock, so they call none of it: they put it here, and whoever holds the lock runs the effects
-//! after releasing it.
+//! Wakers and log subscribers are the user's code. The state machines of this crate run under a
+//! lock, so they never call that code: they record an effect here, and the holder of the lock runs
+//! the effects after releasing it.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,8 +13,8 @@ use txpostgres_session::ServerError;
 #[derive(Debug, Default)]
 pub struct Effects {
     list: Vec<Effect>,
-    /// A task was woken, or has promised something, that others depend on: the watchdog must check
-    /// that it came.
+    /// Others depend on a task that was woken or has made a promise: the watchdog must check that
+    /// it has acted.
     watch: bool,
 }
 
@@ -23,7 +23,7 @@ enum Effect {
     Wake(Waker),
     /// Shared, so that no clone of it was needed under the lock.
     WakeShared(Arc<Waker>),
-    /// Dropping a waker may free a task, and with it values of the user's.
+    /// Dropping a waker may free a task, and with it the user's values.
     Drop(Waker),
     Notice(Box<ServerError>),
     Warning(String),
@@ -36,7 +36,7 @@ impl Effects {
         self.list.extend(waker.map(Effect::Wake));
     }
 
-    /// Wakes this task.
+    /// Wakes this task, whose waker is shared.
     pub(crate) fn wake_shared(&mut self, waker: Option<Arc<Waker>>) {
         self.list.extend(waker.map(Effect::WakeShared));
     }
@@ -47,7 +47,7 @@ impl Effects {
         self.list.extend(waker.map(Effect::Drop));
     }
 
-    /// Logs what the server said.
+    /// Logs a notice of the server.
     pub(crate) fn log(&mut self, notice: ServerError) {
         self.list.push(Effect::Notice(Box::new(notice)));
     }
@@ -57,13 +57,13 @@ impl Effects {
         self.list.push(Effect::Warning(warning));
     }
 
-    /// Asks for the watchdog.
+    /// Requests the watchdog.
     #[inline]
     pub(crate) fn watch(&mut self) {
         self.watch = true;
     }
 
-    /// Whether the watchdog was asked for; the request is taken.
+    /// Whether the watchdog was requested; the request is cleared.
     #[inline]
     pub fn take_watch(&mut self) -> bool {
         std::mem::take(&mut self.watch)
@@ -80,8 +80,8 @@ impl Effects {
         self.list.capacity() == 0
     }
 
-    /// Runs all of it, in order. The emptied list keeps its memory, so that waking allocates nothing
-    /// when it is used again.
+    /// Runs all effects, in order. The emptied list keeps its memory, so that waking allocates
+    /// nothing when it is used again.
     #[inline]
     pub fn run(&mut self) {
         if !self.list.is_empty() {

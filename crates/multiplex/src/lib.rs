@@ -28,13 +28,13 @@ pub use drive::{Drive, Locked};
 pub use effects::Effects;
 pub use listen::{ChannelName, Listeners, NotifyEvent, Queue, QueueBounds, Reply, ReplyReceiver};
 pub use multiplexer::{
-    Access, CancelStart, CopyRoom, Driven, EndStart, Input, Multiplexer, NeedsWaker,
-    OnGraceExpired, Received, Tick,
+    Access, CancelStart, CopyRoom, EndStart, Input, Multiplexer, NeedsWaker, OnGraceExpired,
+    Received, Tick,
 };
 pub use operation::{BindParams, SimpleOperation};
 pub use params::Params;
 pub use portal::{Portal, Portion};
 pub use response_buffer::Chunk;
 pub use scope::{Scope, TransactionScope};
-pub use slots::SlotId;
+pub use slots::{Driven, SlotId};
 pub use transaction::{EndKind, outlived};

@@ -1,5 +1,5 @@
-//! Many callers on one session: who may submit, who waits for which answer, and what follows from
-//! what arrives.
+//! Many callers on one session: who may submit, who waits for which answer, and the effects of what
+//! arrives.
 //!
 //! ```text
 //!   Call ──admit, submit──▶ ┌─────────────┐ ──take_output──▶  driver writes
@@ -35,32 +35,33 @@ use crate::effects::Effects;
 use crate::listen::Listeners;
 use crate::operation::Operation;
 use crate::response_buffer::{Capacity, Next, ResponseBuffer};
-use crate::slots::{Settled, Slot, SlotId, Slots};
+use crate::slots::{Driven, Settled, Slot, SlotId, Slots};
 use crate::transaction::Transaction;
 use cancelling::PendingCancel;
 use listening::Reconciliation;
 
-/// A response that is larger than this is fetched in chunks of this size by calls that can: 64 KiB,
-/// as much as is read at a time.
+/// A larger response is fetched in chunks of this size by calls that can: 64 KiB, as much as is
+/// read at a time.
 const CHUNK_BYTES: u32 = 64 * 1024;
 
-/// Ticks after which a stream that is not read, with calls behind it, is warned of: 500, which are 5 s.
+/// Ticks after which a warning is logged about a stream that is not read while calls wait behind
+/// it: 500, which are 5 s.
 const STALLED_TICKS: u32 = 500;
 
 /// See the module's text.
 pub struct Multiplexer {
     session: Option<Box<Session>>,
     availability: Availability,
-    /// Why the last session ended that did; `None` if the user closed it.
+    /// Why the last session ended; `None` if the user closed it.
     last_end: Option<Error>,
     /// The latest lease that was given out when a session ended.
     lost_lease: Option<LockId>,
-    /// How many sessions there have been.
+    /// How many sessions there were.
     generation: u64,
     lock: AccessLock,
     transaction: Option<Transaction>,
     slots: Slots,
-    /// A task has promised to send what has gathered.
+    /// A task has promised to send pending output.
     is_flush_promised: bool,
     pending_cancel: Option<PendingCancel>,
     listeners: Arc<Listeners>,
@@ -89,46 +90,34 @@ enum Availability {
 pub(crate) enum ResponseMode {
     /// As a whole.
     Buffered,
-    /// In chunks as they arrive, of which this many bytes may wait.
+    /// In chunks as they arrive, of which this many bytes may be buffered.
     Streamed(usize),
-    /// In chunks if it is large, and the rest with its end.
+    /// In chunks if it is large; the rest comes with the end.
     Chunked,
 }
 
 /// Whether a COPY takes more data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyRoom {
-    /// It does.
+    /// More data may be sent.
     Free,
-    /// Not before some of it was sent.
+    /// No more data before some was sent.
     Full,
-    /// It takes no more.
+    /// The COPY takes no more data.
     Over,
-}
-
-/// Who must drive a connection whose socket has become ready.
-#[derive(Debug)]
-pub enum Driven {
-    /// A call that waits: its waker, to be woken outside of the lock. Others may depend on it, so the
-    /// watchdog must look after an interval.
-    ByCall(Waker),
-    /// The same, with a waker that is shared.
-    ByReader(Arc<Waker>),
-    /// The watchdog, since no call waits.
-    ByWatchdog,
 }
 
 /// What the watchdog must do after a [`tick`](Multiplexer::tick).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tick {
-    /// Send what has gathered: whoever promised to has not come.
+    /// Send pending output: the task that has promised it was not polled.
     pub flush: bool,
     /// Look again after another interval.
     pub again: bool,
 }
 
 impl Multiplexer {
-    /// One without a session.
+    /// Creates a multiplexer without a session.
     pub fn new(listeners: Arc<Listeners>) -> Self {
         Self {
             session: None,
@@ -167,7 +156,7 @@ impl Multiplexer {
         }
     }
 
-    /// Takes a session that is open. Its tickets go on where those of the last one ended.
+    /// Takes an open session. Its tickets continue those of the last one.
     pub fn install(&mut self, session: Session, effects: &mut Effects) {
         let mut session = Box::new(session);
         if let Some(last) = &self.session {
@@ -179,7 +168,7 @@ impl Multiplexer {
         self.is_flush_promised = false;
         self.reconciliation = Reconciliation::Due;
         self.pending_cancel = None;
-        // It may have ended with the same bytes that it began with.
+        // The session may have ended with the same bytes that opened it.
         self.dispatch(None, effects);
         self.begin_round(effects);
     }
@@ -189,13 +178,13 @@ impl Multiplexer {
         self.generation
     }
 
-    /// The last session, open or not: what is known of it.
+    /// The last session, open or not.
     #[inline]
     pub fn session(&self) -> Option<&Session> {
         self.session.as_deref()
     }
 
-    /// Whether there is no session that could be used.
+    /// Whether there is no session to use.
     #[inline]
     pub fn is_closed(&self) -> bool {
         !matches!(self.availability, Availability::Open)
@@ -263,7 +252,7 @@ impl Multiplexer {
         self.listeners.ended(self.generation, &why, effects);
     }
 
-    /// The key to cancel with, if the server has something to do.
+    /// The cancel key, if a request is outstanding.
     pub fn running(&self) -> Option<CancelKey> {
         let session = self.session.as_ref().filter(|_| !self.is_closed())?;
         (session.outstanding() > 0).then(|| session.cancel_key().cloned()).flatten()
@@ -283,7 +272,7 @@ impl Multiplexer {
 
     // --- Requests ---
 
-    /// Notes what is expected of a request that the session has just taken.
+    /// Gives a slot to a request that the session has just taken.
     #[inline]
     pub(crate) fn expect(
         &mut self,
@@ -325,7 +314,7 @@ impl Multiplexer {
         self.slots.insert(ticket, slot)
     }
 
-    /// Submits a request whose answer nothing fetches, if it may be sent.
+    /// Submits a request whose answer is ignored, if it may be sent.
     pub fn tell(&mut self, access: Access, request: Request<'_>) -> bool {
         if !self.is_admitted(access) {
             return false;
@@ -337,8 +326,8 @@ impl Multiplexer {
         true
     }
 
-    /// Nothing fetches the answer of this request, and if it takes place, another one undoes it. That
-    /// one comes right behind it and is exclusive: it leaves when the answer is known, or is withdrawn.
+    /// Abandons a request and submits `by` directly behind it as compensation. `by` is exclusive,
+    /// so it is sent only if the request succeeded, and withdrawn if it failed.
     pub fn undo(&mut self, id: SlotId, by: Request<'_>, effects: &mut Effects) {
         let is_in_flight = self.slots.is_in_flight(id);
         let has_failed = matches!(self.slots.get(id), Some(Slot::Answered((Err(_), _))));
@@ -364,8 +353,8 @@ impl Multiplexer {
         self.session.as_ref().map_or(0, |session| session.outstanding())
     }
 
-    /// The answer of a request, if it has come. Otherwise the task waits: `waker` is taken if it is
-    /// there; `Err(NeedsWaker)` asks for one, cloned outside of the lock.
+    /// Polls for the answer of a request. The waiting task's `waker` is taken if it is not
+    /// registered yet; `Err(NeedsWaker)` requests one, cloned outside of the lock.
     #[inline]
     pub(crate) fn poll(
         &mut self,
@@ -386,12 +375,12 @@ impl Multiplexer {
                 }
                 Ok(Poll::Pending)
             }
-            // Fetched already: a future that is polled after its end.
+            // Fetched already: the future is polled after its end.
             _ => Ok(Poll::Pending),
         }
     }
 
-    /// The next chunk of a response, or its end; as [`poll`](Self::poll).
+    /// Polls for the next chunk of a response, or its end, like [`poll`](Self::poll).
     pub(crate) fn poll_chunk(
         &mut self,
         id: SlotId,
@@ -421,7 +410,7 @@ impl Multiplexer {
         has_room && !self.is_over_limit()
     }
 
-    /// The buffer of a response that comes in chunks.
+    /// The buffer of a response that is fetched in chunks.
     fn buffer(&mut self, id: SlotId) -> Option<&mut ResponseBuffer> {
         match self.slots.get(id)? {
             Slot::Buffered(buffer) => Some(buffer),
@@ -429,7 +418,7 @@ impl Multiplexer {
         }
     }
 
-    /// Gives back an answer that was read, to be used for another one.
+    /// Takes back an answer that was read, for its memory to be reused.
     #[inline]
     pub(crate) fn recycle(&mut self, answer: Box<Answer>) {
         if let Some(session) = &mut self.session {
@@ -437,7 +426,7 @@ impl Multiplexer {
         }
     }
 
-    /// Takes the answer to a step of a query.
+    /// Applies the answer to a step of a query.
     #[inline]
     pub(crate) fn settled_step(
         &mut self,
@@ -451,7 +440,7 @@ impl Multiplexer {
         }
     }
 
-    /// Forgets what was looked up of the database's own types.
+    /// Clears the cache of the database's own types.
     pub fn forget_types(&mut self) {
         if let Some(session) = &mut self.session {
             session.forget_types();
@@ -465,11 +454,11 @@ impl Multiplexer {
         }
     }
 
-    /// Whether a call of this task may wait behind what is in flight.
+    /// Whether a call of this task may wait for the requests in flight.
     ///
     /// # Errors
     ///
-    /// It would wait behind a stream or a COPY that this very task does not fetch at the moment.
+    /// It would wait for a stream or a COPY that this very task does not fetch at the moment.
     pub fn check_stalled(&self, waker: &Waker) -> Result<()> {
         match self.slots.oldest_buffer() {
             Some(buffer) if buffer.is_left_by(waker) => Err(Error::new(
@@ -485,13 +474,13 @@ impl Multiplexer {
     ///
     /// # Errors
     ///
-    /// There is none that is open.
+    /// There is no open session.
     pub fn copy_session(&mut self) -> Result<&mut Session> {
         self.open_session()
     }
 
-    /// Whether a COPY takes more data: whether no more than `most` bytes have yet to be sent. Its task
-    /// is woken for whatever the server says.
+    /// Whether a COPY takes more data: at most `most` bytes must be left to be sent. Its task is
+    /// woken by any message of the server.
     pub fn poll_copy_room(
         &mut self,
         id: SlotId,
@@ -505,18 +494,18 @@ impl Multiplexer {
             return CopyRoom::Over;
         };
         buffer.wait(waker);
-        // Else the server has refused the data, and says when it is ready again.
+        // Otherwise the server has refused the data, and its answer follows.
         let takes_data = is_fed && !is_closed;
         if takes_data && is_full {
             self.feeding = Some(id);
             return CopyRoom::Full;
         }
-        // The task goes on, and waits for nothing.
+        // The task goes on without waiting.
         buffer.step_aside();
         if takes_data { CopyRoom::Free } else { CopyRoom::Over }
     }
 
-    /// The task of this call does something else for now. Its answer is kept.
+    /// The task of this call does something else for now. The answer is kept.
     pub(crate) fn step_aside(&mut self, id: SlotId, effects: &mut Effects) {
         match self.slots.get(id) {
             Some(Slot::Waiting(waker)) => effects.discard(waker.take()),
@@ -525,8 +514,7 @@ impl Multiplexer {
         }
     }
 
-    /// Nothing fetches the answer of this request any more. If it has not left, it is taken back;
-    /// says whether it was.
+    /// Abandons a request. If it was not sent yet, it is taken back; returns whether it was.
     pub(crate) fn leave(&mut self, id: SlotId, effects: &mut Effects) -> bool {
         if !self.slots.is_in_flight(id) {
             discard(self.slots.free(id), effects);
@@ -550,7 +538,7 @@ impl Multiplexer {
         is_taken_back
     }
 
-    // --- What a driver needs ---
+    // --- For the driver ---
 
     /// Whether the oldest response is over its limit, so that nothing must be read (backpressure).
     pub fn is_over_limit(&self) -> bool {
@@ -561,23 +549,23 @@ impl Multiplexer {
                 .is_some_and(|buffer| buffer.is_over_limit(self.outstanding() > 1))
     }
 
-    /// The task that must drive: the oldest that waits. A task that was woken and has not come yet is
-    /// not woken again. If none waits, the watchdog must drive.
+    /// The task that must drive: the oldest one that waits. A task that was woken and was not
+    /// polled since is not woken again. If no task waits, the watchdog must drive.
     #[inline]
     pub fn next_driver(&mut self) -> Driven {
         self.slots.take_oldest_waker().unwrap_or(Driven::ByWatchdog)
     }
 
-    /// Whether anything but one call depends on the socket being read: another request, a call that
-    /// waits for its turn, a listener. Then the watchdog looks whether the task that was woken has
-    /// driven; a single call holds up only itself.
+    /// Whether anything besides a single call depends on the socket being read: another request, a
+    /// queued call, a listener. Then the watchdog checks that the task that was woken has driven; a
+    /// single call delays only itself.
     #[inline]
     pub fn has_dependants(&self) -> bool {
         self.slots.in_flight_len() > 1 || self.lock.has_waiters() || self.listeners.has_any()
     }
 
-    /// Has `driver` woken when all listeners that were woken have taken what woke them; `false` if
-    /// they have. Gives a waker to be dropped outside of all locks.
+    /// Registers `driver` to be woken when all listeners have emptied their queues; `false` if they
+    /// have. Returns a waker that must be dropped outside of all locks.
     pub fn wait_for_listeners(
         &mut self,
         driver: Waker,
@@ -587,8 +575,8 @@ impl Multiplexer {
         self.listeners.wait(driver)
     }
 
-    /// An interval after something was woken or promised that others depend on: what has not
-    /// happened since is done now.
+    /// An interval after a task was woken or has made a promise that others depend on: does what
+    /// was not done since.
     pub fn tick(&mut self, effects: &mut Effects) -> Tick {
         let listeners = self.listeners.tick(effects);
         let waits = self.lock.tick(effects);
@@ -597,7 +585,7 @@ impl Multiplexer {
         Tick { flush, again: waits || flush || listeners || stalled }
     }
 
-    /// Whether calls wait behind a stream or a COPY whose reader does not come. Warns once of one that
+    /// Whether calls wait behind a stream or a COPY that is not read. Logs a warning once if that
     /// lasts: a task that waits for itself cannot be told from one that is busy elsewhere.
     fn warn_of_stall(&mut self, effects: &mut Effects) -> bool {
         let is_stalled = self.outstanding() > 1
@@ -613,14 +601,14 @@ impl Multiplexer {
         is_stalled && self.stalled_ticks < STALLED_TICKS
     }
 
-    /// Of what was taken for sending, `count` more bytes have been written.
+    /// Of the output that was taken, `count` more bytes were written.
     pub fn sent(&mut self, count: usize) {
         if let Some(session) = &mut self.session {
             session.sent(count);
         }
     }
 
-    /// Appends what must be sent, unless a task has promised to send it with what comes next.
+    /// Appends pending output, unless a task has promised to send it together with what follows.
     #[inline]
     pub fn take_output(&mut self, into: &mut BytesMut, effects: &mut Effects) {
         if !self.is_flush_promised
@@ -633,7 +621,7 @@ impl Multiplexer {
         }
     }
 
-    /// What a COPY waited for to be sent is taken: whoever feeds it goes on.
+    /// The data that a COPY waited for is taken for sending: wakes the task that feeds it.
     #[cold]
     fn wake_feeder(&mut self, id: SlotId, effects: &mut Effects) {
         if let Some(buffer) = self.buffer(id) {
@@ -641,17 +629,17 @@ impl Multiplexer {
         }
     }
 
-    /// Whether there is anything to send.
+    /// Whether there is output to send.
     pub fn has_output(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.has_output())
     }
 
-    /// How many bytes wait to be taken for sending.
+    /// How many bytes of output were not taken yet.
     pub fn output_len(&self) -> usize {
         self.session.as_ref().map_or(0, |session| session.output_len())
     }
 
-    /// Promises to send what gathers. `false`: somebody has promised already.
+    /// Promises to send the output that gathers. `false`: another task has promised already.
     pub(crate) fn promise_flush(&mut self, effects: &mut Effects) -> bool {
         if std::mem::replace(&mut self.is_flush_promised, true) {
             return false;
@@ -660,7 +648,7 @@ impl Multiplexer {
         true
     }
 
-    /// The promise is kept now.
+    /// Ends the promise: it is kept now.
     #[inline]
     pub(crate) fn end_flush_promise(&mut self) {
         self.is_flush_promised = false;
@@ -672,11 +660,11 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the connection is closed").with_hint("open it with connect")
 }
 
-/// A waker must be cloned, which is done outside of the lock.
+/// A clone of the waker is needed, which must be made outside of the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeedsWaker;
 
-/// Drops what was in a slot, and its wakers outside of the lock.
+/// Drops the contents of a slot, its wakers outside of the lock.
 fn discard(slot: Slot, effects: &mut Effects) {
     match slot {
         Slot::Waiting(waker) => effects.discard(waker),

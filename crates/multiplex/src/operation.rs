@@ -1,4 +1,4 @@
-//! What a call asks for: a statement, step by step, or something without parameters.
+//! The operation of a call: a statement, step by step, or something without parameters.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use txpostgres_session::{
 use crate::params::Params;
 use crate::slots::Settled;
 
-/// What is done with the text of a call.
+/// The operation of a call.
 #[derive(Debug)]
 pub(crate) enum Operation {
-    /// It is one statement with parameters.
+    /// One statement with parameters.
     Statement(Query),
-    /// It has no parameters. `begins`: a BEGIN was sent first, since it cannot go in the same
+    /// Something without parameters. `begins`: BEGIN was sent first, since it cannot be in the same
     /// flight.
     Simple { operation: SimpleOperation, begins: bool },
 }
 
-/// What is asked for without parameters.
+/// An operation without parameters.
 #[derive(Debug)]
 pub enum SimpleOperation {
     /// Any number of statements.
@@ -41,9 +41,9 @@ pub enum SimpleOperation {
     },
 }
 
-/// How a statement is executed, and with which values.
+/// How a statement is executed, and the values of its parameters.
 pub trait BindParams: Send {
-    /// Calls `f` with them, once.
+    /// Calls `f` once with the execution and its values.
     ///
     /// # Errors
     ///
@@ -69,7 +69,8 @@ impl<P: Params> BindParams for P {
 }
 
 thread_local! {
-    /// Where values are encoded. Taken out while it is in use: a value may use a connection itself.
+    /// The buffer in which values are encoded. Taken out while it is in use, since a value may use
+    /// a connection itself.
     static BUFFER: Cell<Option<Box<EncodeBuffer>>> = const { Cell::new(None) };
 }
 
@@ -102,8 +103,8 @@ impl SimpleOperation {
 }
 
 impl Operation {
-    /// Submits something without parameters; of a statement `None`. `begin` opens a transaction: it
-    /// is sent first, and this is submitted again after its answer.
+    /// Submits an operation without parameters; `None` for a statement. `begin` opens a
+    /// transaction: it is sent first, and the operation is submitted again after its answer.
     pub(crate) fn submit_simple(
         &mut self,
         session: &mut Session,
@@ -146,7 +147,7 @@ impl Operation {
         matches!(self, Self::Statement(query) if query.is_foreseen())
     }
 
-    /// The answer, if all that is left to do is to look its types up.
+    /// The answer, if only the lookup of its types is left to do.
     pub(crate) fn take_held(&mut self) -> Option<Box<Answer>> {
         match self {
             Self::Statement(query) => query.take_held(),

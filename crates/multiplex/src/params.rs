@@ -14,11 +14,11 @@ mod sealed {
 /// | `()` or `&[]` | none |
 /// | `(1_i32, "text", Some(2.5_f64))` | up to 16 of different types; `(x,)` for one |
 /// | `[&a as &(dyn ToSql + Sync), &b]` | an array |
-/// | `list` where `list: Vec<&(dyn ToSql + Sync)>` | as many as are known at run time; with `+ Send` as well |
-/// | `list` where `list: Vec<Box<dyn ToSql + Sync + Send>>` | the same, where the list owns its values |
-/// | a slice of these, or a reference to any of all this | the same |
+/// | `list` where `list: Vec<&(dyn ToSql + Sync)>` | a number known at run time; also `+ Send` |
+/// | `list` where `list: Vec<Box<dyn ToSql + Sync + Send>>` | a list that owns its values |
+/// | a slice of these, or a reference to any of the above | the same |
 ///
-/// At most 65,535: their number travels in 16 bits.
+/// At most 65,535, since the protocol has 16 bits for their number.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as the parameters of a statement",
     note = "write a tuple: `(a, b)`, `(a,)` for one parameter, `()` for none; \
@@ -57,7 +57,7 @@ impl Params for () {
     }
 }
 
-// Of arrays only these: of what `&[]` is an array has to be clear.
+// Only this array impl, so that the element type of `&[]` can be inferred.
 impl<const N: usize> sealed::Sealed for [&(dyn ToSql + Sync + '_); N] {}
 
 impl<const N: usize> Params for [&(dyn ToSql + Sync + '_); N] {
@@ -66,7 +66,8 @@ impl<const N: usize> Params for [&(dyn ToSql + Sync + '_); N] {
     }
 }
 
-/// Lists of values whose types and number are known when the program runs: `$value` is one, and `$with` calls `f` with them.
+/// Lists of values whose types and number are known when the program runs: `$value` is one, and
+/// `$with` calls `f` with them.
 macro_rules! lists {
     ($($value:ty, |$list:ident, $f:ident| $with:expr;)+) => {$(
         impl sealed::Sealed for [$value] {}
@@ -108,7 +109,8 @@ macro_rules! tuples {
                 f(&[$(&self.$index),+])
             }
 
-            // Each by its own type, which spares two calls through a pointer for every value there is.
+            // Each by its own type, which spares two calls through a pointer for every value there
+            // is.
             fn encode(&self, encoder: &mut CopyEncoder) -> Result<()> {
                 let accepts = |types: &[Type]| {
                     true $(&& types.get($index).is_some_and(<$name as ToSql>::accepts))+

@@ -1,8 +1,9 @@
-//! The rows of a statement in a transaction, a portion at a time.
+//! The rows of a statement in a transaction, fetched a portion at a time.
 //!
-//! A portal keeps the rows that have not been asked for (manual, section 54.2.3), as long as its
-//! transaction lasts. Between portions the connection is free for other statements of the
-//! transaction, and a portal that is not read to its end is closed: nothing has to be read in vain.
+//! A portal keeps the rows that were not fetched yet in the server (manual, section 54.2.3), as
+//! long as its transaction lasts. Between portions the connection is free for other statements of
+//! the transaction. A portal that is not read to its end is closed, so its remaining rows need not
+//! be read.
 //!
 //! ```text
 //!   Opening ──all rows──────────────▶ Over
@@ -24,13 +25,13 @@ use crate::params::Params;
 use crate::response_buffer::Chunk;
 use crate::scope::{Scope, TransactionScope};
 
-/// Rows of the first portion. How large they are is known afterwards.
+/// Rows of the first portion. The size of a row is known afterwards.
 const FIRST_PORTION: u32 = 64;
 
-/// Rows of a portion at most: those that are in flight when a stream is stopped are read in vain.
+/// The most rows of a portion: rows that are in flight when a stream is stopped are read in vain.
 const LARGEST_PORTION: u32 = 16_384;
 
-/// How many times as many rows a portion may have as the one before: rows may become larger.
+/// The factor by which a portion may have more rows than the one before: rows may become larger.
 const GROWTH: u32 = 4;
 
 /// Runs a statement into a portal.
@@ -51,15 +52,15 @@ impl<P: Params> BindParams for Open<P> {
 pub struct Portal<'a, P: Params, D: Drive> {
     transaction: Arc<TransactionScope<D>>,
     name: String,
-    /// The query's text, between two calls: errors name it.
+    /// The text of the query, between two calls: errors show it.
     sql: Cow<'a, str>,
-    /// Bytes of rows that a portion should have.
+    /// The target size of a portion in bytes.
     limit: usize,
     columns: Option<Arc<[Column]>>,
-    /// Rows that came so far.
+    /// Rows fetched so far.
     before: usize,
     portion: PortionSize,
-    /// Between two calls.
+    /// The cancellation, between two calls.
     cancellation: Option<Box<Cancellation<D>>>,
     stage: Stage<'a, P, D>,
 }
@@ -71,7 +72,7 @@ enum Stage<'a, P: Params, D: Drive> {
     Over,
 }
 
-/// How large the last portion was: the next one is sized by it.
+/// The size of the last portion, by which the next one is sized.
 #[derive(Debug, Clone, Copy)]
 struct PortionSize {
     asked: u32,
@@ -79,7 +80,7 @@ struct PortionSize {
     bytes: usize,
 }
 
-/// What comes of a portal.
+/// What a portal yields.
 #[derive(Debug)]
 pub enum Portion {
     /// Some rows.
@@ -88,13 +89,13 @@ pub enum Portion {
     End {
         /// Rows returned or changed.
         row_count: u64,
-        /// The columns, though there may have been no rows.
+        /// The columns, even if there were no rows.
         columns: Option<Arc<[Column]>>,
     },
 }
 
 impl<'a, P: Params, D: Drive> Portal<'a, P, D> {
-    /// A portal that is opened when it is first polled. A portion should have `limit` bytes.
+    /// Creates a portal that is opened at the first poll. A portion should have `limit` bytes.
     pub fn new(
         transaction: &Arc<TransactionScope<D>>,
         sql: Cow<'a, str>,
@@ -126,7 +127,7 @@ impl<'a, P: Params, D: Drive> Portal<'a, P, D> {
         }
     }
 
-    /// The next rows, or the end.
+    /// Polls for the next rows, or the end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Portion>> {
         loop {
             let fetched = match &mut self.stage {
@@ -176,7 +177,7 @@ impl<'a, P: Params, D: Drive> Portal<'a, P, D> {
         }
     }
 
-    /// Asks for as many rows as fill the limit, if they are as large as the last ones.
+    /// Fetches as many rows as fill the limit, if they are as large as the last ones.
     fn fetch(&mut self) -> Call<'a, (), D> {
         let PortionSize { asked, rows, bytes } = self.portion;
         let each = (bytes / rows.max(1)).max(1);
@@ -216,10 +217,10 @@ impl<'a, P: Params, D: Drive> Portal<'a, P, D> {
 }
 
 impl<P: Params, D: Drive> Drop for Portal<'_, P, D> {
-    /// Closes the portal, if the transaction goes on without it. Nothing waits for the answer.
+    /// Closes the portal, if it is open, without waiting for the answer.
     fn drop(&mut self) {
         let is_open = self.is_open();
-        // What is in flight is read and discarded.
+        // A portion in flight is read and discarded.
         self.stage = Stage::Over;
         if is_open {
             self.close();

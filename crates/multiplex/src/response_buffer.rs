@@ -1,8 +1,8 @@
 //! The part of a response that has arrived and was not fetched yet.
 //!
 //! The rows of a stream and the data of a COPY are kept here from the read that brought them to the
-//! call that fetches them. While the buffer of the oldest request is over its limit, the socket is not
-//! read (backpressure): the server waits, and memory is bounded by the limit and what one read
+//! call that fetches them. While the buffer of the oldest request is over its limit, the socket is
+//! not read (backpressure): the server waits, and memory is bounded by the limit and what one read
 //! brings. Prefetching stops there.
 
 use std::collections::VecDeque;
@@ -14,9 +14,9 @@ use txpostgres_session::{CopyData, CopyLayout, Delivery, Error, ErrorKind, Rows}
 use crate::effects::Effects;
 use crate::slots::Settled;
 
-/// Others may wait behind a response that is bounded by itself, such as one portion of a portal. Then
-/// its buffer takes this many times its limit before the socket is not read any more: a portion is
-/// asked for by rows, and rows may be larger than expected.
+/// Other requests may wait behind a response that is bounded by itself, such as one portion of a
+/// portal. Then its buffer takes this many times its limit before backpressure: a portion is
+/// fetched by a number of rows, and rows may be larger than expected.
 const SHARED_LIMITS: usize = 4;
 
 /// What arrived together.
@@ -43,21 +43,23 @@ impl Chunk {
 
 /// What a call fetches.
 pub(crate) enum Next {
-    /// More.
+    /// A part of the response.
     Chunk(Chunk),
     /// The end of the response.
     End(Settled),
 }
 
-/// How much may wait to be fetched.
+/// How much may be buffered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Capacity {
-    /// This many bytes; the last chunk may go beyond. Nothing else is in flight behind it.
+    /// This many bytes; the last chunk may exceed it. Nothing else is in flight behind the
+    /// response.
     Exclusive(usize),
-    /// This many bytes while nothing waits behind it, [`SHARED_LIMITS`] times as many otherwise.
+    /// This many bytes while nothing is in flight behind the response, otherwise [`SHARED_LIMITS`]
+    /// times as many.
     Shared(usize),
-    /// Any number: the reader fetches what came before more is read, and nothing waits for a reader
-    /// that does not.
+    /// Any number: a reader that drives fetches each chunk before more is read, and one that is not
+    /// polled delays nothing.
     Unbounded,
 }
 
@@ -81,7 +83,7 @@ enum State {
     Open,
     /// What arrives is discarded, up to the end.
     Closed,
-    /// The same, and something was discarded.
+    /// As `Closed`, and something was discarded.
     Lossy,
 }
 
@@ -106,7 +108,7 @@ impl ResponseBuffer {
         }
     }
 
-    /// Appends a chunk. Gives the waker of the reader, if it waits.
+    /// Appends a chunk. Returns the waker of the reader, if it waits.
     pub(crate) fn push(&mut self, chunk: Chunk) -> Option<Arc<Waker>> {
         if self.state != State::Open {
             self.state = State::Lossy;
@@ -117,7 +119,7 @@ impl ResponseBuffer {
         self.take_waker()
     }
 
-    /// Discards what has arrived and what will, except for the end.
+    /// Discards everything that has arrived or will arrive, except for the end.
     pub(crate) fn close(&mut self) {
         if self.state == State::Open {
             self.state = if self.chunks.is_empty() { State::Closed } else { State::Lossy };
@@ -126,9 +128,9 @@ impl ResponseBuffer {
         self.size = 0;
     }
 
-    /// Notes that the response is complete. Gives the waker of the reader, if it waits.
+    /// Notes the end of the response. Returns the waker of the reader, if it waits.
     pub(crate) fn end(&mut self, (outcome, status): Settled) -> Option<Arc<Waker>> {
-        // What was discarded is missing, though the server may have been faster than the cancel.
+        // Something is missing, even if the server completed the statement before the cancel.
         let outcome = match self.state {
             State::Lossy => outcome.and_then(|_| Err(cancelled())),
             State::Open | State::Closed => outcome,
@@ -137,7 +139,7 @@ impl ResponseBuffer {
         self.take_waker()
     }
 
-    /// Whether the socket must not be read for it. `others`: requests wait behind it.
+    /// Whether the buffer is over its limit. `others`: requests are in flight behind the response.
     pub(crate) fn is_over_limit(&self, others: bool) -> bool {
         let limit = match self.capacity {
             Capacity::Exclusive(limit) => limit.max(1),
@@ -148,17 +150,18 @@ impl ResponseBuffer {
         self.size >= limit && self.end.is_none()
     }
 
-    /// Whether its reader should fetch before more is read: what was just read is in the cache still.
+    /// Whether its reader should fetch before more is read, while the chunk is still in the CPU's
+    /// cache.
     pub(crate) fn is_fetched_first(&self) -> bool {
         self.is_unbounded() && !self.chunks.is_empty()
     }
 
-    /// Whether any number of bytes may wait.
+    /// Whether any number of bytes may be buffered.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.capacity == Capacity::Unbounded
     }
 
-    /// Whether so much was fetched that reading on is worthwhile.
+    /// Whether enough was fetched that reading on is worthwhile.
     pub(crate) fn has_room(&self) -> bool {
         match self.capacity {
             Capacity::Exclusive(limit) | Capacity::Shared(limit) => self.size <= limit / 2,
@@ -171,12 +174,12 @@ impl ResponseBuffer {
         self.end.is_some()
     }
 
-    /// Whether the response stands still because its reader does not fetch it.
+    /// Whether the response makes no progress because its reader does not fetch it.
     pub(crate) fn is_left(&self) -> bool {
         !self.waits && self.end.is_none()
     }
 
-    /// Whether the response stands still because this task, its reader, does not fetch it.
+    /// Whether the response makes no progress because this task, its reader, does not fetch it.
     pub(crate) fn is_left_by(&self, waker: &Waker) -> bool {
         self.is_left() && self.reader.will_wake(waker)
     }
@@ -186,17 +189,17 @@ impl ResponseBuffer {
         std::mem::take(&mut self.waits).then(|| Arc::clone(&self.reader))
     }
 
-    /// The reader does not wait.
+    /// Notes that the reader does not wait.
     pub(crate) fn step_aside(&mut self) {
         self.waits = false;
     }
 
-    /// Whether a task of this waker can be woken without a clone of it: it is the one that is known.
+    /// Whether the reader is the task of this waker, so that no clone of it is needed.
     pub(crate) fn knows(&self, waker: &Waker) -> bool {
         self.reader.will_wake(waker)
     }
 
-    /// The first chunk, or the end; otherwise the reader waits. `waker` is taken if it is not known.
+    /// Polls for the first chunk, or the end. `waker` is given if the reader's waker has changed.
     pub(crate) fn poll(&mut self, waker: &mut Option<Arc<Waker>>) -> Poll<Next> {
         self.wait(waker);
         if let Some(chunk) = self.chunks.pop_front() {
@@ -210,7 +213,7 @@ impl ResponseBuffer {
         }
     }
 
-    /// The reader waits for whatever comes next.
+    /// Notes that the reader waits.
     pub(crate) fn wait(&mut self, waker: &mut Option<Arc<Waker>>) {
         if let Some(known) = waker {
             std::mem::swap(&mut self.reader, known);

@@ -15,11 +15,11 @@ use crate::transaction::{EndKind, outlived};
 pub enum Scope<D> {
     /// The connection's: each statement is its own transaction, in whichever session there is.
     Connection(Arc<D>),
-    /// The same, in this session of the connection only.
+    /// As `Connection`, in this session of the connection only.
     Session(Arc<D>, u64),
     /// A transaction's, or a savepoint's.
     Transaction(Arc<TransactionScope<D>>),
-    /// That of the transaction which holds this lease, in whatever savepoint it is.
+    /// That of the transaction that holds this lease, in whatever savepoint it is.
     Lease(Arc<D>, LockId),
 }
 
@@ -59,7 +59,7 @@ impl<D> Scope<D> {
     ///
     /// # Errors
     ///
-    /// The closure of the transaction has returned.
+    /// If the closure of the transaction has returned.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         match self {
@@ -68,7 +68,7 @@ impl<D> Scope<D> {
         }
     }
 
-    /// What the multiplexer asks.
+    /// On whose behalf requests are submitted.
     #[inline]
     pub fn access(&self) -> Access {
         match self {
@@ -81,7 +81,7 @@ impl<D> Scope<D> {
 }
 
 impl<D: Drive> Scope<D> {
-    /// Submits a request whose answer nothing fetches, if it may be sent, and sends it.
+    /// Submits and sends a request whose answer is ignored, if it may be sent.
     pub fn tell(&self, request: Request<'_>) {
         if self.check().is_err() {
             return;
@@ -109,8 +109,8 @@ pub struct TransactionScope<D> {
     fate: AtomicU8,
 }
 
-/// What became of a transaction scope: its closure runs, has returned, or was rolled back. It only
-/// grows.
+/// The fate of a transaction scope: its closure runs, has returned, or was rolled back. The value
+/// only grows.
 const RUNNING: u8 = 0;
 const ENDED: u8 = 1;
 const UNDONE: u8 = 2;
@@ -161,7 +161,7 @@ impl<D> TransactionScope<D> {
         self.level
     }
 
-    /// What the multiplexer asks.
+    /// On whose behalf requests are submitted.
     #[inline]
     pub fn access(&self) -> Access {
         Access::Lease { id: self.lease, level: self.level }
@@ -189,17 +189,17 @@ impl<D> TransactionScope<D> {
             || self.outer.as_ref().is_some_and(|outer| outer.is_undone())
     }
 
-    /// Its closure has returned.
+    /// Notes that its closure has returned.
     pub fn end(&self) {
         self.fate.fetch_max(ENDED, Ordering::AcqRel);
     }
 
-    /// It is rolled back.
+    /// Notes that it is rolled back.
     pub fn undo(&self) {
         self.fate.fetch_max(UNDONE, Ordering::AcqRel);
     }
 
-    /// A name that nothing else of this transaction has: for a savepoint, a portal.
+    /// A name that is unique in this transaction, for a savepoint or a portal.
     pub fn next_name(&self) -> String {
         format!("txpostgres_{}", self.names.fetch_add(1, Ordering::Relaxed) + 1)
     }

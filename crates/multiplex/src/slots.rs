@@ -5,19 +5,19 @@
 //! that waits to be fetched is in its slot and in no queue, so it costs later requests nothing.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 use txpostgres_session::{Answer, Result, Ticket, TransactionStatus};
 
 use crate::listen::Round;
-use crate::multiplexer::Driven;
 use crate::response_buffer::ResponseBuffer;
 use crate::transaction::Ending;
 
 /// An answer, and the transaction status that came with it.
 pub(crate) type Settled = (Result<Box<Answer>>, TransactionStatus);
 
-/// A slot, as the request that has it knows it.
+/// Identifies the slot of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotId {
     index: u32,
@@ -32,7 +32,7 @@ impl SlotId {
     }
 }
 
-/// What is expected of a request, or came of it.
+/// The state of a request and its answer.
 ///
 /// ```text
 ///   Waiting ────▶ Answered ──fetched──▶ Free        Ending ──▶ Ended ──fetched──▶ Free
@@ -42,20 +42,33 @@ impl SlotId {
 pub(crate) enum Slot {
     #[default]
     Free,
-    /// A call waits; its waker is gone while it is being woken to drive.
+    /// A call waits; `None` while it is being woken to drive.
     Waiting(Option<Waker>),
-    /// A call whose response comes in chunks. The end is in the buffer.
+    /// A call whose response is fetched in chunks. The end is in the buffer.
     Buffered(Box<ResponseBuffer>),
-    /// The answer has come and was not fetched yet.
+    /// The answer has arrived and was not fetched yet.
     Answered(Settled),
     /// The request ends a transaction or a savepoint.
     Ending(Box<Ending>),
-    /// LISTEN and UNLISTEN.
+    /// A round of LISTEN and UNLISTEN.
     Round(Box<Round>),
-    /// Nothing fetches the answer.
+    /// The answer is ignored.
     Ignored,
-    /// The same; if the request succeeds, this one undoes it, and must be withdrawn otherwise.
+    /// The answer is ignored; if the request succeeds, this one undoes it, otherwise that is
+    /// withdrawn.
     UndoneBy(Ticket),
+}
+
+/// Who must drive a connection whose socket has become ready.
+#[derive(Debug)]
+pub enum Driven {
+    /// A call that waits: its waker, which must be woken outside of the lock. Others may depend on
+    /// the call, so the watchdog must check after an interval.
+    ByCall(Waker),
+    /// A call that waits, with a shared waker.
+    ByReader(Arc<Waker>),
+    /// The watchdog, since no call waits.
+    ByWatchdog,
 }
 
 /// See the module's text.
@@ -94,7 +107,7 @@ impl Slots {
         SlotId { index, ticket }
     }
 
-    /// What is in a slot, if it is still this request's.
+    /// The contents of a slot, if it is still this request's.
     #[inline]
     pub(crate) fn get(&mut self, id: SlotId) -> Option<&mut Slot> {
         match self.slots.get_mut(id.index as usize) {
@@ -112,7 +125,7 @@ impl Slots {
         self.slots.get_mut(index as usize).map(|(_, slot)| slot)
     }
 
-    /// Takes a request out of those in flight: its answer has come. Its slot stays.
+    /// Takes a request out of those in flight, since its answer has arrived. Its slot stays.
     #[inline]
     pub(crate) fn settle(&mut self, ticket: Ticket) -> Option<(SlotId, &mut Slot)> {
         let at = usize::try_from(ticket.number().checked_sub(self.first)?).ok()?;
@@ -137,7 +150,7 @@ impl Slots {
         slot
     }
 
-    /// Puts another expectation into a slot.
+    /// Replaces the contents of a slot.
     pub(crate) fn replace(&mut self, id: SlotId, by: Slot) -> Slot {
         let is_buffer = matches!(by, Slot::Buffered(_));
         let Some(slot) = self.get(id) else {
@@ -230,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_was_freed_is_nobodys() {
+    fn a_slot_that_was_freed_has_no_owner() {
         let mut slots = Slots::default();
         let first = slots.insert(ticket(7), Slot::Ignored);
         slots.settle(ticket(7)).unwrap();

@@ -1,17 +1,17 @@
-//! The transaction of a lease: how it begins, what its statements do to it, and how it ends.
+//! The transaction of a lease: its automaton, from BEGIN to its end.
 //!
 //! ```text
-//!          first statement, BEGIN with it             answered
-//!   Idle ─────────────────────────────▶ Beginning ──────────────▶ Open ──end submitted──▶ Ending
-//!    ▲  │ ◀───taken back before it left───┘    │                   │ │                      │
-//!    │  │                                      │ BEGIN failed      │ │ a statement ended it │ answered
-//!    │  └─end: nothing to send──▶ released     └──▶ Over ◀─────────┘ └──▶ Replaced           ▼
-//!    └──rolled back, to begin again (restart)        (Foreign: it was never ours)        released
+//!        first statement, BEGIN with it          answered            end submitted
+//!   Idle ───────────────────────────▶ Beginning ──────────▶ Open ───────────────────▶ Ending
+//!    ▲ │ ◀──taken back, not sent────┘    │                  │ │                          │ answered
+//!    │ │                                 │ BEGIN failed     │ │ a statement ended it     ▼
+//!    │ └─end: nothing to send─▶ released └──▶ Over ◀────────┘ └──▶ Replaced            released
+//!    └──rolled back, to begin again (restart)   (Foreign: begun by hand, not ours)
 //! ```
 //!
-//! There is one end of a transaction, for a closure that returned, failed, panicked or was dropped:
-//! [`Transaction::end`] says what to send, [`Ending::judge`] what each answer means. No cancel can
-//! reach the request that ends a transaction.
+//! There is one end of a transaction, whether its closure returned, failed, panicked or was
+//! dropped: [`Transaction::end`] decides what to send, [`Ending::judge`] what each answer means. No
+//! cancel can reach the request that ends a transaction.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -24,28 +24,29 @@ use txpostgres_session::{
 use crate::access_lock::LockId;
 use crate::effects::Effects;
 
-/// Where the transaction of a lease is.
+/// The state of the transaction of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TransactionState {
-    /// Nothing was sent: the server knows of no transaction.
+    /// Nothing was sent: there is no transaction in the server.
     Idle,
-    /// BEGIN is on its way with this request, and unanswered. Nothing else may be sent: if BEGIN
-    /// fails, it would be committed by itself.
+    /// BEGIN is in flight with this request. Nothing else may be sent: if BEGIN fails, a further
+    /// statement would be committed by itself.
     Beginning(Ticket),
     /// BEGIN was answered. The ticket is that of the first request.
     Open(Ticket),
-    /// Its end was submitted.
+    /// The end was submitted.
     Ending(Ticket),
     /// It is over: BEGIN failed, or one of its statements ended it.
     Over,
-    /// One of its statements ended it and began another one (`COMMIT AND CHAIN`), which would not
-    /// share the fate of what was done before.
+    /// One of its statements ended it and began another transaction (`COMMIT AND CHAIN`), which
+    /// does not share the fate of what was done before.
     Replaced(Ticket),
-    /// BEGIN met a transaction that a statement of the connection had begun. It is not ours to end.
+    /// BEGIN met a transaction that a statement of the connection had begun, which must not be
+    /// ended here.
     Foreign,
 }
 
-/// What the answer to a request said about its transaction, beside the status.
+/// What the answer to a request told about its transaction, besides the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
     Nothing,
@@ -70,7 +71,7 @@ impl From<TransactionEffect> for Seen {
 #[derive(Debug)]
 pub(crate) struct Transaction {
     lease: LockId,
-    /// The BEGIN that its first statement takes along.
+    /// The BEGIN that is sent with its first statement.
     begin: Arc<str>,
     state: TransactionState,
     /// How many savepoints deep its statements are.
@@ -85,15 +86,15 @@ pub(crate) struct Transaction {
 #[derive(Debug)]
 pub(crate) enum Admission {
     Now {
-        /// BEGIN goes with it.
+        /// BEGIN must be sent with it.
         begins: bool,
     },
-    /// When BEGIN is answered.
+    /// Not before BEGIN is answered.
     Later,
     Refused(Error),
 }
 
-/// How a transaction or a savepoint is to end.
+/// How a transaction or a savepoint ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndKind {
     /// COMMIT.
@@ -106,20 +107,20 @@ pub enum EndKind {
     RollBackTo(String),
 }
 
-/// What is to be done to end it.
+/// The action that ends a transaction.
 #[derive(Debug)]
 pub(crate) enum EndPlan {
-    /// Nothing; this is the outcome.
+    /// Nothing is sent; this is the outcome.
     Done(Result<()>),
-    /// This is sent.
+    /// This SQL is sent.
     Send(String),
 }
 
-/// A request that ends a transaction or a savepoint, and what it is to say when it is answered.
+/// A request that ends a transaction or a savepoint, and its outcome.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) lease: LockId,
-    /// Of the savepoint; 0 for the transaction.
+    /// The level of the savepoint; 0 for the transaction.
     pub(crate) level: u32,
     kind: EndKind,
     /// The task that awaits the end; `None` while it is being woken.
@@ -129,11 +130,11 @@ pub(crate) struct Ending {
     outcome: Option<Result<()>>,
 }
 
-/// What follows from the answer to an [`Ending`].
+/// The consequences of the answer to an [`Ending`].
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) outcome: Result<()>,
-    /// The transaction is open still, and must be rolled back.
+    /// The transaction is still open, and must be rolled back.
     pub(crate) rolls_back: bool,
     /// The session must not be used any more, for this reason.
     pub(crate) lost: Option<Error>,
@@ -146,7 +147,7 @@ impl Verdict {
 }
 
 impl EndKind {
-    /// Whether it ends a savepoint, and not the transaction.
+    /// Whether it ends a savepoint instead of the transaction.
     pub(crate) fn is_nested(&self) -> bool {
         matches!(self, Self::Release(_) | Self::RollBackTo(_))
     }
@@ -183,7 +184,7 @@ impl Transaction {
         self.is_exclusive
     }
 
-    /// The first request of it.
+    /// The first request of the transaction.
     pub(crate) fn begun(&self) -> Option<Ticket> {
         match self.state {
             TransactionState::Beginning(begun)
@@ -194,8 +195,8 @@ impl Transaction {
         }
     }
 
-    /// Whether a statement of this level, or of any, may be sent now. `status` is the session's, if
-    /// nothing is outstanding.
+    /// Whether a statement of this level, or of any level, may be sent now. `status` is the
+    /// session's, if nothing is outstanding.
     pub(crate) fn admit(&self, level: Option<u32>, status: Option<TransactionStatus>) -> Admission {
         match self.state {
             TransactionState::Ending(_) => return Admission::Refused(outlived()),
@@ -210,15 +211,16 @@ impl Transaction {
             TransactionState::Open(_) => return Admission::Now { begins: false },
             TransactionState::Idle => {}
         }
-        // BEGIN would only warn, and our end would end what a statement by hand has begun. While
-        // requests are outstanding the warning tells: see `settled`.
+        // In a transaction begun by hand, our BEGIN would cause only a warning, and our end would
+        // end that transaction. While requests are outstanding, the status is unknown, and that
+        // warning tells: see `settled`.
         match status {
             None | Some(TransactionStatus::Idle) => Admission::Now { begins: true },
             Some(_) => Admission::Refused(begun_by_hand()),
         }
     }
 
-    /// A call waits for the answer to BEGIN.
+    /// Registers a call that waits for the answer to BEGIN.
     pub(crate) fn wait(&mut self, waker: &mut Option<Waker>) {
         self.waiting.extend(waker.take());
     }
@@ -240,7 +242,7 @@ impl Transaction {
         }
     }
 
-    /// A request was taken back before it left, and BEGIN with it if that went along.
+    /// A request was taken back before it was sent, and BEGIN with it if that was part of it.
     pub(crate) fn withdrawn(&mut self, ticket: Ticket, effects: &mut Effects) {
         if self.state == TransactionState::Beginning(ticket) {
             self.state = TransactionState::Idle;
@@ -249,7 +251,7 @@ impl Transaction {
     }
 
     /// A request of the session was answered. Once the transaction is not open any more, no further
-    /// statement of it may run: it would be committed by itself.
+    /// statement may run: it would be committed by itself.
     pub(crate) fn settled(
         &mut self,
         ticket: Ticket,
@@ -264,7 +266,7 @@ impl Transaction {
         self.state = match self.state {
             TransactionState::Beginning(_) if seen == Seen::MetOpen => TransactionState::Foreign,
             _ if status == TransactionStatus::Idle => TransactionState::Over,
-            // What it replaced stays lost, and its end must end this one.
+            // What was done before is decided; the end must end the other transaction.
             _ if seen == Seen::Ended => TransactionState::Replaced(begun),
             TransactionState::Beginning(_) => TransactionState::Open(begun),
             other => other,
@@ -272,7 +274,7 @@ impl Transaction {
         self.wake_waiting(effects);
     }
 
-    /// Its COMMIT was refused, and it is open still.
+    /// COMMIT was refused, and the transaction is still open.
     pub(crate) fn reopen(&mut self) {
         if let TransactionState::Ending(begun) = self.state {
             self.state = TransactionState::Open(begun);
@@ -304,14 +306,14 @@ impl Transaction {
         Ok(())
     }
 
-    /// The savepoint of this level is no more.
+    /// The savepoint of this level has ended.
     pub(crate) fn leave(&mut self, level: u32) {
         if self.level == level {
             self.level = level.saturating_sub(1);
         }
     }
 
-    /// What must be sent to end it so.
+    /// Decides what must be sent to end the transaction.
     pub(crate) fn end(&mut self, kind: &EndKind) -> EndPlan {
         let plan = match (self.state, kind) {
             (TransactionState::Ending(_), _) => EndPlan::Done(Err(outlived())),
@@ -323,8 +325,8 @@ impl Transaction {
                 EndPlan::Done(Err(begun_by_hand()))
             }
             (TransactionState::Over | TransactionState::Foreign, _) => EndPlan::Done(Ok(())),
-            // COMMIT would commit the other transaction, which has no such savepoint either. A
-            // rollback ends the other one.
+            // COMMIT would commit the other transaction, which does not have such a savepoint
+            // either. A ROLLBACK ends the other transaction.
             (TransactionState::Replaced(_), EndKind::Commit | EndKind::Release(_)) => {
                 EndPlan::Done(Err(over()))
             }
@@ -345,12 +347,13 @@ impl Transaction {
         plan
     }
 
-    /// Whether a transaction is open in the server that must be ended before the lease is.
+    /// Whether another transaction is open in the server, which must be ended before the lease is
+    /// released.
     pub(crate) fn is_replaced(&self) -> bool {
         matches!(self.state, TransactionState::Replaced(_))
     }
 
-    /// Hands over the wakers of a transaction whose session is over.
+    /// Wakes the calls that wait, since the session is over.
     pub(crate) fn wake_all(mut self, effects: &mut Effects) {
         self.wake_waiting(effects);
     }
@@ -371,19 +374,19 @@ impl Ending {
         self.waker.take()
     }
 
-    /// The task that awaits the outcome has this waker now.
+    /// Replaces the waker of the task that awaits the outcome.
     pub(crate) fn wait(&mut self, waker: &mut Option<Waker>, effects: &mut Effects) {
         if let Some(waker) = waker.take() {
             effects.discard(self.waker.replace(waker));
         }
     }
 
-    /// Whether this task would be woken.
+    /// Whether the task of this waker is registered.
     pub(crate) fn is_known(&self, waker: &Waker) -> bool {
         self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
     }
 
-    /// Nothing fetches the outcome any more.
+    /// Abandons the outcome.
     pub(crate) fn abandon(&mut self, effects: &mut Effects) {
         self.is_abandoned = true;
         effects.discard(self.waker.take());
@@ -401,7 +404,7 @@ impl Ending {
         self.outcome.take()
     }
 
-    /// What the answer means.
+    /// Decides what the answer means.
     pub(crate) fn judge(&self, answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdict {
         match &self.kind {
             EndKind::Commit => judge_commit(answer, status),
@@ -421,7 +424,7 @@ fn judge_commit(answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdi
             Verdict::new(Err(commit_refused()))
         }
         Ok(_) if is_over => Verdict::new(Ok(())),
-        // Something between the server and here is broken: whether it took place is unknown.
+        // The answer contradicts itself, so whether the transaction was committed is unknown.
         Ok(_) => {
             let message = "COMMIT was answered, and yet the transaction is open";
             let lost = Error::new(ErrorKind::Protocol, message);
@@ -442,7 +445,7 @@ fn judge_commit(answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdi
     }
 }
 
-/// `is_done`: the status is the one that a rollback leaves.
+/// `is_done`: the status is that after a rollback.
 fn judge_roll_back(answer: Result<Box<Answer>>, is_done: bool) -> Verdict {
     match answer {
         Ok(_) if is_done => Verdict::new(Ok(())),
@@ -461,7 +464,7 @@ fn judge_roll_back(answer: Result<Box<Answer>>, is_done: bool) -> Verdict {
     }
 }
 
-/// Why a session is not used again.
+/// The reason to close a session.
 fn rollback_failed(reason: &str) -> Error {
     Error::new(ErrorKind::Lost, format!("a transaction could not be rolled back: {reason}"))
 }

@@ -1,4 +1,4 @@
-//! How a call ends other than by its answer: left, dropped, cancelled, out of time.
+//! The ends of a call other than its answer: abandoned, dropped, cancelled, out of time.
 
 use std::task::{Context, Poll};
 
@@ -12,25 +12,26 @@ use crate::multiplexer::{OnGraceExpired, ResponseMode};
 use crate::operation::Operation;
 
 impl<W, D: Drive> Call<'_, W, D> {
-    /// When it is left before its end, it is cancelled.
+    /// Cancels the request when the call is dropped before its end.
     pub fn cancel_on_drop(&mut self) {
         (self.is_exclusive, self.on_drop) = (true, OnDrop::Cancel);
     }
 
-    /// When it is left before its end, it is cancelled; in a transaction that a statement has begun,
-    /// which that would fail, what is left is read and discarded.
+    /// Cancels the request when the call is dropped before its end. In a transaction that a
+    /// statement has begun, which a cancel would fail, the rest of the response is read and
+    /// discarded instead.
     #[must_use]
     pub fn stopped_on_drop(mut self) -> Self {
         (self.is_exclusive, self.on_drop) = (true, OnDrop::CancelOutsideTransaction);
         self
     }
 
-    /// Gives away what may end this call, which is over, to one that goes on for it.
+    /// Takes the cancellation out of this call, which is over, for the call that follows it.
     pub fn take_cancellation(&mut self) -> Option<Box<Cancellation<D>>> {
         self.cancellation.take()
     }
 
-    /// Goes on for a call that this might have ended.
+    /// Continues with the cancellation of an earlier call.
     #[must_use]
     pub fn with_cancellation(mut self, cancellation: Option<Box<Cancellation<D>>>) -> Self {
         self.is_exclusive |= cancellation.is_some();
@@ -49,14 +50,14 @@ impl<W, D: Drive> Call<'_, W, D> {
         self.cancellation.is_some()
     }
 
-    /// Checks whether it must end; to be called whenever it is polled.
+    /// Checks the time limit. Must be called whenever the call is polled.
     pub fn watch(&mut self, cx: &mut Context<'_>) {
         if let Some(cancellation) = &mut self.cancellation {
             cancellation.watch(cx);
         }
     }
 
-    /// The outcome, with the reason for which it was ended.
+    /// The outcome, with the reason for an early end.
     pub(super) fn map_outcome<T>(&self, polled: Poll<Result<T>>) -> Poll<Result<T>> {
         match (polled, &self.cancellation) {
             (Poll::Ready(outcome), Some(cancellation)) => {
@@ -75,7 +76,7 @@ impl<W, D: Drive> Call<'_, W, D> {
         }
     }
 
-    /// The error of a call that must end while it waits for its turn.
+    /// The error of a call that must end while it is queued.
     #[inline]
     pub(super) fn must_end(&mut self) -> Option<Error> {
         let cancellation = self.cancellation.as_ref()?;
@@ -87,7 +88,8 @@ impl<W, D: Drive> Call<'_, W, D> {
         Some(error)
     }
 
-    /// Its task does something else for now, and its answer is kept. Others must not rely on it.
+    /// The task does something else for now, and the answer is kept. Others must not rely on the
+    /// task to drive.
     pub fn step_aside(&mut self) {
         let (Ok(scope), CallState::Sent { slot, flushes, .. }) = (&self.scope, &mut self.state)
         else {
@@ -110,7 +112,7 @@ impl<W, D: Drive> Call<'_, W, D> {
         }
     }
 
-    /// Nothing fetches the answer any more; the connection goes on without this call.
+    /// Abandons the call: nothing fetches its answer any more.
     pub fn leave(&mut self) {
         let state = std::mem::replace(&mut self.state, CallState::Ended);
         let Ok(scope) = &self.scope else {
@@ -144,15 +146,15 @@ impl<W, D: Drive> Call<'_, W, D> {
                 if flushes {
                     multiplexer.end_flush_promise();
                 }
-                // A COPY that was given up has a last message to send.
+                // A COPY that was abandoned has a last message to send.
                 let has_last_message =
                     self.mode != ResponseMode::Buffered && multiplexer.has_output();
-                // What it did not fetch held up the reading.
+                // Chunks that it did not fetch held up reading.
                 if !multiplexer.is_over_limit() {
                     driver.resume();
                 }
                 drop(locked);
-                // What waited behind it may leave now.
+                // Requests that waited behind it may be sent now.
                 if flushes || has_last_message || is_taken_back {
                     driver.drive(None, true);
                 }

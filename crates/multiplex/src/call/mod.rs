@@ -25,18 +25,18 @@ use crate::response_buffer::{Chunk, Next};
 use crate::scope::Scope;
 use crate::slots::SlotId;
 
-/// A statement and where it is: see the module's text.
+/// A statement and its state: see the module's text.
 pub struct Call<'a, W, D: Drive> {
-    /// In which scope; or why in none.
+    /// The scope; or the error if there is none.
     scope: Result<Scope<D>, Option<Error>>,
     sql: Cow<'a, str>,
     params: W,
     operation: Operation,
     mode: ResponseMode,
-    /// Nothing else is in flight while it is: it may be cancelled, or what it sends must not be mixed
-    /// with other requests.
+    /// Nothing else is in flight meanwhile: the call may be cancelled, or its data must not be
+    /// mixed with other requests.
     is_exclusive: bool,
-    /// It is an item of a batch, which sends what is submitted.
+    /// Set if the call is an item of a batch, which sends what its items submit.
     batch: Option<BatchStep>,
     on_drop: OnDrop,
     state: CallState,
@@ -49,7 +49,8 @@ enum CallState {
     Queued {
         id: Option<LockId>,
     },
-    /// Submitted. `flushes`: this call has promised to send what gathers until it is polled next.
+    /// Submitted. `flushes`: this call has promised to send the output that gathers until its next
+    /// poll.
     Sent {
         slot: SlotId,
         id: Option<LockId>,
@@ -58,26 +59,26 @@ enum CallState {
     Ended,
 }
 
-/// What becomes of what was sent when nothing waits for it any more.
+/// What happens to a request that was sent when its call is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnDrop {
     /// The server runs it to its end, and the answer is discarded.
     Abandon,
     /// It is cancelled.
     Cancel,
-    /// It is cancelled, unless that would fail a transaction that a statement has begun: then what is
-    /// left is read and discarded.
+    /// It is cancelled, unless that would fail a transaction that a statement has begun: then the
+    /// rest of the response is read and discarded.
     CancelOutsideTransaction,
 }
 
-/// How far an item of a batch may go.
+/// The progress that an item of a batch may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BatchStep {
-    /// It is described first. `bare`: it has no parameters.
+    /// The statement is described first. `bare`: it has no parameters.
     Preparing { bare: bool },
-    /// It runs next, when it may.
+    /// The next step is to run it, once that is allowed.
     Ready,
-    /// It may run.
+    /// It is allowed to run.
     Running,
 }
 
@@ -86,7 +87,7 @@ enum BatchStep {
 pub enum Fetched {
     /// More of the response.
     Chunk(Chunk),
-    /// How it ended; what came in chunks is not in it.
+    /// The answer, without what was fetched in chunks.
     End(Box<Answer>),
 }
 
@@ -107,7 +108,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         }
     }
 
-    /// The response is fetched in chunks, of which `limit` bytes may wait.
+    /// Fetches the response in chunks, of which `limit` bytes may be buffered.
     #[must_use]
     pub fn streamed(mut self, limit: usize) -> Self {
         self.limit(limit);
@@ -117,66 +118,66 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         self
     }
 
-    /// Sets how many bytes of chunks may wait.
+    /// Sets how many bytes of chunks may be buffered.
     pub fn limit(&mut self, bytes: usize) {
         self.mode = ResponseMode::Streamed(bytes);
     }
 
-    /// The response is fetched in chunks if it is large.
+    /// Fetches the response in chunks if it is large.
     pub fn chunked(&mut self) {
         self.mode = ResponseMode::Chunked;
     }
 
-    /// Nothing else must be in flight while it is.
+    /// Makes the call exclusive: nothing else is in flight meanwhile.
     #[must_use]
     pub fn exclusive(mut self) -> Self {
         self.is_exclusive = true;
         self
     }
 
-    /// It is an item of a batch, which sends what is submitted, and stops before it runs. `bare`: it
-    /// has no parameters.
+    /// Makes the call an item of a batch, which sends what is submitted. It stops before it runs.
+    /// `bare`: it has no parameters.
     #[must_use]
     pub fn in_batch(mut self, bare: bool) -> Self {
         self.batch = Some(BatchStep::Preparing { bare });
         self
     }
 
-    /// Whether it runs next, when it [may](Self::run).
+    /// Whether the next step is to run it, once that is [allowed](Self::run).
     pub fn is_ready_to_run(&self) -> bool {
         self.batch == Some(BatchStep::Ready)
     }
 
-    /// An item of a batch may run.
+    /// Allows an item of a batch to run.
     pub fn run(&mut self) {
         self.batch = self.batch.map(|_| BatchStep::Running);
     }
 
-    /// The formats in which to ask for the columns.
+    /// Sets the formats in which the columns are requested.
     pub fn set_results(&mut self, results: Results) {
         if let Operation::Statement(query) = &mut self.operation {
             query.set_results(results);
         }
     }
 
-    /// The statement is described and not run.
+    /// The statement is only described, not run.
     #[must_use]
     pub fn describing(mut self) -> Self {
         self.operation = Operation::Statement(Query::describing());
         self
     }
 
-    /// Its text.
+    /// The text of the statement.
     pub fn sql(&self) -> &str {
         &self.sql
     }
 
-    /// Gives away the text of this call, which is over, to one that goes on for it.
+    /// Takes the text out of this call, which is over, for the call that follows it.
     pub fn take_sql(&mut self) -> Cow<'a, str> {
         std::mem::take(&mut self.sql)
     }
 
-    /// What it waits for, and where.
+    /// The request that it waits for, and its driver.
     pub fn waiting(&self) -> Option<(&Arc<D>, SlotId)> {
         match (&self.scope, self.state) {
             (Ok(scope), CallState::Sent { slot, .. }) => Some((scope.driver(), slot)),
@@ -189,17 +190,17 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         self.waiting().is_some()
     }
 
-    /// Whether the statement itself has been submitted, and not a step on the way to it.
+    /// Whether the statement itself was submitted, and not only a step before it.
     pub fn has_sent_last(&self) -> bool {
         self.is_sent() && self.operation.is_last()
     }
 
-    /// Whether something of it was sent, and it cannot be left as if it had never been.
+    /// Whether something of it was sent, so that it cannot be left as if it had never been made.
     pub fn has_begun(&self) -> bool {
         self.is_sent() || self.operation.has_begun()
     }
 
-    /// The answer; `take` takes from it what the caller wants.
+    /// Polls for the answer; `take` extracts the value from it.
     #[inline]
     pub fn poll<T>(
         &mut self,
@@ -210,7 +211,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             self.watch(cx);
         }
         let fetched = self.poll_fetched(cx, |next| match next {
-            // A call that is polled for a whole answer is delivered no chunks.
+            // A call that is polled for a whole answer gets no chunks.
             Fetch::Chunk(_) => None,
             Fetch::End(mut answer, locked) => {
                 let taken = take(&mut answer);
@@ -225,7 +226,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         self.map_outcome(fetched)
     }
 
-    /// The next chunk of the response, or its end.
+    /// Polls for the next chunk of the response, or its end.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
         self.watch(cx);
         let polled = self.poll_fetched(cx, |next| {
@@ -235,22 +236,23 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             })
         });
         match &polled {
-            // There is more to come.
+            // More follows.
             Poll::Pending | Poll::Ready(Ok(Fetched::Chunk(_))) => polled,
             Poll::Ready(Ok(Fetched::End(answer))) if answer.is_suspended() => polled,
             Poll::Ready(_) => self.map_outcome(polled),
         }
     }
 
-    /// Gives back an answer that was fetched with [`poll_chunk`](Self::poll_chunk).
+    /// Returns an answer that was fetched with [`poll_chunk`](Self::poll_chunk), for its memory to
+    /// be reused.
     pub fn recycle(&self, answer: Box<Answer>) {
         if let Ok(scope) = &self.scope {
             scope.driver().lock().recycle(answer);
         }
     }
 
-    /// The one loop of every call. `take` is `None` for what is not wanted.
-    // On the way of every plain query; a call of it costs as much as what it does.
+    /// The loop of every call. `take` returns `None` for what is not expected.
+    // On the path of every plain query, where the call itself would cost as much as the work.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn poll_fetched<T>(
@@ -329,7 +331,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         }
     }
 
-    /// Submits what comes next, and drives the connection if that is this task's turn.
+    /// Submits the next step, and drives the connection if it is ready.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn poll_submitted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(SlotId, Option<LockId>)>> {
@@ -374,7 +376,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
     fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<Result<(SlotId, Option<LockId>)>> {
         let polled = self.poll_submit(cx);
         match &polled {
-            // What ended it before it was sent is known; it must not be left in the queue.
+            // The call has ended before it was sent; it must not stay in the queue.
             Poll::Ready(Err(_)) => self.leave(),
             Poll::Ready(Ok((slot, _))) => self.note_sent(*slot),
             Poll::Pending => {
@@ -431,8 +433,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
                 }
             };
             let plan = query.plan(session, sql)?;
-            // The values are the user's, and so is the code that writes them: none of it runs under
-            // the lock.
+            // Values and the code that encodes them are the user's: none of it runs under the lock.
             let generation = multiplexer.generation();
             let held = if self.params.is_bare() {
                 Some(locked)
@@ -449,8 +450,8 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             };
             let (multiplexer, effects) = locked.parts();
             if !is_held {
-                // Meanwhile another call may have begun the transaction, or got the lease, and the
-                // session may be another one.
+                // Meanwhile another call may have begun the transaction or taken the lease, and the
+                // session may be a new one.
                 let admitted = multiplexer.admit(access, &mut id, &mut waker, effects);
                 self.state = CallState::Queued { id };
                 match admitted {
@@ -476,8 +477,8 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         if may_be_answered { Poll::Ready(Ok((slot, id))) } else { Poll::Pending }
     }
 
-    /// Notes what is expected of the step that was submitted, and sends it. Gives its slot, whether the
-    /// call has promised to send what gathers, and whether the answer may be there already.
+    /// Gives the submitted step a slot, and sends it. Returns the slot, whether the call has
+    /// promised to send output that gathers, and whether the answer may have arrived already.
     #[inline]
     fn expect(
         &self,
@@ -492,10 +493,11 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             ResponseMode::Chunked if !self.operation.is_foreseen() => ResponseMode::Buffered,
             mode => mode,
         };
-        // The access lock takes the waker of a call that waits, and then the call is polled anew.
+        // The access lock has taken the waker of a call that waited; such a call is polled again
+        // anyway.
         let waker = waker.unwrap_or_else(|| Waker::noop().clone());
         let slot = locked.expect(ticket, mode, self.is_exclusive, waker);
-        // What is over the limit alone may not be with others behind it.
+        // A buffer that is over its limit alone may not be with other requests behind it.
         if driver.is_paused() {
             driver.set_backpressure(locked.is_over_limit());
         }
@@ -506,8 +508,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         (slot, flushes, may_be_answered)
     }
 
-    /// Waits for the turn of this call, which must not wait for the end of a transaction that it is
-    /// made in.
+    /// Waits in the queue. A call must not wait for the end of the transaction that it is made in.
     #[cold]
     fn wait(&self, lease: Option<LockId>) -> Poll<Result<(SlotId, Option<LockId>)>> {
         let Ok(scope) = &self.scope else {
@@ -517,7 +518,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         if let Some(error) = lease.and_then(|lease| driver.refuse_within(lease)) {
             return Poll::Ready(Err(error));
         }
-        // What it waits for may be a call of this task that is not polled.
+        // It may wait for a call of the same task that is not polled now.
         if driver.is_ready() {
             driver.drive(None, false);
         }
@@ -529,7 +530,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
     ///
     /// # Errors
     ///
-    /// What the call ends with.
+    /// The error of the call.
     pub async fn answer<T>(mut self, take: impl Fn(&mut Answer) -> T) -> Result<T> {
         std::future::poll_fn(|cx| self.poll(cx, &take)).await
     }
@@ -555,9 +556,9 @@ fn may_go_on(
     Ok(!is_ready)
 }
 
-/// Sends what was just submitted: at once if the connection was idle, otherwise together with what
-/// other tasks submit in this turn of the executor. Says whether this call has promised to do so, and
-/// whether the answer may be there already.
+/// Sends a request that was just submitted: at once if the connection was idle, otherwise together
+/// with what other tasks submit in this turn of the executor. Returns whether this call has
+/// promised to do so, and whether the answer may have arrived already.
 #[inline]
 fn send<D: Drive>(
     driver: &D,

@@ -1,10 +1,11 @@
-//! Whether listeners have taken what there was for them.
+//! Whether listeners have emptied their queues.
 //!
 //! A driver that reads a burst of notifications faster than their listeners are scheduled would
-//! overflow the queues of listeners that are quick enough. So after a read that brought notifications
-//! it waits until every queue that was empty before is empty again: not for a turn of the executor,
-//! which may poll the driver many times before it polls a listener. The watchdog's interval bounds the
-//! wait. A listener that is slow or stuck never empties its queue, so it delays others once.
+//! overflow the queues of listeners that are quick enough. So after a read that brought
+//! notifications it waits until every queue that was empty before is empty again: not for a turn of
+//! the executor, which may poll the driver many times before it polls a listener. The watchdog's
+//! interval bounds the wait. A listener that is slow or stuck never empties its queue, so it delays
+//! others once.
 
 use std::task::Waker;
 
@@ -22,20 +23,20 @@ struct State {
     behind: usize,
     /// The driver, if it waits for them.
     driver: Option<Waker>,
-    /// It has waited since before the last tick.
+    /// The driver has waited since before the last tick.
     is_old: bool,
 }
 
 impl CatchUp {
-    /// There is something to take for a listener, whose queue was empty. Gives the round.
+    /// A listener whose queue was empty has an event now. Returns the round.
     pub(super) fn fell_behind(&self) -> u64 {
         let mut state = self.0.lock();
         state.behind += 1;
         state.round
     }
 
-    /// A listener that fell behind in this round has taken all there was, or is gone. Gives the driver
-    /// if it waited for this.
+    /// A listener that fell behind in this round has emptied its queue, or is gone. Returns the
+    /// driver's waker if it waits for that.
     pub(super) fn caught_up(&self, round: u64) -> Option<Waker> {
         let mut state = self.0.lock();
         if state.round != round {
@@ -45,8 +46,8 @@ impl CatchUp {
         if state.behind == 0 { state.driver.take() } else { None }
     }
 
-    /// The driver waits. `false` if no listener is behind. Gives a waker to be dropped outside of all
-    /// locks.
+    /// Registers the driver to wait. `false` if no listener is behind. Returns a waker that must be
+    /// dropped outside of all locks.
     pub(super) fn wait(&self, driver: Waker) -> (bool, Option<Waker>) {
         let mut state = self.0.lock();
         if state.behind == 0 {
@@ -56,8 +57,8 @@ impl CatchUp {
         (true, state.driver.replace(driver))
     }
 
-    /// An interval is over. A driver that has waited for a whole one waits no more and is given back;
-    /// the other value says whether it waits still.
+    /// An interval is over. A driver that has waited for a whole interval stops waiting, and its
+    /// waker is returned; the other value tells whether it still waits.
     pub(super) fn tick(&self) -> (Option<Waker>, bool) {
         let mut state = self.0.lock();
         if !std::mem::replace(&mut state.is_old, true) {
@@ -67,7 +68,7 @@ impl CatchUp {
         (self.give_up(), false)
     }
 
-    /// Listeners that are behind are not waited for any more. Gives the driver, if it waited.
+    /// Stops waiting for listeners that are behind. Returns the driver's waker, if it waited.
     pub(super) fn give_up(&self) -> Option<Waker> {
         let mut state = self.0.lock();
         state.round += 1;

@@ -1,9 +1,9 @@
-//! Which channels are wanted, which are listened to, and what must be said to the server to reconcile
-//! the two.
+//! Which channels are wanted, which are listened to, and the LISTEN and UNLISTEN that reconcile the
+//! two.
 //!
-//! No call sends LISTEN or UNLISTEN by itself: a call changes what is wanted, and the multiplexer sends
-//! one round after the other until the actual state agrees. So a LISTEN of one task cannot meet an
-//! UNLISTEN of another on the way, and a future dropped anywhere leaves nothing to be put right.
+//! No call sends LISTEN or UNLISTEN by itself: a call changes what is wanted, and the multiplexer
+//! sends one round after the other until the actual state agrees. So a LISTEN of one task cannot
+//! overtake an UNLISTEN of another, and dropping a future leaves nothing inconsistent.
 //!
 //! ```text
 //!             wanted: LISTEN ▶            ◀ confirmed
@@ -30,15 +30,15 @@ const ROUND_BYTES: usize = 1024 * 1024;
 /// A name that a channel can have; quoting it cannot fail.
 pub type ChannelName = Arc<str>;
 
-/// All channels that are wanted, or that may be listened to still.
+/// All channels that are wanted, or that the server may still listen to.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
-    /// Looked up for every notification. Names may come from untrusted peers, so that the hash is
-    /// seeded; `SipHash` would be a third of what a notification costs.
+    /// Looked up for every notification. Names may come from untrusted peers, so the hash is
+    /// seeded; `SipHash` would be a third of the cost of a notification.
     by_name: HashMap<ChannelName, Channel, RandomState>,
-    /// Those that have to be looked at; each is in it once.
+    /// Channels to be reconciled; each is in it at most once.
     due: VecDeque<ChannelName>,
-    /// Replies of calls that asked for UNLISTEN of everything; `None` if there are none.
+    /// Replies of calls of `unlisten_all`; `None` if there is no such call.
     unlisten_all: Option<Vec<Reply>>,
 }
 
@@ -49,7 +49,8 @@ struct Channel {
     subscribers: Vec<Arc<Queue>>,
     listen_state: ListenState,
     is_due: bool,
-    /// It was part of a round that was refused: the next round has it alone, to find the culprit.
+    /// It was part of a round that the server refused: the next round has it alone, to find which
+    /// channel was refused.
     is_tried_alone: bool,
     replies: Vec<Reply>,
 }
@@ -63,12 +64,12 @@ enum ListenState {
     Yes,
 }
 
-/// What is said to the server in one request.
+/// LISTEN and UNLISTEN statements of one request.
 #[derive(Debug)]
 pub(crate) struct Round {
     pub(crate) sql: String,
     steps: Vec<Step>,
-    /// Of calls that asked for UNLISTEN of everything.
+    /// Replies of calls of `unlisten_all`.
     unlisten_all: Vec<Reply>,
 }
 
@@ -121,7 +122,7 @@ impl Channels {
 
     // --- What is wanted ---
 
-    /// A call of `listen`. Says whether an earlier one had asked for the same.
+    /// A call of `listen`. Returns whether an earlier call had listened to the channel.
     pub(crate) fn listen(&mut self, name: &ChannelName, reply: Option<Reply>) -> bool {
         let channel = self.by_name.entry(Arc::clone(name)).or_default();
         let before = std::mem::replace(&mut channel.is_explicit, true);
@@ -129,7 +130,8 @@ impl Channels {
         before
     }
 
-    /// UNLISTEN is sent even if no LISTEN is known: a statement may have sent one.
+    /// A call of `unlisten`. UNLISTEN is sent even if no LISTEN is known: a statement may have sent
+    /// one.
     pub(crate) fn unlisten(&mut self, name: &ChannelName, reply: Option<Reply>) {
         let channel = self.by_name.entry(Arc::clone(name)).or_default();
         channel.is_explicit = false;
@@ -139,7 +141,7 @@ impl Channels {
         self.ask(name, reply);
     }
 
-    /// A call of `listen` failed: it is as if it had not been made.
+    /// A call of `listen` failed: undoes its effect.
     pub(crate) fn forget(&mut self, name: &ChannelName) {
         if let Some(channel) = self.by_name.get_mut(name) {
             channel.is_explicit = false;
@@ -179,7 +181,7 @@ impl Channels {
         self.unlisten_all.get_or_insert_default().extend(reply);
     }
 
-    /// The user closes the connection: nothing is wanted any more. Gives the queues of the
+    /// The user closes the connection: no channel is wanted any more. Returns the queues of the
     /// subscriptions, and the replies of calls that wait.
     pub(crate) fn clear(&mut self) -> (Vec<Arc<Queue>>, Vec<Reply>) {
         let replies = self.take_replies();
@@ -200,9 +202,9 @@ impl Channels {
         }
     }
 
-    // --- Making it so ---
+    // --- Reconciling ---
 
-    /// The next round. Calls whose wish is fulfilled already are answered.
+    /// The next round. Calls that need no statement are answered.
     pub(crate) fn round(&mut self, effects: &mut Effects) -> Option<Round> {
         let mut round = Round { sql: String::new(), steps: Vec::new(), unlisten_all: Vec::new() };
         let is_unlisten_all = self.unlisten_all.is_some();
@@ -224,7 +226,7 @@ impl Channels {
             let waiting = std::mem::take(&mut channel.replies);
             if channel.is_settled() {
                 if is_unlisten_all {
-                    // True once UNLISTEN of everything was answered.
+                    // Holds once `UNLISTEN *` was answered.
                     round.unlisten_all.extend(waiting);
                 } else {
                     answer(waiting, effects);
@@ -234,7 +236,7 @@ impl Channels {
             }
             let listen = channel.is_wanted();
             channel.listen_state = ListenState::Unsure;
-            round.say(name, listen, waiting);
+            round.push(name, listen, waiting);
             if is_tried_alone {
                 break;
             }
@@ -242,7 +244,7 @@ impl Channels {
         (!round.sql.is_empty()).then_some(round)
     }
 
-    /// The server has done what the round said.
+    /// The server has confirmed the round.
     pub(crate) fn confirmed(&mut self, round: Round, effects: &mut Effects) {
         for step in round.steps {
             self.settle(&step.name, if step.listen { ListenState::Yes } else { ListenState::No });
@@ -251,8 +253,8 @@ impl Channels {
         answer(round.unlisten_all, effects);
     }
 
-    /// The server has refused the round as a whole. If one of several channels was to blame, each is
-    /// tried alone.
+    /// The server has refused the round as a whole. If it had several channels, each is tried alone
+    /// next.
     pub(crate) fn refused(&mut self, round: Round, error: &Error, effects: &mut Effects) {
         let several = round.steps.len() > 1 || !round.unlisten_all.is_empty();
         for step in round.steps {
@@ -277,8 +279,8 @@ impl Channels {
         replies
     }
 
-    /// Nothing is listened to: the session is new, or over, or a statement has undone its LISTENs.
-    /// What is wanted stays wanted.
+    /// The server listens to no channel: the session is new or over, or a statement has undone its
+    /// LISTENs. Wanted channels stay wanted.
     pub(crate) fn restart(&mut self) {
         self.due.clear();
         self.by_name.retain(|name, channel| {
@@ -306,12 +308,12 @@ impl Channels {
 }
 
 impl Round {
-    fn say(&mut self, name: ChannelName, listen: bool, replies: Vec<Reply>) {
+    fn push(&mut self, name: ChannelName, listen: bool, replies: Vec<Reply>) {
         if !self.sql.is_empty() {
             self.sql.push_str("; ");
         }
         self.sql.push_str(if listen { "LISTEN " } else { "UNLISTEN " });
-        // Names were looked at when they came.
+        // Names were checked in the call, so quoting cannot fail.
         push_ident(&mut self.sql, &name).ok();
         self.steps.push(Step { name, listen, replies });
     }
@@ -322,14 +324,14 @@ impl Round {
     }
 }
 
-/// Answers calls whose wish is fulfilled.
+/// Answers calls that have succeeded.
 fn answer(replies: Vec<Reply>, effects: &mut Effects) {
     for reply in replies {
         reply.send(Ok(()), effects);
     }
 }
 
-/// Answers calls whose wish was refused.
+/// Answers calls that have failed.
 pub(crate) fn refuse(
     replies: impl IntoIterator<Item = Reply>,
     error: &Error,
@@ -340,7 +342,7 @@ pub(crate) fn refuse(
     }
 }
 
-/// The same error for another call.
+/// A copy of an error for another call.
 fn copy(error: &Error) -> Error {
     match error.server() {
         Some(server) if error.kind() == ErrorKind::Server => Error::from_server(server.clone()),

@@ -1,21 +1,21 @@
-//! What listeners are told.
+//! The events of listeners.
 
 use txpostgres_session::Notification;
 
-/// What observers and streams hear, in the order in which it happened.
+/// An event of observers and streams, in the order in which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotifyEvent {
     /// A NOTIFY arrived.
     Notification(Notification),
-    /// This many notifications came faster than this listener heard them, and gave way in its queue
-    /// ([`QueueBounds`](crate::QueueBounds)). They came before what is heard next.
+    /// This many notifications arrived faster than this listener took them, and were evicted from
+    /// its queue ([`QueueBounds`](crate::QueueBounds)). They came before the next event.
     Missed(u64),
-    /// The session ended, closed or lost. What is notified from now on is not heard.
+    /// The session ended, closed or lost. Notifications are not received from now on.
     Disconnected,
-    /// The connection was opened again, and listens again to what it listened to when it was lost.
-    /// What was notified between `Disconnected` and this was not heard: check the state that the
-    /// notifications were about.
+    /// The connection was opened again, and listens again to the same channels. Notifications
+    /// between `Disconnected` and this event were not received: check the state that they were
+    /// about.
     Gap {
         /// How many sessions the connection has had, the present one included.
         generation: u64,

@@ -1,9 +1,9 @@
-//! Everything that hears what a connection is notified of: streams of all channels, and of one.
+//! The listeners of a connection: observers and streams of all channels, and subscriptions of one.
 //!
 //! The listeners belong to the connection and outlive its sessions. The multiplexer dispatches each
-//! notification in the order of the wire, before the answer that follows it. Locks are taken in this
-//! order: the multiplexer's, the listeners', a queue's or a reply's. None of the user's code runs
-//! under them.
+//! notification in the order of the wire, before the answer that follows it. Locks are taken in
+//! this order: the multiplexer's, the listeners', a queue's or a reply's. None of the user's code
+//! runs under them.
 
 mod catch_up;
 mod channels;
@@ -49,12 +49,12 @@ struct Registry {
     generation: u64,
     /// The last of them has not ended.
     is_live: bool,
-    /// A session was followed by another one, and the listeners were not told yet.
+    /// A new session has followed a lost one, and the listeners were not told yet.
     gap_is_due: bool,
 }
 
 impl Listeners {
-    /// None yet.
+    /// Without any listener.
     pub fn new(bounds: QueueBounds) -> Arc<Self> {
         Arc::new(Self {
             bounds,
@@ -64,9 +64,9 @@ impl Listeners {
         })
     }
 
-    // --- What a session tells ---
+    // --- Events of a session ---
 
-    /// A session begins: its number.
+    /// A session begins. Returns its number.
     pub(crate) fn begin(&self) -> u64 {
         let mut registry = self.registry.lock();
         registry.gap_is_due = registry.generation > 0;
@@ -76,7 +76,7 @@ impl Listeners {
         registry.generation
     }
 
-    /// A notification, in the order of the wire.
+    /// Dispatches a notification, in the order of the wire.
     // Kept apart from the dispatch of answers.
     #[inline(never)]
     pub(crate) fn dispatch(&self, notification: &Notification, effects: &mut Effects) {
@@ -94,7 +94,7 @@ impl Listeners {
         }
     }
 
-    /// The session with this number ended: all listeners are told, once, and nothing is listened to.
+    /// The session with this number ended: all listeners are told, once.
     pub(crate) fn ended(&self, generation: u64, error: &Error, effects: &mut Effects) {
         let mut registry = self.registry.lock();
         if registry.generation == generation && std::mem::take(&mut registry.is_live) {
@@ -107,7 +107,7 @@ impl Listeners {
         }
     }
 
-    /// Answers all calls that wait with this error: there is no session.
+    /// Answers all calls that wait with this error, since there is no session.
     pub(crate) fn refuse_all(&self, error: &Error, effects: &mut Effects) {
         refuse(self.registry.lock().channels.take_replies(), error, effects);
     }
@@ -123,14 +123,14 @@ impl Listeners {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Has the driver woken when all listeners that were woken wait again; `false` if they do. Gives a
-    /// waker to be dropped outside of all locks.
+    /// Registers the driver to be woken when all listeners that were woken have emptied their
+    /// queues; `false` if they have. Returns a waker that must be dropped outside of all locks.
     pub(crate) fn wait(&self, driver: Waker) -> (bool, Option<Waker>) {
         self.catch_up.wait(driver)
     }
 
-    /// Gives up waiting for listeners that have not caught up since the last tick. Says whether the
-    /// driver still waits.
+    /// Gives up waiting for listeners that have not caught up since the last tick. Returns whether
+    /// the driver still waits.
     pub(crate) fn tick(&self, effects: &mut Effects) -> bool {
         let (driver, waits) = self.catch_up.tick();
         effects.wake(driver);
@@ -139,7 +139,8 @@ impl Listeners {
 
     // --- Reconciling ---
 
-    /// What must be said next to the server. Nothing: listeners are told of a gap, if there was one.
+    /// The next round of LISTEN and UNLISTEN. If there is none, listeners are told of a gap, if
+    /// there was one.
     pub(crate) fn next_round(&self, effects: &mut Effects) -> Option<Round> {
         let mut registry = self.registry.lock();
         let round = registry.channels.round(effects);
@@ -149,7 +150,7 @@ impl Listeners {
         round
     }
 
-    /// A round has its answer.
+    /// A round was answered.
     pub(crate) fn finish(&self, round: Round, outcome: Result<(), &Error>, effects: &mut Effects) {
         let mut registry = self.registry.lock();
         match outcome {
@@ -164,7 +165,7 @@ impl Listeners {
         }
     }
 
-    // --- Listeners come and go ---
+    // --- Adding and removing listeners ---
 
     fn recount(&self, registry: &Registry) {
         let count = registry.lasting.len() + registry.streams.len();
@@ -176,7 +177,7 @@ impl Listeners {
         Queue::new(self.bounds, generation, &self.catch_up)
     }
 
-    /// A queue of all channels that stays when the connection is closed.
+    /// Adds a queue of all channels that stays when the connection is closed.
     pub fn add_lasting(&self) -> Arc<Queue> {
         let mut registry = self.registry.lock();
         let queue = Arc::new(self.queue(registry.generation));
@@ -185,7 +186,7 @@ impl Listeners {
         queue
     }
 
-    /// Removes a queue that was to stay, and discards what waits in it.
+    /// Removes such a queue, and discards its events.
     pub fn remove_lasting(&self, queue: &Arc<Queue>) {
         let mut effects = Effects::default();
         let mut registry = self.registry.lock();
@@ -195,7 +196,7 @@ impl Listeners {
         queue.discard(&mut effects);
     }
 
-    /// A queue of all channels that ends when the connection is closed.
+    /// Adds a queue of all channels that ends when the connection is closed.
     pub fn add_stream(&self) -> Arc<Queue> {
         let mut registry = self.registry.lock();
         let queue = Arc::new(self.queue(registry.generation));
@@ -211,7 +212,7 @@ impl Listeners {
         self.recount(&registry);
     }
 
-    /// A queue of one channel, which is wanted from now on.
+    /// Adds a queue of one channel, which is wanted from now on.
     pub fn add_subscriber(&self, name: &ChannelName, reply: Option<Reply>) -> Arc<Queue> {
         let mut registry = self.registry.lock();
         let queue = Arc::new(self.queue(registry.generation));
@@ -227,12 +228,12 @@ impl Listeners {
         self.recount(&registry);
     }
 
-    /// A call of `listen`. Says whether an earlier one had asked for the same.
+    /// A call of `listen`. Returns whether an earlier call had listened to the channel.
     pub fn listen(&self, name: &ChannelName, reply: Option<Reply>) -> bool {
         self.registry.lock().channels.listen(name, reply)
     }
 
-    /// A call of `listen` failed: it is as if it had not been made.
+    /// A call of `listen` failed: undoes its effect.
     pub fn forget(&self, name: &ChannelName) {
         self.registry.lock().channels.forget(name);
     }
@@ -247,7 +248,7 @@ impl Listeners {
         self.registry.lock().channels.unlisten_all(reply);
     }
 
-    /// The user closed the connection, or the last handle of it is gone: streams end, and nothing is
+    /// The user closed the connection, or dropped the last handle: streams end, and no channel is
     /// wanted. `for_good`: lasting queues end as well.
     pub fn close(&self, for_good: bool) {
         let mut effects = Effects::default();

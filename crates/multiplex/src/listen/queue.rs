@@ -1,4 +1,4 @@
-//! What one listener has not taken yet: bounded, the oldest evicted first, and what was evicted is
+//! The events that one listener has not taken yet: bounded, the oldest evicted first, and evictions
 //! counted.
 
 use std::collections::VecDeque;
@@ -11,17 +11,18 @@ use super::catch_up::CatchUp;
 use super::event::NotifyEvent;
 use crate::effects::Effects;
 
-/// Events for which room is kept once a queue has been emptied: 1,024. One burst must not cost its
-/// size for ever.
+/// Events for which an emptied queue keeps memory: 1,024. One burst must not cost its memory for
+/// ever.
 const KEPT_EVENTS: usize = 1_024;
 
-/// Bytes that an event counts beside its texts: its place in the queue and the head of its allocation.
+/// Bytes that an event counts besides its texts: its place in the queue and the header of its
+/// allocation.
 const EVENT_BYTES: usize = 64;
 
-/// How much an observer or a stream may leave waiting.
+/// The bounds of the queue of an observer or a stream.
 ///
-/// When either bound is reached, the oldest notifications are evicted, and their number is told as
-/// [`NotifyEvent::Missed`] in their place. The newest one always has room. Other listeners are not
+/// When either bound is reached, the oldest notifications are evicted, and [`NotifyEvent::Missed`]
+/// tells their number in their place. The newest one always has room. Other listeners are not
 /// slowed down.
 ///
 /// ```
@@ -32,9 +33,9 @@ const EVENT_BYTES: usize = 64;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueBounds {
-    /// Notifications that wait; 16,384 if not said otherwise.
+    /// The most notifications in the queue; 16,384 by default.
     pub notifications: usize,
-    /// Bytes of their texts, and 64 for each; 8 MiB if not said otherwise. Queues share the texts,
+    /// The most bytes of their texts, plus 64 for each; 8 MiB by default. Queues share the texts,
     /// and each counts them in full.
     pub bytes: usize,
 }
@@ -49,7 +50,7 @@ impl Default for QueueBounds {
 #[derive(Debug)]
 pub struct Queue {
     bounds: QueueBounds,
-    /// The session that was current when the queue was made: it missed nothing of earlier ones.
+    /// The session that was current when the queue was made: nothing of earlier ones was missed.
     pub(crate) generation: u64,
     catch_up: Arc<CatchUp>,
     waiting: Mutex<Waiting>,
@@ -59,15 +60,15 @@ pub struct Queue {
 struct Waiting {
     events: VecDeque<NotifyEvent>,
     bytes: usize,
-    /// Notifications that were evicted, before the first event.
+    /// How many notifications were evicted before the first event.
     missed: u64,
-    /// The last piece of news about the connection that was evicted with them.
+    /// The last event about the connection that was evicted with them.
     news: Option<NotifyEvent>,
-    /// The listener's, if it waits.
+    /// The listener's waker, if it waits.
     waker: Option<Waker>,
-    /// The round in which there was something to take, until all of it is taken.
+    /// The round in which the queue got its first event, until it is empty.
     behind: Option<u64>,
-    /// Nothing comes any more.
+    /// No more events follow.
     ended: bool,
 }
 
@@ -98,7 +99,7 @@ impl Queue {
         effects.wake(waiting.waker.take());
     }
 
-    /// The next event; `None` when nothing comes any more.
+    /// The next event; `None` after the last one.
     pub fn poll(&self, waker: &Waker) -> Poll<Option<NotifyEvent>> {
         let mut spare = None;
         loop {
@@ -123,7 +124,7 @@ impl Queue {
         }
     }
 
-    /// Wakes the driver if it waits for this listener, and that has taken all there was.
+    /// Wakes the driver if it waits for this listener, whose queue is empty now.
     #[inline]
     fn caught_up(&self, mut waiting: MutexGuard<'_, Waiting>) {
         if waiting.events.is_empty()
@@ -136,31 +137,31 @@ impl Queue {
         }
     }
 
-    /// Registers the listener, which has taken all there was.
+    /// Registers the listener, whose queue is empty.
     fn wait(&self, mut waiting: MutexGuard<'_, Waiting>, waker: Waker) {
         let replaced = waiting.waker.replace(waker);
         drop(waiting);
         drop(replaced);
     }
 
-    /// Whether there is anything to hear.
+    /// Whether there is no event.
     pub fn is_empty(&self) -> bool {
         self.waiting.lock().is_empty()
     }
 
-    /// Registers the waker that is woken when there is something to hear.
+    /// Registers the waker that is woken by the next event.
     pub fn register(&self, waker: Waker) {
         self.wait(self.waiting.lock(), waker);
     }
 
-    /// Nothing comes any more; what waits can still be heard.
+    /// Ends the queue; its events can still be taken.
     pub(crate) fn end(&self, effects: &mut Effects) {
         let mut waiting = self.waiting.lock();
         waiting.ended = true;
         effects.wake(waiting.waker.take());
     }
 
-    /// The listener is gone: what waits is discarded.
+    /// The listener is gone: discards the events.
     pub(crate) fn discard(&self, effects: &mut Effects) {
         let mut waiting = self.waiting.lock();
         effects.wake(waiting.waker.take());
@@ -222,7 +223,7 @@ mod tests {
         NotifyEvent::Notification(Notification::new(1, "c", payload))
     }
 
-    /// What can be heard, in short.
+    /// The events, abbreviated.
     fn heard(queue: &Queue) -> Vec<String> {
         let waker = Waker::noop();
         let mut heard = Vec::new();

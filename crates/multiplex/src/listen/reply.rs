@@ -1,4 +1,4 @@
-//! The outcome of a LISTEN or UNLISTEN, on its way to the call that asked for it.
+//! The outcome of a LISTEN or UNLISTEN for the call that waits for it: a channel for one value.
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -14,16 +14,16 @@ struct State {
     waker: Option<Waker>,
 }
 
-/// Where the outcome is put.
+/// The sending end.
 #[derive(Debug)]
 pub struct Reply(Arc<Mutex<State>>);
 
-/// Where the outcome is awaited.
+/// The receiving end.
 #[derive(Debug)]
 pub struct ReplyReceiver(Arc<Mutex<State>>);
 
 impl Reply {
-    /// A reply, and where it is awaited.
+    /// Both ends of a channel.
     pub fn new() -> (Self, ReplyReceiver) {
         let state = Arc::default();
         (Self(Arc::clone(&state)), ReplyReceiver(state))
@@ -37,7 +37,7 @@ impl Reply {
 }
 
 impl ReplyReceiver {
-    /// The outcome, or waits for it.
+    /// Polls for the outcome.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<()>> {
         // Cloned and dropped outside of the lock.
         let waker = waker.clone();

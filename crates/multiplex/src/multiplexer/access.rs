@@ -1,4 +1,5 @@
-//! Who may submit now: calls of the connection, of a transaction, and the end of a transaction.
+//! Admission: which calls of the connection or of a transaction may submit, and the end of a
+//! transaction.
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -11,7 +12,7 @@ use crate::effects::Effects;
 use crate::slots::{Slot, SlotId};
 use crate::transaction::{Admission, EndKind, EndPlan, Ending, Transaction, outlived};
 
-/// In whose name a request is submitted.
+/// On whose behalf a request is submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Of the connection, whichever session it has.
@@ -29,18 +30,18 @@ pub enum Access {
     AnyLevel(LockId),
 }
 
-/// What became of a request to end a transaction.
+/// The start of the end of a transaction.
 #[derive(Debug)]
 pub enum EndStart {
     /// Nothing had to be sent.
     Done(Result<()>),
-    /// It was submitted.
+    /// A request was submitted.
     Sent(SlotId),
 }
 
 impl Multiplexer {
-    /// Whether a call may submit now, and the BEGIN that must go with it. Otherwise its task waits and
-    /// `waker` is taken.
+    /// Whether a call may submit now, and the BEGIN that must go with it. Otherwise its task waits
+    /// and `waker` is taken.
     #[inline]
     pub(crate) fn admit(
         &mut self,
@@ -81,7 +82,7 @@ impl Multiplexer {
         }
     }
 
-    /// The error of a cursor whose session is not the present one.
+    /// The error of a cursor whose session is over.
     #[cold]
     fn session_is_over(&self) -> Error {
         match &self.last_end {
@@ -100,7 +101,7 @@ impl Multiplexer {
         }
     }
 
-    /// Whether a request whose answer nothing fetches may be sent.
+    /// Whether a request whose answer is ignored may be sent.
     pub(super) fn is_admitted(&mut self, access: Access) -> bool {
         match access {
             Access::Shared => true,
@@ -113,8 +114,9 @@ impl Multiplexer {
 
     // --- Transactions ---
 
-    /// The lease, if it is free; otherwise the task waits and `waker` is taken. `is_exclusive`: its
-    /// requests must be exclusive, so that they can be cancelled.
+    /// Takes the lease, if it is free; otherwise the task waits and `waker` is taken.
+    /// `is_exclusive`: the requests of the transaction must be exclusive, so that they can be
+    /// cancelled.
     pub fn poll_lease(
         &mut self,
         id: &mut Option<LockId>,
@@ -140,7 +142,7 @@ impl Multiplexer {
         self.lock.lease()
     }
 
-    /// A call or a transaction no longer waits for its turn.
+    /// Removes a call or a transaction from the queue.
     pub fn leave_queue(&mut self, id: LockId, effects: &mut Effects) {
         self.lock.leave(id, effects);
     }
@@ -150,7 +152,7 @@ impl Multiplexer {
         self.transaction.as_mut().filter(|transaction| transaction.lease() == lease)
     }
 
-    /// BEGIN goes with this request, if there is one.
+    /// Notes that BEGIN was sent with this request, if there is one.
     #[inline]
     pub(crate) fn begin_with(&mut self, ticket: Ticket, begin: Option<&str>) {
         if begin.is_some()
@@ -169,7 +171,7 @@ impl Multiplexer {
     ///
     /// # Errors
     ///
-    /// It would not be the innermost one.
+    /// The savepoint would not be the innermost one.
     pub fn enter_savepoint(&mut self, lease: LockId, level: u32) -> Result<()> {
         if let Some(transaction) = self.transaction_of(lease) {
             return transaction.enter(level);
@@ -178,7 +180,7 @@ impl Multiplexer {
         Err(self.without_lease(lease))
     }
 
-    /// The savepoint of this level could not be made.
+    /// The savepoint of this level could not be created.
     pub fn leave_savepoint(&mut self, lease: LockId, level: u32) {
         if let Some(transaction) = self.transaction_of(lease) {
             transaction.leave(level);
@@ -233,7 +235,7 @@ impl Multiplexer {
         }
     }
 
-    /// The outcome of an end that was submitted.
+    /// Polls for the outcome of an end that was submitted.
     pub fn poll_end(
         &mut self,
         id: SlotId,
@@ -257,14 +259,14 @@ impl Multiplexer {
         Ok(Poll::Pending)
     }
 
-    /// Nothing awaits the outcome of this end any more. It is carried out all the same.
+    /// Abandons the outcome of this end, which is carried out all the same.
     pub fn abandon_end(&mut self, id: SlotId, effects: &mut Effects) {
         let is_in_flight = self.slots.is_in_flight(id);
         match self.slots.get(id) {
             Some(Slot::Ending(ending)) if is_in_flight => {
                 ending.abandon(effects);
                 let (lease, level) = (ending.lease, ending.level);
-                // What comes next comes behind it.
+                // Requests from now on come behind it.
                 if level > 0 {
                     self.leave_savepoint(lease, level);
                 }
@@ -274,7 +276,7 @@ impl Multiplexer {
         }
     }
 
-    /// The transaction of this lease is over, and others may go on.
+    /// Ends the lease, so that others may go on.
     pub(super) fn release(&mut self, lease: LockId, effects: &mut Effects) {
         if self.transaction_of(lease).is_some()
             && let Some(transaction) = self.transaction.take()
@@ -282,12 +284,12 @@ impl Multiplexer {
             transaction.wake_all(effects);
         }
         self.lock.release(lease, effects);
-        // What was said of channels meanwhile comes before whatever else waits.
+        // LISTEN and UNLISTEN that were requested meanwhile come before other requests.
         self.begin_round(effects);
     }
 
-    /// Rolls back a transaction in which nothing but BEGIN took place, so that its first request, this
-    /// one, can be made once more with another BEGIN.
+    /// Rolls back a transaction of which only BEGIN was executed, so that its first request, this
+    /// one, can be sent once more with another BEGIN.
     pub(crate) fn restart(&mut self, ticket: Ticket) -> bool {
         let next = self.session.as_ref().map(|session| session.next_ticket());
         let is_newest = next.is_some_and(|next| next.number() == ticket.number() + 1);

@@ -9,49 +9,48 @@ use crate::cancellation::CancelTarget;
 use crate::effects::Effects;
 use crate::slots::Slot;
 
-/// The request that the server is being told to cancel.
+/// The request that is being cancelled in the server.
 #[derive(Debug)]
 pub(super) struct PendingCancel {
     ticket: Ticket,
-    /// The connection is given up if the request has not ended within the grace.
+    /// The connection is closed if the request has not ended within the grace period.
     gives_up: bool,
     waker: Option<Waker>,
 }
 
 impl PendingCancel {
-    /// A request was answered. Gives the task that waits for this.
+    /// A request was answered. Returns the waker of the task that waits for this one.
     pub(super) fn settled(&mut self, ticket: Ticket) -> Option<Waker> {
         if self.ticket == ticket { self.waker.take() } else { None }
     }
 }
 
-/// What must be done if the server does not end a request that it was told to cancel.
+/// What must be done if a cancelled request has not ended within the grace period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnGraceExpired {
-    /// It runs on, and whoever cancelled is told.
+    /// It runs on, and the canceller gets an error.
     RunOn,
-    /// The connection is given up, whether or not the server can be told.
+    /// The connection is closed, whether or not a CancelRequest can be sent.
     GiveUp,
-    /// The connection is given up, if the server can be told.
+    /// The connection is closed, if a CancelRequest can be sent.
     GiveUpIfTold,
 }
 
-/// What a cancel needs beside what the multiplexer has done.
+/// What is left to do for a cancel after the multiplexer's part.
 #[derive(Debug)]
 pub struct CancelStart {
-    /// The outcome, if that is all.
+    /// The outcome, if nothing is left.
     pub outcome: Result<()>,
-    /// The request that the server runs, and the key to tell it with, if it gave one.
+    /// The request that the server runs, and the cancel key, if the server gave one.
     pub running: Option<(Ticket, Option<CancelKey>)>,
-    /// The driver must send and read: what waited behind may leave, or the end of a COPY.
+    /// The driver must send and read: requests that waited behind it, or the end of a COPY.
     pub drives: bool,
-    /// Backpressure must end: what nothing fetches is read and discarded.
+    /// Backpressure must end: the abandoned response is read and discarded.
     pub resumes: bool,
 }
 
 impl Multiplexer {
-    /// Has a request, or all requests of a transaction but the one that ends it, not be carried out,
-    /// or not to its end.
+    /// Cancels a request, or all requests of a transaction except for the one that ends it.
     pub fn cancel(
         &mut self,
         target: CancelTarget,
@@ -64,7 +63,8 @@ impl Multiplexer {
         };
         let mut running = None;
         let mut outcome = Ok(());
-        // The newest come first: what waits must not leave when those before it are settled.
+        // The newest come first: a request that waits must not be sent when those before it are
+        // settled.
         for ticket in tickets {
             if let Some(known) = self.pending_cancel.as_mut().filter(|known| known.ticket == ticket)
             {
@@ -104,7 +104,7 @@ impl Multiplexer {
         tickets
     }
 
-    /// The gate is shut, and the server must be told.
+    /// The gate is shut, and a CancelRequest must be sent.
     fn cancel_running(
         &mut self,
         ticket: Ticket,
@@ -131,8 +131,9 @@ impl Multiplexer {
                 resumes: false,
             };
         }
-        // A server that is stuck in sending heeds no cancel: what nothing fetches is read and
-        // discarded. Without a limit it cannot be stuck, and the answer counts if it is faster.
+        // A server that is blocked in sending handles no cancel, so the response is read and
+        // discarded. Without a limit it cannot be blocked, and an answer that arrives before the
+        // cancel counts.
         let resumes = match self.slots.in_flight(ticket) {
             Some(Slot::Buffered(buffer)) if !buffer.is_unbounded() => {
                 buffer.close();
@@ -162,19 +163,19 @@ impl Multiplexer {
         Ok(Poll::Pending)
     }
 
-    /// Whether this request is not answered yet.
+    /// Whether this request is still outstanding.
     pub fn is_outstanding(&mut self, ticket: Ticket) -> bool {
         self.session.as_mut().is_some_and(|session| session.is_outstanding(ticket))
     }
 
-    /// The cancel of this request is over. Says whether the connection must be given up if the request
-    /// is not.
+    /// Ends the cancel of this request. Returns whether the connection must be closed if the
+    /// request has not ended.
     pub(crate) fn cancel_ended(&mut self, ticket: Ticket) -> bool {
         let pending = self.pending_cancel.take_if(|pending| pending.ticket == ticket);
         pending.is_some_and(|pending| pending.gives_up)
     }
 
-    /// The server has taken note of a CancelRequest, or none was sent: requests may leave again.
+    /// Requests may be sent again: the server has taken the CancelRequest, or none was sent.
     pub(crate) fn open_gate(&mut self) {
         if let Some(session) = &mut self.session {
             session.open_gate();
@@ -183,7 +184,7 @@ impl Multiplexer {
 
     /// Shuts the gate for another CancelRequest. `false`: the request is over meanwhile.
     pub(crate) fn cancel_again(&mut self, ticket: Ticket) -> bool {
-        // Nothing else can have left: it is exclusive until it is settled.
+        // Nothing else can have been sent: the request is exclusive until it is settled.
         self.session.as_mut().is_some_and(|session| session.cancel(ticket) == Cancel::Running)
     }
 }
@@ -196,7 +197,7 @@ fn pipelined() -> Error {
     .with_hint("ask for the handle before the call is first polled")
 }
 
-/// The error of a cancel that the server cannot be told of.
+/// The error of a cancel without a cancel key.
 pub(crate) fn no_key() -> Error {
     Error::new(ErrorKind::Request, "the server gave no key to cancel with, so it cannot be told")
         .with_hint(

@@ -1,4 +1,4 @@
-//! What arrives, and whom it concerns: each event goes to its slot, its listeners, its transaction.
+//! Dispatch of what arrives: each event goes to its slot, its listeners, its transaction.
 
 use txpostgres_session::{Error, Event, Ticket};
 
@@ -9,7 +9,7 @@ use crate::response_buffer::{Capacity, Chunk, ResponseBuffer};
 use crate::slots::{Settled, Slot, SlotId};
 use crate::transaction::EndKind;
 
-/// What the driver found when it read.
+/// The result of a read of the driver.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// Bytes, cut anywhere.
@@ -20,22 +20,22 @@ pub enum Input<'a> {
     Lost(Error),
 }
 
-/// What the driver must know after it read.
+/// The consequences of a read for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
     /// The session is over.
     pub has_ended: bool,
     /// The oldest response is over its limit: nothing must be read (backpressure).
     pub is_over_limit: bool,
-    /// The driving call should fetch what came before more is read.
+    /// The driving call should fetch its chunk before more is read.
     pub is_fetched_first: bool,
     /// Notifications were dispatched; their listeners must run before more is read.
     pub has_notified: bool,
 }
 
 impl Multiplexer {
-    /// Takes what the driver read, after `sent` more bytes of output have left. `own` is the request
-    /// of the driving task, which need not be woken.
+    /// Takes what the driver has read, after `sent` more bytes of output were written. `own` is the
+    /// request of the driving task, which need not be woken.
     #[inline]
     pub fn received(
         &mut self,
@@ -70,7 +70,7 @@ impl Multiplexer {
             }
     }
 
-    /// Hands out every event that the session has.
+    /// Dispatches every event of the session.
     pub(super) fn dispatch(&mut self, own: Option<Ticket>, effects: &mut Effects) {
         while let Some(event) = self.session.as_mut().and_then(|session| session.next_event()) {
             match event {
@@ -86,7 +86,7 @@ impl Multiplexer {
                 Event::CopyData { ticket, data } => {
                     self.push(ticket, Chunk::CopyData(data), own, effects);
                 }
-                // Before the answer that follows it: the order of the wire is kept.
+                // Dispatched before the answer that follows it: the order of the wire is kept.
                 Event::Notification(notification) => {
                     self.has_notified = true;
                     self.listeners.dispatch(&notification, effects);
@@ -150,7 +150,7 @@ impl Multiplexer {
                 if settled.0.is_err()
                     && let Some(session) = &mut self.session
                 {
-                    // It has not left: this answer was before it.
+                    // It was not sent yet: it is exclusive, and this answer was before it.
                     session.cancel(undoing);
                 }
                 self.slots.free(id);
@@ -168,7 +168,7 @@ impl Multiplexer {
         let Some(slot) = self.slots.in_flight(ticket) else {
             return;
         };
-        // A large response that is fetched in chunks.
+        // The first chunk of a large response.
         if let Slot::Waiting(waker) = slot {
             let buffer = ResponseBuffer::new(Capacity::Unbounded, waker.take());
             *slot = Slot::Buffered(Box::new(buffer));
@@ -197,7 +197,7 @@ impl Multiplexer {
             self.slots.free(id);
         }
         if let Some(reason) = verdict.lost {
-            // What state the transaction is in cannot be known: nothing else may use the session.
+            // The state of the transaction is unknown: nothing else may use the session.
             if let Some(session) = &mut self.session {
                 session.lost(reason);
             }

@@ -1,4 +1,4 @@
-//! LISTEN and UNLISTEN: one round after the other, each a request like others.
+//! LISTEN and UNLISTEN in rounds, each a request like others.
 
 use txpostgres_session::{Error, ErrorKind, Request};
 
@@ -7,19 +7,20 @@ use crate::effects::Effects;
 use crate::listen::Round;
 use crate::slots::{Settled, Slot, SlotId};
 
-/// Whether what is listened to agrees with what is wanted.
+/// Whether the server listens to the wanted channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reconciliation {
-    /// It does, as far as is known.
+    /// It does, as far as known.
     Agreed,
-    /// What is wanted has changed, or what is listened to.
+    /// The wanted channels have changed, or those that the server listens to.
     Due,
-    /// A round is in flight. After its answer another one is due, perhaps with nothing to say.
+    /// A round is in flight. After its answer another one is due, which may be empty.
     InFlight,
 }
 
 impl Multiplexer {
-    /// What is wanted has changed. Says whether a request was submitted, which must be sent.
+    /// The wanted channels have changed. Returns whether a request was submitted, which must be
+    /// sent.
     pub fn reconcile(&mut self, effects: &mut Effects) -> bool {
         if self.is_closed() {
             let why = self.why_closed();
@@ -32,8 +33,8 @@ impl Multiplexer {
         self.begin_round(effects)
     }
 
-    /// Submits the next round, if one is due and no transaction has the session: what is said there
-    /// counts when that commits.
+    /// Submits the next round, if one is due and no transaction has the session: a LISTEN within it
+    /// would only count when it commits.
     pub(super) fn begin_round(&mut self, effects: &mut Effects) -> bool {
         if self.reconciliation != Reconciliation::Due
             || self.lock.lease().is_some()

@@ -1,4 +1,4 @@
-//! Telling the server to stop, by a connection of its own: carries out what
+//! Sends CancelRequests, each on a connection of its own: carries out what
 //! [`CancelRun`](txpostgres_multiplex::CancelRun) decides.
 
 use std::fmt;
@@ -21,24 +21,24 @@ use txpostgres_session::{CancelKey, Encryption, Error, ErrorKind, Event, Result,
 use super::Driver;
 use crate::io::{Dial, receive_input, send_output};
 
-/// How long the server may take to end what it was told to cancel, if nothing else is said: 5 s, as
-/// psycopg's `cancel_safe` has it. A cancel from far away takes five round trips with TLS; and rolling
-/// back takes the server no time.
+/// The default grace period, which the server may take to end a cancelled statement: 5 s, as in
+/// psycopg's `cancel_safe`. A cancel from far away takes five round trips with TLS; rolling back
+/// takes the server no time.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// The longest grace: a year. Beyond some centuries no clock could tell its end.
+/// The longest grace period: a year. Beyond some centuries its end would overflow the clock.
 pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How one session is cancelled.
+/// What is needed to cancel requests of one session.
 pub(crate) struct CancelRequester {
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) config: Config,
     /// The address of the session's own peer.
     pub(crate) endpoint: Endpoint,
-    /// As the session's own.
+    /// As for the session itself.
     pub(crate) encryption: Encryption,
     pub(crate) grace: Duration,
-    /// Runs the tasks that tell the server, so that no caller has to wait for it.
+    /// Runs the tasks that send CancelRequests, so that no caller must wait for them.
     pub(crate) runtime: Handle,
 }
 
@@ -48,16 +48,16 @@ impl fmt::Debug for CancelRequester {
     }
 }
 
-/// A handle by which a call or an interaction can be cancelled: see
+/// A handle that cancels a call or an interaction: see
 /// [`Connection::cancel`](crate::Connection::cancel).
 ///
-/// Clones mean the same call. It does not keep the connection open, and may be kept for longer than
-/// the call.
+/// Clones refer to the same call. It does not keep the connection open, and may outlive the call.
 #[derive(Debug, Clone, Default)]
+#[doc(alias = "CancelToken")]
 pub struct CancelHandle(pub(crate) txpostgres_multiplex::CancelHandle<Driver>);
 
 impl CancelHandle {
-    /// As [`Connection::cancel`](crate::Connection::cancel).
+    /// See [`Connection::cancel`](crate::Connection::cancel).
     pub fn cancel(&self) -> CancelFuture {
         match self.0.cancel() {
             Some((driver, target)) => driver.cancel(target, OnGraceExpired::RunOn),
@@ -66,10 +66,10 @@ impl CancelHandle {
     }
 }
 
-/// A cancel on its way: see [`Connection::cancel`](crate::Connection::cancel).
+/// A cancel in progress: see [`Connection::cancel`](crate::Connection::cancel).
 ///
-/// It goes on whether this is awaited or not. Awaited, it tells when the call is over.
-#[must_use = "await it to know when the call is over; `drop` it if that is of no interest"]
+/// The cancel goes on whether this is awaited or not. The future completes when the call has ended.
+#[must_use = "await it to wait for the end of the call; otherwise `drop` it"]
 pub struct CancelFuture(Stage);
 
 enum Stage {
@@ -113,7 +113,7 @@ impl fmt::Debug for CancelFuture {
 
 impl Driver {
     /// Cancels a request, or all requests of a transaction. A call that waits for one gets
-    /// [`ErrorKind::Cancelled`], or the answer if that was faster.
+    /// [`ErrorKind::Cancelled`], or its answer if that arrives before the cancel takes effect.
     pub(crate) fn cancel(
         self: &Arc<Self>,
         target: CancelTarget,
@@ -141,23 +141,23 @@ impl Driver {
         CancelFuture(Stage::Telling(requester.runtime.spawn(task.run(requester.clone()))))
     }
 
-    /// Has the server stop what it is doing for a session that is being closed, so that it sees the
-    /// end of it. Nothing waits for that, and nothing else can be hit: the session sends no more
-    /// requests.
+    /// Cancels the running request of a session that is being closed, so that the server notices
+    /// the end of the session. Nothing waits for that, and nothing else can be hit, since the
+    /// session sends no more requests.
     pub(crate) fn cancel_closed(&self, key: CancelKey, limit: Duration) {
         let Some(requester) = self.requester() else {
             return;
         };
         requester.clone().runtime.spawn(async move {
             let mut may_have_left = false;
-            // If it cannot be told, it finds out when it has something to say.
+            // If that fails, the server notices the end at its next write.
             let _ = timeout(limit, requester.tell(key, &mut may_have_left)).await;
         });
     }
 }
 
-/// The task of one cancel. Dropped before its end, because its runtime ended or the user's dialer
-/// panicked, it opens the gate, or gives the connection up if a CancelRequest may have left.
+/// The task of one cancel. If it is dropped before its end, because its runtime ended or the user's
+/// dialer panicked, it opens the gate, or closes the connection if a CancelRequest may have left.
 struct CancelTask {
     driver: Arc<Driver>,
     run: CancelRun,
@@ -205,9 +205,9 @@ impl CancelTask {
         self.run.told(now, heard, may_have_left, &mut self.driver.lock())
     }
 
-    /// Waits until the request is settled, at most until then.
+    /// Waits until the request is settled, at most until `until`.
     async fn wait(&mut self, until: Instant) -> CancelStep {
-        // The gate has opened, perhaps.
+        // The gate may have opened.
         self.driver.drive(None, true);
         let (driver, ticket) = (&self.driver, self.run.ticket());
         let settled = poll_fn(|cx| {
@@ -240,7 +240,7 @@ impl Drop for CancelTask {
 }
 
 impl CancelRequester {
-    /// Sends a CancelRequest, and waits until the server has hung up on it.
+    /// Sends a CancelRequest, and waits until the server has closed that connection.
     async fn tell(&self, key: CancelKey, may_have_left: &mut bool) -> Result<()> {
         let mut session = Session::to_cancel(key, self.encryption.clone())?;
         let mut stream = self.dial.dial(&self.endpoint, &self.config).await.map_err(|error| {

@@ -1,5 +1,5 @@
-//! A socket that is not used any more: Terminate goes out, then the end of the stream, and the server
-//! hangs up.
+//! A socket that is being closed: Terminate is sent, then the end of the stream, and the server
+//! closes its end.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -23,8 +23,8 @@ impl Closing {
         Self { stream, outgoing, written }
     }
 
-    /// Waits until the socket has taken what is left, says the end of the stream, and waits for the
-    /// server's.
+    /// Waits until the remaining output is written, shuts down the stream, and waits for the server
+    /// to close its end.
     pub(crate) fn finished(mut self) -> impl Future<Output = ()> + Send {
         poll_fn(move |cx| self.poll(cx))
     }

@@ -1,4 +1,5 @@
-//! From a configuration to a session that answers: each host in turn, each in the ways its settings allow.
+//! Connecting: from a configuration to an open session. Each host is tried in turn, each in the
+//! ways that the settings allow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +17,20 @@ use txpostgres_session::{
 use super::CancelRequester;
 use crate::io::{ByteStream, Dial, receive_input, send_output};
 
-/// A session that is open, its stream, and how it is cancelled.
+/// An open session, its stream, and what is needed to cancel its requests.
 pub(crate) type Connected = (Session, Box<dyn ByteStream>, CancelRequester);
 
-/// What it takes to open a session.
+/// What is needed to open a session.
 pub(crate) struct Connector {
     pub(crate) config: Config,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) keys: KeyCache,
-    /// How long the server may take to end what it was told to cancel.
+    /// The grace period of cancels.
     pub(crate) grace: Duration,
 }
 
 impl Connector {
-    /// Opens a session with the first host that lets us in.
+    /// Opens a session with the first host that accepts the login.
     pub(crate) async fn open(&self) -> Result<Connected> {
         for warning in self.config.warnings() {
             tracing::warn!(target: "txpostgres", "{warning}");
@@ -45,9 +46,9 @@ impl Connector {
         for endpoint in endpoints {
             match self.open_endpoint(&endpoint, &tls).await {
                 Ok(connected) => return Ok(connected),
-                // A server that knows us and refuses is the answer (manual, section 34.1.1.3): the password is not carried on
-                // to the next one.
-                Err(error) if is_about_who_we_are(&error) => return Err(error),
+                // A refusal that concerns the client ends the attempt (manual, section 34.1.1.3):
+                // the password is not sent to the next host.
+                Err(error) if concerns_the_client(&error) => return Err(error),
                 Err(error) => {
                     tracing::info!(target: "txpostgres", %endpoint, %error, "trying the next host");
                 }
@@ -56,7 +57,9 @@ impl Connector {
         match last {
             Some(endpoint) => self.open_endpoint(&endpoint, &tls).await.map_err(|error| {
                 if several {
-                    error.with_hint("none of the hosts let us in; this is the last one's answer")
+                    error.with_hint(
+                        "no host accepted the connection; this is the error of the last one",
+                    )
                 } else {
                     error
                 }
@@ -86,7 +89,7 @@ impl Connector {
                     format!("sslcertmode=require needs TLS, and {endpoint} is reached without it"),
                 ));
             }
-            // In plain text no certificate can be shown.
+            // Without TLS no certificate can be sent.
             (SslMode::Allow | SslMode::Prefer, SslCertMode::Require) => SslMode::Require,
             (mode, _) => mode,
         };
@@ -113,7 +116,7 @@ impl Connector {
         }
     }
 
-    /// A session that has not said anything yet.
+    /// A session that has sent nothing yet.
     fn begin(&self, endpoint: &Endpoint, tls: &TlsSettings, approach: Approach) -> Result<Session> {
         let config = &self.config;
         let mut nonce = [0; 18];
@@ -149,7 +152,8 @@ impl Connector {
         }
     }
 
-    /// How this session can be cancelled: at the same address, and with TLS if it has it.
+    /// What is needed to cancel requests of this session: the same address, and TLS if the session
+    /// uses it.
     fn requester(
         &self,
         endpoint: &Endpoint,
@@ -190,8 +194,8 @@ impl Connector {
     }
 }
 
-/// Whether a server was reached that would have nothing of us.
-fn is_about_who_we_are(error: &Error) -> bool {
+/// Whether a server was reached that refuses this client.
+fn concerns_the_client(error: &Error) -> bool {
     error.kind() == ErrorKind::Authentication
         || error.sqlstate().is_some_and(|code| code.class() == "28")
 }
@@ -220,8 +224,8 @@ async fn log_in(session: &mut Session, stream: &mut dyn ByteStream) -> Result<()
     }
 }
 
-/// Derives the key on a thread where that may take its time: 4,096 iterations are a millisecond, and a server may ask for
-/// 25 times as many.
+/// Derives the key on a blocking thread: 4,096 iterations take a millisecond, and a server may
+/// request 25 times as many.
 async fn derive(derivation: KeyDerivation) -> Result<txpostgres_session::DerivedKey> {
     tokio::task::spawn_blocking(move || derivation.run()).await.map_err(|error| {
         Error::new(ErrorKind::Connect, "the runtime ended during the login").with_source(error)

@@ -1,10 +1,10 @@
 //! The driver of a connection: its multiplexer, its socket, and who moves bytes between them.
 //!
 //! No task stands between a call and the socket. A call that waits drives: it sends what must be
-//! sent, reads what has arrived, and hands the answers to those who wait for them. Two locks keep this
-//! cheap: the multiplexer's, for submitting and fetching, which is never held across a system call; and
-//! the socket's, which one task at a time holds and no task waits for. Locks are taken in the order
-//! socket, multiplexer.
+//! sent, reads what has arrived, and hands the answers to those who wait for them. Two locks keep
+//! this cheap: the multiplexer's, for submitting and fetching, which is never held across a system
+//! call; and the socket's, which one task at a time holds and no task waits for. Locks are taken in
+//! the order socket, multiplexer.
 
 mod cancel;
 mod closing;
@@ -53,14 +53,14 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// One without a session.
+    /// Creates a driver without a session.
     pub(crate) fn new(listeners: Arc<Listeners>) -> Arc<Self> {
         let shared = Shared::new(listeners);
         let socket = Mutex::new(SocketIo::new(&shared));
         Arc::new(Self { shared, socket, requester: Mutex::default() })
     }
 
-    /// Takes a session that is open, and has it watched over by a task of this runtime.
+    /// Takes an open session, and spawns its watchdog on the session's runtime.
     pub(crate) fn install(
         self: &Arc<Self>,
         session: Session,
@@ -98,13 +98,13 @@ impl Driver {
         }
     }
 
-    /// Reads what has arrived, whether or not the socket has told.
+    /// Reads what has arrived, whether or not the socket has become ready.
     pub(crate) fn look(&self) {
         self.shared.readiness.set_ready();
         self.drive(None, false);
     }
 
-    /// What is wanted of LISTEN has changed: tells the server.
+    /// The wanted channels have changed: sends LISTEN and UNLISTEN.
     pub(crate) fn reconcile(&self) {
         let mut locked = self.lock();
         let (multiplexer, effects) = locked.parts();
@@ -115,8 +115,8 @@ impl Driver {
         }
     }
 
-    /// Sends Terminate and stops using the socket, now. Calls in flight end with an error. Gives what
-    /// is left to be done.
+    /// Sends Terminate and stops using the socket, now. Calls in flight end with an error. Returns
+    /// what is left to do with the socket.
     pub(crate) fn shut(&self) -> Option<Closing> {
         let mut guard = self.socket.lock();
         let socket = &mut *guard;
@@ -135,7 +135,7 @@ impl Driver {
         closing
     }
 
-    /// Stops using the socket, now and without Terminate, for this reason.
+    /// Stops using the socket for this reason, now and without Terminate.
     pub(crate) fn give_up(&self, reason: Error) {
         let mut socket = self.socket.lock();
         let stream = socket.lose(&self.shared, None, Input::Lost(reason));
@@ -146,7 +146,7 @@ impl Driver {
         self.shared.alarm.wake();
     }
 
-    /// Releases the socket and wakes those who have their answers.
+    /// Releases the socket and wakes the tasks whose answers have arrived.
     fn release(&self, mut socket: MutexGuard<'_, SocketIo>) {
         let yields = std::mem::take(&mut socket.yields);
         if socket.effects.is_empty() && !yields {
@@ -164,7 +164,7 @@ impl Driver {
             self.watch();
         }
         if yields {
-            // Whoever drives on is woken last, and comes after those.
+            // The next driver is woken last, so that it runs after those.
             self.shared.wake_driver();
         }
         // The emptied list is used again, so that waking costs no allocation.
@@ -177,9 +177,9 @@ impl Driver {
 }
 
 impl Drive for Driver {
-    type Sleep = Pin<Box<Sleep>>;
+    type Timer = Pin<Box<Sleep>>;
 
-    fn sleep(limit: Duration) -> Self::Sleep {
+    fn timer(limit: Duration) -> Self::Timer {
         Box::pin(tokio::time::sleep(limit))
     }
 
@@ -194,7 +194,8 @@ impl Drive for Driver {
     }
 
     fn drive(&self, own: Option<Ticket>, flush: bool) {
-        // Said before the lock is tried: if it is taken, its holder looks again after releasing it.
+        // Requested before the lock is tried: if it is taken, its holder looks again after
+        // releasing it.
         self.shared.readiness.request_drive(flush);
         while let Some(mut socket) = self.socket.try_lock() {
             if self.shared.readiness.take_requests() {
@@ -202,7 +203,7 @@ impl Drive for Driver {
             }
             socket.work(&self.shared, own);
             self.release(socket);
-            // Last of all, for a task may have found the lock taken by any of the above.
+            // Checked last, since a task may have found the lock taken during any of the above.
             if !self.shared.readiness.has_requests() {
                 return;
             }
@@ -211,8 +212,8 @@ impl Drive for Driver {
 
     #[inline]
     fn send(&self, mut locked: Locked<'_, Self>, own: Ticket) -> bool {
-        // Elsewhere the socket is locked before the multiplexer; the other way round it must not be
-        // waited for.
+        // The order of the locks is socket, multiplexer: in the other order the socket's lock is
+        // only tried.
         let Some(mut socket) = self.socket.try_lock() else {
             drop(locked);
             self.drive(Some(own), true);

@@ -1,4 +1,4 @@
-//! What is known of the socket without its lock, in one atomic.
+//! The state of the socket that is known without its lock, in one atomic.
 //!
 //! ```text
 //!               clear (before a read or write that may have to wait)
@@ -7,15 +7,15 @@
 //!     │     set (the socket's waker; a driver that stops while more may be there)
 //!
 //!   PAUSED ── the oldest response is over its limit: nothing is read (backpressure)
-//!   DRIVE, FLUSH ── a task found the socket's lock taken: whoever holds it must go round again
+//!   DRIVE, FLUSH ── a task found the socket's lock taken: its holder must go round again
 //! ```
 //!
 //! All changes are read-modify-write operations on the same atomic, so there is one order of them
 //! that all threads agree on. Two things follow. A wake-up between `clear` and the read that finds
-//! nothing sets READY again, and is not lost. And of a task that sets DRIVE and then fails to take the
-//! lock, and a holder that releases the lock and then looks for DRIVE, at least one sees the other:
-//! the lock's own acquire and release order the rest. `AcqRel` publishes what was written before,
-//! such as a request in the multiplexer, to whoever acts on the flag.
+//! nothing sets READY again, and is not lost. And of a task that sets DRIVE and then fails to take
+//! the lock, and a holder that releases the lock and then looks for DRIVE, at least one sees the
+//! other: the lock's own acquire and release order the rest. `AcqRel` publishes what was written
+//! before, such as a request in the multiplexer, to the task that acts on the flag.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -41,14 +41,14 @@ impl Readiness {
         self.0.load(Ordering::Acquire) & READY != 0
     }
 
-    /// The socket must be looked at.
+    /// Notes that the socket must be looked at.
     #[inline]
     pub(crate) fn set_ready(&self) {
         self.0.fetch_or(READY, Ordering::AcqRel);
     }
 
-    /// To be called before a read or write that may have to wait; a wake-up during it is then not
-    /// lost. Says whether it was ready.
+    /// Must be called before a read or write that may have to wait, so that a wake-up during it is
+    /// not lost. Returns whether it was ready.
     #[inline]
     pub(crate) fn clear_ready(&self) -> bool {
         self.0.fetch_and(!READY, Ordering::AcqRel) & READY != 0
@@ -71,25 +71,26 @@ impl Readiness {
         }
     }
 
-    /// Ends backpressure. Says whether there was any.
+    /// Ends backpressure. Returns whether there was any.
     pub(crate) fn resume(&self) -> bool {
         self.0.fetch_and(!PAUSED, Ordering::AcqRel) & PAUSED != 0
     }
 
-    /// A task is about to try the socket's lock, and leaves this to its holder if it is taken.
+    /// Requests a drive. Called by a task that is about to try the socket's lock: if it is taken,
+    /// its holder drives once more.
     #[inline]
     pub(crate) fn request_drive(&self, flush: bool) {
         self.0.fetch_or(if flush { DRIVE | FLUSH } else { DRIVE }, Ordering::AcqRel);
     }
 
-    /// The holder of the lock takes all requests upon itself. Says whether one is to send what has
-    /// gathered.
+    /// Takes all requests, for the holder of the lock. Returns whether one is to send pending
+    /// output.
     #[inline]
     pub(crate) fn take_requests(&self) -> bool {
         self.0.fetch_and(!(DRIVE | FLUSH), Ordering::AcqRel) & FLUSH != 0
     }
 
-    /// Whether there are requests. Asked after the lock was released.
+    /// Whether there are requests. Must be checked after the lock was released.
     #[inline]
     pub(crate) fn has_requests(&self) -> bool {
         // A read-modify-write, so that it comes after the release in the order of the atomic.

@@ -1,9 +1,9 @@
-//! Calls that are made on the connection from within a transaction's closure: they would wait for its
-//! end, and it for theirs.
+//! Detects calls on the connection from within the closure of its own transaction, which would
+//! deadlock: such a call waits for the end of the transaction, and the closure for the call.
 //!
-//! Such a call is polled while the closure is. So whoever polls a closure notes that for the thread,
-//! and a call that has to wait for the transaction looks whether it comes from there. What another
-//! task asks, or this one beside the closure, is polled outside of it and may wait.
+//! Such a call is polled while the closure is polled. So a thread notes while it polls a closure,
+//! and a call that must wait for the transaction checks that note. Calls of another task, or of the
+//! same task beside the closure, are polled outside of it and may wait.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -24,7 +24,7 @@ fn address(driver: &Driver) -> usize {
     std::ptr::from_ref(driver).addr()
 }
 
-/// Takes a note back, though the closure may panic.
+/// Removes a note, even if the closure panics.
 struct Note;
 
 impl Drop for Note {
@@ -33,7 +33,7 @@ impl Drop for Note {
     }
 }
 
-/// The closure of a transaction, which notes when it is polled.
+/// Polls the closure of a transaction, and notes that meanwhile.
 pub(crate) async fn noted<F: Future>(
     driver: &Driver,
     lease: LockId,
@@ -53,12 +53,12 @@ pub(crate) fn is_within(driver: &Driver, lease: LockId) -> bool {
     POLLED.with_borrow(|polled| polled.contains(&(address(driver), lease)))
 }
 
-/// The error of a call that waits for the end of the transaction that it is made in.
+/// The error of a call that would wait for the end of the transaction that it is made in.
 #[cold]
 pub(crate) fn waits_for_itself() -> Error {
     Error::new(
         ErrorKind::Request,
         "the call waits for the end of the interaction that it is made in",
     )
-    .with_hint("ask by the interaction's cursor, or on another connection")
+    .with_hint("use the interaction's cursor, or another connection")
 }

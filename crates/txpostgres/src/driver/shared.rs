@@ -1,9 +1,9 @@
 //! What the tasks of one connection share, and the waker that the socket knows.
 //!
 //! The socket knows one waker only: this one. When it is woken, the oldest call that waits is woken
-//! and drives the connection in its own task; when none waits, the watchdog is. So handing the socket
-//! from one task to the next is nothing that has to be done, and nothing that can be forgotten when a
-//! future is dropped.
+//! and drives the connection in its own task; when none waits, the watchdog is. The waker never
+//! changes, so the socket need not be handed from one task to the next, and a dropped future cannot
+//! lose a wake-up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,10 +22,10 @@ pub(crate) struct Shared {
     pub(super) alarm: Alarm,
 }
 
-/// How the watchdog is called.
+/// Wakes the watchdog.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
-    /// It must look after an interval: something was woken or promised.
+    /// It must check after an interval: a task was woken or has made a promise.
     is_set: AtomicBool,
     /// It must drive now: no call waits.
     drives: AtomicBool,
@@ -76,7 +76,7 @@ impl Wake for Shared {
 }
 
 impl Alarm {
-    /// Has the watchdog look after an interval, if it will not already.
+    /// Makes the watchdog check after an interval, unless it does so already.
     #[inline]
     pub(super) fn set(&self) {
         if !self.is_set.load(Ordering::Acquire) {
@@ -104,7 +104,7 @@ impl Alarm {
         }
     }
 
-    /// Registers the watchdog's task. To be called before the flags are looked at.
+    /// Registers the watchdog's task. Must be called before the flags are checked.
     pub(super) fn register(&self, waker: &Waker) {
         // Cloned and dropped outside of the lock.
         let waker = waker.clone();
@@ -121,7 +121,7 @@ impl Alarm {
         self.is_set.store(false, Ordering::Release);
     }
 
-    /// Whether the watchdog must drive now; the request is taken.
+    /// Whether the watchdog must drive now; the request is cleared.
     pub(super) fn take_drive(&self) -> bool {
         self.drives.swap(false, Ordering::AcqRel)
     }

@@ -28,21 +28,22 @@ use super::closing::Closing;
 use super::shared::Shared;
 use crate::io::ByteStream;
 
-/// Bytes read at a time: with 8 KiB a large answer takes eight times the system calls.
+/// Bytes read at a time: with 8 KiB a large answer would take eight times as many system calls.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Reads in one turn of a task: 16, which are 1 MiB. Then other tasks of the thread have their turn,
-/// however much the server sends.
+/// Reads in one poll of a task: 16, which are 1 MiB. Then the driver yields to other tasks, however
+/// much the server sends.
 const READS_IN_A_TURN: u32 = 16;
 
-/// Reads after the server has hung up, for its last message: 64. It cannot keep us here.
+/// Reads after a write has failed, for the last message of the server: 64, so that a peer cannot
+/// prolong them.
 const READS_AFTER_END: u32 = 64;
 
-/// Bytes of room for sending that are kept for the next time: 1 MiB. One large parameter must not cost
-/// its size for ever.
+/// Bytes of memory that the write buffer keeps: 1 MiB. One large parameter must not cost its memory
+/// for ever.
 const KEPT_BYTES: usize = 1024 * 1024;
 
-/// The socket, and what is on its way through it.
+/// The socket and its buffers.
 pub(super) struct SocketIo {
     /// Dropped as soon as the session is over.
     stream: Option<Box<dyn ByteStream>>,
@@ -55,31 +56,31 @@ pub(super) struct SocketIo {
     /// The session has more to send than `outgoing`.
     has_more_output: bool,
     flush: FlushState,
-    /// Bytes written that the session has not been told of.
+    /// Bytes written that were not reported to the session yet.
     unreported: usize,
-    /// To be run when the socket's lock is released.
+    /// Must be run when the socket's lock is released.
     pub(super) effects: Effects,
     /// Other tasks must run before more is read.
     pub(super) yields: bool,
 }
 
-/// How far the stream is with what was written.
+/// Whether the stream holds written bytes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FlushState {
-    /// All of it is on its way.
+    /// Everything written was handed to the transport.
     Flushed,
-    /// It may keep bytes back until it is flushed.
+    /// The stream may hold bytes back until it is flushed.
     Unflushed,
-    /// The same, and there was no room for more. It wakes when there is.
+    /// As `Unflushed`, and the stream is full. It wakes when it is writable.
     Full,
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Read {
-    /// As much as there was room for: there may be more.
+    /// The buffer was filled: there may be more.
     Full,
-    /// Less: there is probably no more.
+    /// The buffer was not filled: there is probably no more.
     Partial,
     /// A chunk of the driving call's response, which should be fetched before more is read.
     Chunk,
@@ -105,7 +106,7 @@ impl SocketIo {
         }
     }
 
-    /// Takes the stream of another session. Gives the last one's, to be dropped.
+    /// Takes the stream of a new session. Returns that of the last one, to be dropped.
     pub(super) fn install(&mut self, stream: Box<dyn ByteStream>) -> Option<Box<dyn ByteStream>> {
         if self.received.is_empty() {
             self.received = vec![0; READ_BYTES].into_boxed_slice();
@@ -118,7 +119,8 @@ impl SocketIo {
         self.stream.replace(stream)
     }
 
-    /// Takes what the session must send, unless a task has promised to send it with what comes next.
+    /// Takes output of the session, unless a task has promised to send it together with what
+    /// follows.
     pub(super) fn gather(&mut self, shared: &Shared) {
         self.take_output(&mut shared.multiplexer());
     }
@@ -131,28 +133,28 @@ impl SocketIo {
         }
     }
 
-    /// Tells the session how much was written.
+    /// Reports to the session how much was written.
     pub(super) fn report_sent(&mut self, multiplexer: &mut Multiplexer) {
         multiplexer.sent(std::mem::take(&mut self.unreported));
     }
 
-    /// What is left to be done with the stream of a session that was closed.
+    /// What is left to do with the stream of a closed session.
     pub(super) fn take_closing(&mut self) -> Option<Closing> {
         let stream = self.stream.take()?;
         Some(Closing::new(stream, std::mem::take(&mut self.outgoing), self.written))
     }
 
-    /// Writes until nothing is left or there is no room, reads until there is nothing. Says whether
-    /// answers may have been handed out.
+    /// Writes until nothing is left or the stream is full, reads until nothing is left. Returns
+    /// whether answers may have been handed out.
     pub(super) fn work(&mut self, shared: &Shared, own: Option<Ticket>) -> bool {
         let readiness = &shared.readiness;
         let mut last = Read::Nothing;
         let mut reads = 0;
         loop {
-            // Before the write as well: a wake-up for room, right after the socket was full, must not
-            // be taken for an old one.
+            // Cleared before the write as well: a wake-up for writability, right after the socket
+            // was full, must not be lost.
             let was_ready = readiness.clear_ready();
-            // It wakes for whatever there is; until it does, there is no room where there was none.
+            // A wake-up may be for writability; without one, a full socket is still full.
             if was_ready && self.flush == FlushState::Full {
                 self.flush = FlushState::Unflushed;
             }
@@ -163,7 +165,7 @@ impl SocketIo {
                 return self.stream.is_none();
             }
             if readiness.is_paused() {
-                // The call that fetches what waits finds the socket ready, and reads on.
+                // The call that fetches the buffered chunks finds the socket ready, and reads on.
                 readiness.set_ready();
                 return true;
             }
@@ -175,13 +177,13 @@ impl SocketIo {
             match last {
                 Read::Nothing => return true,
                 Read::Chunk => {
-                    // The driving call comes back for more, and finds the socket ready.
+                    // The driving call is polled for more, and finds the socket ready.
                     readiness.set_ready();
                     return true;
                 }
                 Read::Notified => {
-                    // The listeners wake the driver when they have caught up, or the watchdog reads
-                    // on.
+                    // The listeners wake the driver when they have emptied their queues, or else
+                    // the watchdog reads on.
                     readiness.set_ready();
                     self.yields = !self.waits_for_listeners(shared);
                     return true;
@@ -196,7 +198,7 @@ impl SocketIo {
         }
     }
 
-    /// Has the listeners that are behind wake the driver. `false`: none is.
+    /// Registers the driver with the listeners that are behind. `false`: none is.
     fn waits_for_listeners(&mut self, shared: &Shared) -> bool {
         let waker = self.waker.clone();
         let (waits, unused) = shared.multiplexer().wait_for_listeners(waker, &mut self.effects);
@@ -204,13 +206,13 @@ impl SocketIo {
         waits
     }
 
-    /// Whether a read may find something; if not, the socket will wake.
+    /// Whether the socket may be readable; if not, it wakes the driver when it is.
     fn is_readable(&mut self) -> bool {
         let mut cx = Context::from_waker(&self.waker);
         self.stream.as_mut().is_some_and(|stream| stream.poll_readable(&mut cx).is_ready())
     }
 
-    /// Whether there is anything to send, and perhaps room for it.
+    /// Whether there is anything to write or flush, and the stream is not known to be full.
     fn has_to_write(&self) -> bool {
         match self.flush {
             FlushState::Flushed => !self.outgoing.is_empty(),
@@ -228,21 +230,21 @@ impl SocketIo {
             let mut cx = Context::from_waker(&self.waker);
             let left = self.outgoing.get(self.written..).unwrap_or_default();
             let tried = if was_partial {
-                // It took less than there was: there is hardly room for more.
+                // The last write was partial, so the socket is full.
                 Err(io::ErrorKind::WouldBlock.into())
             } else {
                 stream.try_write(left)
             };
             let written = match tried {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // A stream that cannot write at once may keep bytes back.
+                    // A stream that cannot write at once may hold bytes back.
                     self.flush = FlushState::Unflushed;
                     Pin::new(&mut *stream).poll_write(&mut cx, left)
                 }
                 written => Poll::Ready(written),
             };
             let error = match written {
-                // Reading goes on meanwhile: two full sockets cannot block each other.
+                // Reading goes on meanwhile, so that two full sockets cannot deadlock.
                 Poll::Pending => {
                     self.flush = FlushState::Full;
                     return;
@@ -258,7 +260,7 @@ impl SocketIo {
                 Poll::Ready(Ok(_)) => io::Error::from(io::ErrorKind::WriteZero),
                 Poll::Ready(Err(error)) => error,
             };
-            self.hung_up(shared, own, &error);
+            self.write_failed(shared, own, &error);
         }
         if self.flush == FlushState::Unflushed {
             self.poll_flush(shared, own);
@@ -272,14 +274,15 @@ impl SocketIo {
         let mut cx = Context::from_waker(&self.waker);
         match Pin::new(stream).poll_flush(&mut cx) {
             Poll::Ready(Ok(())) => self.flush = FlushState::Flushed,
-            Poll::Ready(Err(error)) => self.hung_up(shared, own, &error),
-            // The socket wakes when it goes on.
+            Poll::Ready(Err(error)) => self.write_failed(shared, own, &error),
+            // The stream wakes the driver when it can go on.
             Poll::Pending => {}
         }
     }
 
-    /// Nothing more can be sent. What the server said before it hung up is the better reason.
-    fn hung_up(&mut self, shared: &Shared, own: Option<Ticket>, error: &io::Error) {
+    /// A write has failed. If the server has sent a last message, that explains more: read it
+    /// first.
+    fn write_failed(&mut self, shared: &Shared, own: Option<Ticket>, error: &io::Error) {
         for _ in 0..READS_AFTER_END {
             if self.read(shared, own) == Read::Nothing {
                 break;
@@ -288,8 +291,8 @@ impl SocketIo {
         drop(self.lose(shared, own, Input::Lost(broken(error))));
     }
 
-    /// Notes what the socket has taken. The buffer is emptied from its end only: to move its beginning
-    /// would cost it room.
+    /// Notes that `count` bytes were written. The buffer is only cleared as a whole: advancing its
+    /// beginning would lose capacity.
     fn note_written(&mut self, count: usize) {
         self.unreported += count;
         self.written += count;
@@ -302,7 +305,7 @@ impl SocketIo {
         }
     }
 
-    /// Reads once and hands out what came.
+    /// Reads once and dispatches what arrived.
     fn read(&mut self, shared: &Shared, own: Option<Ticket>) -> Read {
         let Some(stream) = &mut self.stream else {
             return Read::Nothing;
@@ -346,7 +349,7 @@ impl SocketIo {
         }
     }
 
-    /// The session is over for this reason. Gives the stream, to be dropped.
+    /// Ends the session for this reason. Returns the stream, to be dropped.
     pub(super) fn lose(
         &mut self,
         shared: &Shared,
@@ -361,7 +364,7 @@ impl SocketIo {
 }
 
 impl std::fmt::Debug for SocketIo {
-    /// Without the bytes: there are values in them.
+    /// Without the bytes: they contain values.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SocketIo").field("flush", &self.flush).finish_non_exhaustive()
     }

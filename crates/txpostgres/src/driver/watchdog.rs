@@ -1,9 +1,10 @@
-//! Drives a connection when the task that should does not.
+//! Drives a connection when the task that should drive does not.
 //!
-//! While no call waits, the watchdog is the driver: what the server says by itself (a notification,
-//! its end) is read here. Otherwise it sleeps, unless something was woken or promised that others
-//! depend on: then it looks once after [`WATCHDOG_INTERVAL`], and does what has not been done since.
-//! A task that polled a call once and put it aside so delays others by this interval at most.
+//! While no call waits, the watchdog is the driver: it reads unsolicited messages, such as
+//! notifications, and the end of the session. Otherwise it sleeps, unless others depend on a task
+//! that was woken or has made a promise: then it checks once after [`WATCHDOG_INTERVAL`], and does
+//! what was not done since. So a task that has polled a call and then does something else delays
+//! others by at most this interval.
 //!
 //! ```text
 //!            no call waits: socket ready ──▶ drive
@@ -25,10 +26,10 @@ use txpostgres_multiplex::{Drive, Effects};
 use super::Driver;
 use super::shared::Shared;
 
-/// How long a task that was woken may take to drive before the watchdog does in its place: 10 ms.
+/// How long a task that was woken may take to drive before the watchdog drives in its place: 10 ms.
 pub(crate) const WATCHDOG_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Runs until the session of this number is over, or nothing holds the driver any more.
+/// Runs until the session of this number is over, or the driver was dropped.
 pub(super) fn watch(
     shared: Arc<Shared>,
     driver: Weak<Driver>,

@@ -1,5 +1,4 @@
-//! The end of a transaction, awaited or not: what a closure leaves behind when it returns, fails, panics
-//! or is dropped.
+//! The end of a transaction, awaited or not: when its closure returns, fails, panics or is dropped.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -18,7 +17,7 @@ use crate::driver::{Driver, TransactionScope};
 pub(super) struct Guard {
     scope: Arc<TransactionScope>,
     is_over: bool,
-    /// The statement that runs is cancelled first.
+    /// Cancel the running statement first.
     pub(super) cancels: bool,
 }
 
@@ -27,20 +26,20 @@ impl Guard {
         Self { scope: Arc::clone(scope), is_over: false, cancels: false }
     }
 
-    /// Commits a transaction, or releases a savepoint. If that fails and the transaction or savepoint
-    /// is still there, the guard rolls it back.
+    /// Commits a transaction, or releases a savepoint. If that fails and the transaction or
+    /// savepoint is still there, the guard rolls it back.
     pub(super) async fn commit(mut self) -> Result<()> {
         self.scope.end();
         let end = End::new(&self.scope, self.scope.commit());
-        // Sent with the first poll. A rollback to a savepoint that was released would fail the whole
-        // transaction; that of the transaction itself is refused once COMMIT was sent.
+        // Sent with the first poll. A rollback to a savepoint that was released would fail the
+        // whole transaction; that of the transaction itself is refused once COMMIT was sent.
         self.is_over = self.scope.level() > 0;
         let outcome = end.await;
         self.is_over = outcome.is_ok();
         outcome
     }
 
-    /// Rolls back, and gives the error that asked for it, or tells that the rollback failed.
+    /// Rolls back, and returns the error that caused it, or the error of a rollback that failed.
     pub(super) async fn roll_back<T, E>(mut self, original: E) -> Result<T, E>
     where
         E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
@@ -71,7 +70,7 @@ impl Drop for Guard {
         let (multiplexer, effects) = locked.parts();
         let end = multiplexer.end(scope.lease(), scope.level(), scope.roll_back(), None, effects);
         drop(locked);
-        // What has been ended already is refused.
+        // An end that was submitted already makes this one fail.
         if !matches!(end, EndStart::Done(Err(_))) {
             scope.undo();
             scope.driver().drive(None, true);
@@ -80,8 +79,8 @@ impl Drop for Guard {
     }
 }
 
-/// The end of a transaction or a savepoint, submitted when it is first polled. Dropped later, it is
-/// carried out all the same.
+/// The end of a transaction or a savepoint, submitted at the first poll. If it is dropped later, it
+/// is carried out all the same.
 struct End {
     driver: Arc<Driver>,
     state: EndState,

@@ -1,5 +1,5 @@
-//! A transaction around a closure: committed when it succeeds, rolled back when it fails, panics or is
-//! dropped.
+//! A transaction around a closure: committed when it succeeds, rolled back when it fails, panics or
+//! is dropped.
 
 mod guard;
 mod nested;
@@ -23,19 +23,20 @@ use options::Options;
 pub use options::{Interaction, IsolationLevel};
 
 impl Connection {
-    /// Runs a closure in a transaction: committed when it returns `Ok`, rolled back when it returns `Err`, panics, or is
-    /// dropped.
+    /// Runs a closure in a transaction, which is committed when the closure returns `Ok`, and
+    /// rolled back when it returns `Err`, panics, or is dropped.
     ///
-    /// The transaction has the connection for itself: other calls on it wait. Call the cursor, not the connection, within
-    /// the closure. BEGIN travels with the first statement.
+    /// The transaction has the connection for itself: other calls on it wait. Within the closure,
+    /// call the cursor, not the connection. BEGIN is sent together with the first statement.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
     /// let amount = 100_i64;
+    /// let update = "update account set sum = sum + $1 where id = $2";
     /// let left: i64 = connection
     ///     .run_interaction(async |cursor| {
-    ///         cursor.run_operation("update account set sum = sum - $1 where id = 1", (amount,)).await?;
-    ///         cursor.run_operation("update account set sum = sum + $1 where id = 2", (amount,)).await?;
+    ///         cursor.run_operation(update, (-amount, 1_i64)).await?;
+    ///         cursor.run_operation(update, (amount, 2_i64)).await?;
     ///         cursor.run_query("select sum from account where id = 1", ()).one().await?.get(0)
     ///     })
     ///     .await?;
@@ -44,15 +45,20 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The closure's own error, after the rollback; and, turned into the closure's error type:
+    /// The error of the closure, after the rollback; and, converted to the closure's error type:
     ///
-    /// * [`ErrorKind::Request`] when a statement has begun a transaction by hand, which the interaction would end: nothing is sent;
-    /// * what COMMIT was refused with, such as a deferred constraint, after which the transaction is over as well;
-    /// * [`ErrorKind::CommitRefused`] when a statement had failed and the closure returned `Ok` all the same;
-    /// * [`ErrorKind::InteractionEnded`] when a statement of the closure was a COMMIT, or ended the transaction otherwise;
-    /// * [`ErrorKind::CommitUnknown`] when the connection broke after COMMIT was sent;
-    /// * [`ErrorKind::RollbackFailed`] when the rollback failed, with the closure's error in
+    /// * [`ErrorKind::Request`] if a statement has begun a transaction by hand, which the
+    ///   interaction would end;
+    /// * the error of COMMIT, such as a deferred constraint; the transaction is rolled back;
+    /// * [`ErrorKind::CommitRefused`] if a statement had failed and the closure returned `Ok` all
+    ///   the same;
+    /// * [`ErrorKind::InteractionEnded`] if a statement of the closure was a COMMIT, or ended the
+    ///   transaction otherwise;
+    /// * [`ErrorKind::CommitUnknown`] if the connection broke after COMMIT was sent;
+    /// * [`ErrorKind::RollbackFailed`] if the rollback failed, with the closure's error in
     ///   [`Error::original`]; the connection is closed then.
+    #[doc(alias = "transaction")]
+    #[doc(alias = "begin")]
     pub fn run_interaction<T, E, F, Fut>(
         &self,
         interaction: F,
@@ -66,7 +72,7 @@ impl Connection {
         self.interaction().run(interaction)
     }
 
-    /// An interaction with choices: isolation level, read only, deferrable.
+    /// An interaction with options: isolation level, read only, deferrable, time limit.
     ///
     /// ```no_run
     /// # async fn example(connection: txpostgres::Connection) -> txpostgres::Result<()> {
@@ -80,12 +86,13 @@ impl Connection {
     ///     .await?;
     /// # Ok(()) }
     /// ```
+    #[doc(alias = "build_transaction")]
     pub fn interaction(&self) -> Interaction {
         Interaction::new(Arc::clone(&self.handle.driver))
     }
 }
 
-/// Waits for the connection to be free of other transactions.
+/// Waits for the lease: until no other transaction has the connection.
 struct Lease {
     driver: Arc<Driver>,
     begin: Arc<str>,
@@ -106,7 +113,7 @@ impl Future for Lease {
         let lease = multiplexer.lease();
         drop(locked);
         if polled.is_pending() {
-            // It leaves the queue when it is dropped.
+            // Dropping this future removes it from the queue.
             if let Some(error) = lease.and_then(|lease| this.driver.refuse_within(lease)) {
                 return Poll::Ready(Err(error));
             }
@@ -159,7 +166,7 @@ where
     guard.cancels = false;
     let limit = cancellation.as_ref().and_then(|cancellation| {
         cancellation.over();
-        cancellation.sleep().map(|sleep| sleep.deadline())
+        cancellation.timer().map(|timer| timer.deadline())
     });
     match outcome {
         Ok(value) => {
@@ -170,7 +177,7 @@ where
     }
 }
 
-/// The outcome, or why it is not waited for.
+/// Awaits a future, or ends with the error of a cancel or a time limit.
 async fn watched<T, E: From<Error>>(
     cancellation: &mut Option<Cancellation>,
     scope: Option<&TransactionScope>,
@@ -186,7 +193,7 @@ async fn watched<T, E: From<Error>>(
             let begun = scope.is_some_and(|scope| scope.driver().lock().has_begun(scope.lease()));
             let error = cancellation.interrupted(begun)?;
             if let Some(scope) = scope {
-                // Something may have been sent since the cancel.
+                // A request may have been sent since the cancel.
                 let target = CancelTarget::Transaction(scope.lease());
                 scope.driver().start_cancel(target, cancellation.on_grace_expired());
             }
@@ -196,7 +203,7 @@ async fn watched<T, E: From<Error>>(
             return Poll::Ready(Err(error));
         }
         match future.as_mut().poll(cx) {
-            // Its statement was cancelled for the same reason.
+            // If it must end, its statement was cancelled for that reason.
             Poll::Ready(Err(error)) => Poll::Ready(Err(must_end(cancellation).unwrap_or(error))),
             polled => polled,
         }
@@ -204,7 +211,7 @@ async fn watched<T, E: From<Error>>(
     .await
 }
 
-/// Waits for the end of a transaction; with a time limit, not for longer than that and the grace.
+/// Waits for the end of a transaction; with a time limit, for at most that and the grace period.
 async fn answered_by<F: Future>(limit: Option<Instant>, driver: &Driver, future: F) -> F::Output {
     let grace = driver.requester().map(|requester| requester.grace);
     let (Some(limit), Some(grace)) = (limit, grace) else {

@@ -13,10 +13,12 @@ use crate::cursor::Cursor;
 use crate::driver::{Call, Scope, TransactionScope};
 
 impl Cursor {
-    /// Runs a closure in a savepoint: when it fails, only what it did is undone, and the transaction goes on.
+    /// Runs a closure in a savepoint: if it fails, only its own statements are undone, and the
+    /// transaction goes on.
     ///
-    /// Until it has ended this cursor is not to be used, nor another nested interaction begun: savepoints are a stack, and
-    /// calls outside of the innermost one are refused with [`ErrorKind::Request`](crate::ErrorKind::Request).
+    /// Until it has ended, this cursor must not be used, nor another nested interaction begun:
+    /// savepoints are a stack, and calls outside of the innermost one are refused with
+    /// [`ErrorKind::Request`](crate::ErrorKind::Request).
     ///
     /// ```no_run
     /// # async fn example(cursor: txpostgres::Cursor) -> txpostgres::Result<()> {
@@ -28,8 +30,9 @@ impl Cursor {
     ///     .is_ok();
     /// # Ok(()) }
     /// ```
-    // An `async fn` would promise neither `Send` nor what it borrows.
+    // Not an `async fn`, whose future would state neither that it is `Send` nor what it borrows.
     #[allow(clippy::manual_async_fn)]
+    #[doc(alias = "savepoint")]
     pub fn run_interaction<T, E, F, Fut>(
         &self,
         interaction: F,
@@ -43,7 +46,7 @@ impl Cursor {
         async move {
             match self.own_scope() {
                 Scope::Transaction(transaction) => run_nested(transaction, interaction).await,
-                // In a box: nested interactions must not be made larger by this one.
+                // Boxed, so that this branch does not enlarge the futures of nested interactions.
                 scope => {
                     let driver = Arc::clone(scope.driver());
                     Box::pin(Interaction::new(driver).run(interaction)).await
@@ -77,10 +80,10 @@ where
     }
 }
 
-/// A savepoint that is being made; dropped, it is the innermost one no more.
+/// A savepoint that is being created. Dropped before that, it is no longer the innermost one.
 struct Level<'a> {
     scope: &'a TransactionScope,
-    /// From here on the end of the savepoint leaves the level.
+    /// The savepoint exists: from here on its end leaves the level.
     is_made: bool,
 }
 

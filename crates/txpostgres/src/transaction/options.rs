@@ -1,4 +1,4 @@
-//! How an interaction is to begin, and who may end it: chosen before it runs.
+//! Options of an interaction, and its cancellation: chosen before it runs.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,23 +9,23 @@ use std::time::Duration;
 
 use txpostgres_session::Error;
 
-use crate::ConnectionBuilder;
-#[cfg(doc)]
-use crate::ErrorKind;
 use crate::cursor::Cursor;
 use crate::driver::{CancelHandle, Cancellation, Driver};
+#[cfg(doc)]
+use crate::{Connection, ConnectionBuilder, ErrorKind};
 
-/// What a transaction may see of others (manual, section 13.2).
+/// What a transaction sees of others (manual, section 13.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IsolationLevel {
-    /// As `ReadCommitted`, in PostgreSQL.
+    /// The same as `ReadCommitted` in PostgreSQL.
     ReadUncommitted,
     /// Each statement sees what was committed before it began. PostgreSQL's default.
     ReadCommitted,
     /// The transaction sees what was committed before its first statement.
     RepeatableRead,
-    /// As if transactions ran one after another; may fail with `40001` and is then to be tried again.
+    /// As if transactions ran one after another. A transaction may fail with `40001` and must then
+    /// be retried.
     Serializable,
 }
 
@@ -40,13 +40,13 @@ impl IsolationLevel {
     }
 }
 
-/// How an interaction is to begin. What is not said is left to the server's settings.
+/// Options of an interaction. Options that are not set are left to the server's settings.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
     pub(crate) isolation: Option<IsolationLevel>,
     pub(crate) read_only: Option<bool>,
     pub(crate) deferrable: Option<bool>,
-    /// What runs when its future is dropped is cancelled.
+    /// Cancel the running statement when the future is dropped.
     pub(crate) cancels_on_drop: bool,
 }
 
@@ -70,7 +70,7 @@ impl Options {
     }
 }
 
-/// A transaction about to be run: see [`Connection::interaction`].
+/// A transaction that is about to be run: see [`Connection::interaction`].
 #[must_use = "an interaction does nothing until it is run"]
 pub struct Interaction {
     driver: Arc<Driver>,
@@ -83,44 +83,47 @@ impl Interaction {
         Self { driver, options: Options::default(), cancellation: None }
     }
 
-    /// What the transaction may see of others.
+    /// Sets what the transaction sees of others.
     pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
         self.options.isolation = Some(level);
         self
     }
 
-    /// Whether the transaction may only read.
+    /// Sets whether the transaction may only read.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.options.read_only = Some(read_only);
         self
     }
 
-    /// Whether a serializable, read-only transaction waits until it cannot fail (manual, section 13.2.3).
+    /// Sets whether a serializable, read-only transaction waits until it cannot fail (manual,
+    /// section 13.2.3).
     pub fn deferrable(mut self, deferrable: bool) -> Self {
         self.options.deferrable = Some(deferrable);
         self
     }
 
-    /// A handle by which the interaction can be [cancelled](Connection::cancel), from any task: the statement that it is in
-    /// ends, the closure's future is dropped, and the transaction is rolled back. Once COMMIT was sent it has no effect.
+    /// A handle that [cancels](Connection::cancel) the interaction from any task: the running
+    /// statement is cancelled, the future of the closure is dropped, and the transaction is rolled
+    /// back. Once COMMIT was sent, it has no effect.
     ///
-    /// Statements of an interaction that can be cancelled are not pipelined: each travels alone.
+    /// Statements of an interaction that can be cancelled are not pipelined.
+    #[doc(alias = "cancel_token")]
     pub fn cancel_handle(&mut self) -> CancelHandle {
         CancelHandle(self.cancellation.get_or_insert_default().handle())
     }
 
-    /// Limits the time from the first poll to COMMIT. When it passes, the interaction is cancelled and ends with
-    /// [`ErrorKind::Timeout`].
+    /// Limits the time from the first poll to COMMIT. When the limit has passed, the interaction is
+    /// cancelled and ends with [`ErrorKind::Timeout`].
     ///
-    /// A server that has not rolled back, or not answered COMMIT, within the grace ([`ConnectionBuilder::cancel_grace`], 5 s) after that is given
-    /// up, with the connection.
+    /// If the server has not rolled back, or not answered COMMIT, within the grace period
+    /// ([`ConnectionBuilder::cancel_grace`], 5 s) after that, the connection is closed.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.cancellation.get_or_insert_default().set_limit(limit);
         self
     }
 
-    /// When the interaction's future is dropped, the statement that it is in is cancelled on the server, instead of run to
-    /// its end before the rollback.
+    /// When the future of the interaction is dropped, its running statement is cancelled on the
+    /// server, instead of running to its end before the rollback.
     pub fn cancel_on_drop(mut self) -> Self {
         self.options.cancels_on_drop = true;
         self

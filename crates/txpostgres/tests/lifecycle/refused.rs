@@ -109,7 +109,7 @@ async fn of_several_hosts_the_first_that_lets_us_in_is_taken() {
     assert_works(&connection).await;
     let error = refusal(dsn(&format!("{closed},{closed}"))).await;
     assert_eq!(error.kind(), ErrorKind::Connect);
-    let hint = "none of the hosts let us in; this is the last one's answer";
+    let hint = "no host accepted the connection; this is the error of the last one";
     assert_eq!(error.hint(), Some(hint));
 }
 
