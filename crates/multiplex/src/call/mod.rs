@@ -307,10 +307,14 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                             self.queue(id);
                             continue;
                         }
-                        // Not begun again yet: its error is the outcome.
                         NextStep::AgainAfterRollback(error) => {
-                            self.state = CallState::Ended;
-                            return Poll::Ready(Err(error));
+                            if !locked.restart(slot.ticket()) {
+                                self.state = CallState::Ended;
+                                return Poll::Ready(Err(error));
+                            }
+                            drop(locked);
+                            self.queue(id);
+                            continue;
                         }
                     }
                 }

@@ -2,10 +2,10 @@
 //!
 //! A driver that reads a burst of notifications faster than their listeners are scheduled would
 //! overflow the queues of listeners that are quick enough. So after a read that brought
-//! notifications it waits until every queue that was empty before is empty again: not for a turn of
-//! the executor, which may poll the driver many times before it polls a listener. The watchdog's
-//! interval bounds the wait. A listener that is slow or stuck never empties its queue, so it delays
-//! others once.
+//! notifications it waits until every listener that has something to take has taken all of it: not
+//! for a turn of the executor, which may poll the driver many times before it polls a listener. The
+//! watchdog's interval bounds each wait. A listener that does not come at all is waited for once, and
+//! not again before it has come.
 
 use std::task::Waker;
 
@@ -28,10 +28,11 @@ struct State {
 }
 
 impl CatchUp {
-    /// A listener whose queue was empty has an event now. Returns the round.
-    pub(super) fn fell_behind(&self) -> u64 {
+    /// There is an event for a listener that has come since the last one. Returns the round;
+    /// `before` is the one in which it had fallen behind already.
+    pub(super) fn fell_behind(&self, before: Option<u64>) -> u64 {
         let mut state = self.0.lock();
-        state.behind += 1;
+        state.behind += usize::from(before != Some(state.round));
         state.round
     }
 
@@ -85,14 +86,14 @@ mod tests {
     fn the_driver_waits_for_all_and_for_none_twice() {
         let catch_up = CatchUp::default();
         assert!(!catch_up.wait(Waker::noop().clone()).0);
-        let (first, second) = (catch_up.fell_behind(), catch_up.fell_behind());
+        let (first, second) = (catch_up.fell_behind(None), catch_up.fell_behind(None));
         assert!(catch_up.wait(Waker::noop().clone()).0);
         assert!(catch_up.caught_up(first).is_none());
         assert!(catch_up.caught_up(second).is_some());
-        let stuck = catch_up.fell_behind();
+        let stuck = catch_up.fell_behind(None);
         assert!(catch_up.wait(Waker::noop().clone()).0);
         assert!(catch_up.give_up().is_some());
-        let next = catch_up.fell_behind();
+        let next = catch_up.fell_behind(None);
         assert!(catch_up.wait(Waker::noop().clone()).0);
         assert!(catch_up.caught_up(stuck).is_none(), "of an earlier round");
         assert!(catch_up.caught_up(next).is_some());

@@ -68,6 +68,8 @@ struct Waiting {
     waker: Option<Waker>,
     /// The round in which the queue got its first event, until it is empty.
     behind: Option<u64>,
+    /// The listener is behind, and has not come since.
+    is_counted: bool,
     /// No more events follow.
     ended: bool,
 }
@@ -91,8 +93,8 @@ impl Queue {
         {
             waiting.evict();
         }
-        if waiting.events.is_empty() && waiting.behind.is_none() {
-            waiting.behind = Some(self.catch_up.fell_behind());
+        if !std::mem::replace(&mut waiting.is_counted, true) {
+            waiting.behind = Some(self.catch_up.fell_behind(waiting.behind));
         }
         waiting.bytes += size;
         waiting.events.push_back(event);
@@ -104,6 +106,7 @@ impl Queue {
         let mut spare = None;
         loop {
             let mut waiting = self.waiting.lock();
+            waiting.is_counted = false;
             if let Some(event) = waiting.take() {
                 self.caught_up(waiting);
                 return Poll::Ready(Some(event));

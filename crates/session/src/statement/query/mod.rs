@@ -38,11 +38,16 @@ use crate::transaction_status::TransactionStatus;
 use plan::{Ask, Columns};
 pub use plan::{EncodedQuery, Plan};
 
+/// Plans that may go stale while the values are encoded, before the query insists: 2.
+const REPLANS: u8 = 2;
+
 /// One statement on its way to its answer.
 #[derive(Debug, Default)]
 pub struct Query {
     stage: Stage,
     retried: bool,
+    /// How often the statement went stale while its values were encoded.
+    replans: u8,
     /// A BEGIN was sent along with the last step.
     begins: bool,
     purpose: Purpose,
@@ -204,6 +209,25 @@ impl Query {
         }
     }
 
+    /// Whether it must go on with what it knows: its own values make each plan stale again, as one that
+    /// forgets the types of its connection does. Then it keeps no name in the server, so that nothing
+    /// can be closed under it.
+    #[inline]
+    fn insists(&self) -> bool {
+        self.replans >= REPLANS
+    }
+
+    #[inline]
+    fn may_run(&self, statement: &Statement) -> bool {
+        statement.is_current() || self.insists() && statement.name().is_empty()
+    }
+
+    #[cold]
+    fn plan_again(&mut self) -> Submitted {
+        self.replans = self.replans.saturating_add(1);
+        Submitted::PlanAgain
+    }
+
     /// Decides what is asked next. The session is needed no longer until what was planned is [submitted](Self::submit).
     ///
     /// # Errors
@@ -217,6 +241,7 @@ impl Query {
         let results = self.results;
         if let Stage::New = self.stage
             && self.purpose != Purpose::Describe
+            && !self.insists()
             && let Some(statement) = session.statements().check_out(sql)
         {
             if statement.is_current() && !session.names_changed() && session.keeps_names() {
@@ -233,15 +258,18 @@ impl Query {
     #[inline(never)]
     fn plan_step(&mut self, session: &mut Session, sql: &str) -> Ask {
         match &self.stage {
-            Stage::Described { statement } if statement.is_current() => {
+            Stage::Described { statement } if self.may_run(statement) => {
                 return Ask::Run(Arc::clone(statement));
             }
             Stage::Described { .. } => self.stage = Stage::New,
             Stage::LookingUp(lookup) => return Ask::LookUp(lookup.asked.clone()),
             _ => {}
         }
-        let name =
-            if session.remembers() { session.statements().name_for(sql) } else { String::new() };
+        let name = if session.remembers() && !self.insists() {
+            session.statements().name_for(sql)
+        } else {
+            String::new()
+        };
         Ask::New { name, may_run: self.purpose == Purpose::Run }
     }
 
@@ -264,7 +292,7 @@ impl Query {
             return self.not_encoded(session, sql, &ask, error);
         }
         match ask {
-            Ask::Run(statement) if statement.is_current() => {
+            Ask::Run(statement) if self.may_run(&statement) => {
                 let columns = match columns {
                     Columns::Known => statement.shared_columns(),
                     Columns::InText => statement.text_columns(),
@@ -290,7 +318,7 @@ impl Query {
                 };
                 Ok(Submitted::Sent(ticket))
             }
-            Ask::Run(_) | Ask::RunAnew(_) => Ok(Submitted::PlanAgain),
+            Ask::Run(_) | Ask::RunAnew(_) => Ok(self.plan_again()),
             Ask::New { name, .. } => {
                 let ticket = append_step(session, sql, buffer, None)?;
                 self.begins = begins;
@@ -316,9 +344,10 @@ impl Query {
         error: Error,
     ) -> Result<Submitted> {
         if let (Ask::Run(statement) | Ask::RunAnew(statement), Stage::New) = (ask, &self.stage)
-            && (!statement.is_current() || self.is_described_anew(session, sql, &error))
+            && (!statement.is_current() && !self.insists()
+                || self.is_described_anew(session, sql, &error))
         {
-            return Ok(Submitted::PlanAgain);
+            return Ok(self.plan_again());
         }
         Err(error.with_statement(sql))
     }
