@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use txpostgres::Cursor;
 
-use super::ledger::{Oops, Told};
+use super::ledger::Oops;
 use super::op::{End, Op};
 use super::{Env, Target, Work, perform};
 
@@ -37,7 +37,7 @@ pub(super) fn interaction<'a>(
 
 fn closure(env: Env, op: Op, cursor: Cursor) -> Work<'static, Result<(), Oops>> {
     Box::pin(async move {
-        env.ledger.tell(Told::Entered { op: op.id });
+        let _inside = env.ledger.enter(op.id);
         let target = Target::Cursor(cursor);
         for inner in &op.body {
             let result = perform(&env, &target, inner).await;
@@ -45,7 +45,6 @@ fn closure(env: Env, op: Op, cursor: Cursor) -> Work<'static, Result<(), Oops>> 
                 result?;
             }
         }
-        env.ledger.tell(Told::Ending { op: op.id });
         match op.end {
             End::Badly => Err(Oops::Planned),
             End::Panic => resume_unwind(Box::new(PlannedPanic)),

@@ -14,11 +14,13 @@ pub(crate) enum Told {
     Begun {
         op: u32,
     },
-    /// The closure of an interaction runs.
+    /// The closure of an interaction runs. `read`: as in [`Ended`](Self::Ended).
     Entered {
         op: u32,
+        read: u64,
     },
-    /// The closure of an interaction is over, and its transaction is to end.
+    /// The closure of an interaction has returned, panicked or was dropped, and its transaction
+    /// must end.
     Ending {
         op: u32,
     },
@@ -202,10 +204,34 @@ impl Ledger {
         self.pages.lock().usage += bytes;
     }
 
+    /// The closure of an interaction begins to run. It is over when what this gives is dropped,
+    /// however that comes about.
+    pub(crate) fn enter(&self, op: u32) -> Inside {
+        self.tell(Told::Entered { op, read: self.read() });
+        Inside { ledger: self.clone(), op }
+    }
+
+    /// Bytes that the client has read of the session's line.
+    fn read(&self) -> u64 {
+        self.net.session().map_or(0, |line| self.net.taken(line))
+    }
+
     /// An operation begins. Dropped before its end, it is told so.
     pub(crate) fn begin(&self, op: u32) -> Beginning {
         self.tell(Told::Begun { op });
         Beginning { ledger: self.clone(), op, has_ended: false }
+    }
+}
+
+/// A closure that runs.
+pub(crate) struct Inside {
+    ledger: Ledger,
+    op: u32,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.ledger.tell(Told::Ending { op: self.op });
     }
 }
 
@@ -219,8 +245,7 @@ pub(crate) struct Beginning {
 impl Beginning {
     pub(crate) fn end(mut self, outcome: Outcome) {
         self.has_ended = true;
-        let net = &self.ledger.net;
-        let read = net.session().map_or(0, |line| net.taken(line));
+        let read = self.ledger.read();
         self.ledger.tell(Told::Ended { op: self.op, outcome, read });
     }
 }

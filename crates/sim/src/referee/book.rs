@@ -128,11 +128,8 @@ impl Book {
         self.line(op).any(|entry| entry.stage != Stage::New)
     }
 
-    /// The closure of an interaction begins to run; gives one that is inside already.
+    /// The closure of an interaction begins to run; gives the one that was inside last.
     pub(super) fn enter(&mut self, op: u32) -> Option<u32> {
-        if self.get(op).is_none_or(|entry| entry.root.is_some()) {
-            return None;
-        }
         self.inside.replace(op)
     }
 
@@ -178,12 +175,17 @@ impl Book {
         self.line(op).any(|entry| entry.op.limit.is_some())
     }
 
+    /// Whether the closure of an interaction runs.
+    pub(super) fn is_running(&self, op: u32) -> bool {
+        self.get(op).is_some_and(|entry| entry.stage == Stage::Inside)
+    }
+
     /// Whether it came while another interaction was inside that still is.
-    pub(super) fn is_behind_another(&self, op: u32) -> bool {
+    pub(super) fn is_behind(&self, op: u32, inside: Option<u32>) -> bool {
         let Some(entry) = self.get(op) else {
             return false;
         };
-        let inside = self.inside.filter(|&inside| inside != op && entry.root != Some(inside));
+        let inside = inside.filter(|&inside| inside != op && entry.root != Some(inside));
         inside.is_some() && entry.behind == inside
     }
 

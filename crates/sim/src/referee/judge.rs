@@ -261,7 +261,7 @@ const STALE: [&str; 3] = ["all", "statements", "shape"];
 
 /// Whether a call may succeed: its ReadyForQuery was written and read. Of an earlier session
 /// nothing is known.
-fn has_read(answered: Option<(usize, u64)>, read: u64, net: &Net) -> bool {
+pub(super) fn has_read(answered: Option<(usize, u64)>, read: u64, net: &Net) -> bool {
     match answered {
         Some((line, offset)) => net.session() != Some(line) || read >= offset,
         None => false,

@@ -17,6 +17,7 @@ use crate::token::Token;
 
 use book::{Book, Entry, Stage};
 use hearing::Hearing;
+use judge::has_read;
 
 /// What excuses a call that fails or waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -208,22 +209,12 @@ impl Referee {
         self.clock += 1;
         match told {
             Told::Begun { op } => {
-                self.begun(*op);
+                self.begun(*op, net);
                 if let Some(session) = net.session() {
                     self.hearing.begun(*op, session);
                 }
             }
-            Told::Entered { op } => {
-                if let Some(entry) = self.book.get_mut(*op) {
-                    entry.stage = Stage::Inside;
-                }
-                if let Some(other) = self.book.enter(*op)
-                    && !self.causes.any()
-                {
-                    let why = format!("interactions t{other} and t{op} are inside at once");
-                    return found(Rule::Isolation, why);
-                }
-            }
+            Told::Entered { op, read } => self.entered(*op, *read, net)?,
             Told::Ending { op } => self.book.ending(*op),
             Told::Ended { op, outcome, read } => self.ended(*op, outcome, *read, server, net)?,
             Told::Dropped { op } => self.dropped(*op, net),
@@ -240,8 +231,46 @@ impl Referee {
         Ok(())
     }
 
-    fn begun(&mut self, op: u32) {
-        let (clock, inside, now) = (self.clock, self.book.inside(), self.now);
+    /// The closure of an interaction begins to run.
+    fn entered(&mut self, op: u32, read: u64, net: &Net) -> Result<(), Finding> {
+        let is_outermost = self.book.get(op).is_some_and(|entry| entry.root.is_none());
+        if let Some(entry) = self.book.get_mut(op) {
+            entry.stage = Stage::Inside;
+        }
+        if !is_outermost {
+            return Ok(());
+        }
+        let other = self.book.enter(op);
+        let other = other.filter(|other| self.book.is_running(*other));
+        let other = other.or_else(|| self.unfinished(read, net).find(|other| *other != op));
+        match other {
+            Some(other) if !self.causes.any() => {
+                let why = format!("interactions t{other} and t{op} are inside at once");
+                found(Rule::Isolation, why)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The interactions that have a transaction of which the client has not read the answer that
+    /// ends it.
+    fn unfinished(&self, read: u64, net: &Net) -> impl Iterator<Item = u32> {
+        let open = self.transactions.values();
+        open.filter(move |open| !has_read(open.answered, read, net)).filter_map(|open| open.owner)
+    }
+
+    /// The interaction that is inside: its closure runs, or the client has not read the answer that
+    /// ends its transaction. When its caller is told of that is another matter.
+    fn inside(&self, net: &Net) -> Option<u32> {
+        let read = net.session().map_or(0, |line| net.taken(line));
+        let is_inside = |inside: &u32| {
+            self.book.is_running(*inside) || self.unfinished(read, net).any(|it| it == *inside)
+        };
+        self.book.inside().filter(is_inside)
+    }
+
+    fn begun(&mut self, op: u32, net: &Net) {
+        let (clock, inside, now) = (self.clock, self.inside(net), self.now);
         let Some(entry) = self.book.get_mut(op) else {
             return;
         };
@@ -263,9 +292,8 @@ impl Referee {
     }
 
     fn dropped(&mut self, op: u32, net: &Net) {
-        let behind = self.book.is_behind_another(op);
+        let behind = self.book.is_behind(op, self.inside(net));
         let has_started = self.executions.keys().any(|token| token.op == op);
-        let _ = net;
         let Some(entry) = self.book.get_mut(op) else {
             return;
         };
@@ -341,10 +369,7 @@ impl Referee {
         let holds = |entry: &&Entry| {
             let starts = self.executions.keys().any(|token| token.op == entry.op.id);
             match entry.op.kind {
-                Kind::Interaction => {
-                    let is_inside = matches!(entry.stage, Stage::Inside | Stage::Ending);
-                    entry.root.is_none() && is_inside
-                }
+                Kind::Interaction => entry.root.is_none() && entry.stage == Stage::Inside,
                 Kind::ByHand => entry.stage == Stage::Begun,
                 kind => kind.is_exclusive() && entry.stage == Stage::Begun && starts,
             }
