@@ -1,6 +1,6 @@
 //! Dispatch of what arrives: each event goes to its slot, its listeners, its transaction.
 
-use txpostgres_session::{Error, Event, Ticket};
+use txpostgres_session::{Delivery, Error, Event, Ticket};
 
 use super::listening::Reconciliation;
 use super::{Availability, Multiplexer};
@@ -115,7 +115,12 @@ impl Multiplexer {
         own: Option<Ticket>,
         effects: &mut Effects,
     ) {
-        if let Some(transaction) = &mut self.transaction {
+        // What was withdrawn has no answer, and the status is that of an earlier one.
+        let is_answered = match &settled.0 {
+            Ok(_) => true,
+            Err(error) => error.delivery() != Delivery::NotSent,
+        };
+        if is_answered && let Some(transaction) = &mut self.transaction {
             let effect = match &settled.0 {
                 Ok(answer) => answer.transaction_effect(),
                 Err(error) => error.transaction_effect(),
