@@ -30,6 +30,11 @@ impl Referee {
             if !gives || entry.stage != Stage::Begun {
                 continue;
             }
+            // What comes after a cancel is read and discarded.
+            let ends = entry.op.limit.map_or(u64::MAX, |ms| entry.begun_at + u64::from(ms));
+            if self.book.is_cancelled(entry.op.id) || ends <= self.now {
+                continue;
+            }
             let limit = entry.op.bytes.map_or(DEFAULT_LIMIT, u64::from);
             let row =
                 64 + u64::from(entry.op.work.width) * if entry.op.work.swells { 20 } else { 1 };

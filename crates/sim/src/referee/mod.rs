@@ -261,7 +261,7 @@ impl Referee {
 
     /// The interaction that is inside: its closure runs, or the client has not read the answer that
     /// ends its transaction. When its caller is told of that is another matter.
-    fn inside(&self, net: &Net) -> Option<u32> {
+    pub(crate) fn inside(&self, net: &Net) -> Option<u32> {
         let read = net.session().map_or(0, |line| net.taken(line));
         let is_inside = |inside: &u32| {
             self.book.is_running(*inside) || self.unfinished(read, net).any(|it| it == *inside)

@@ -198,9 +198,12 @@ impl World {
         if !self.holders().is_empty() || self.referee.causes.any() {
             return Ok(());
         }
-        // A LISTEN that was lost is renewed, but not within the same instant.
+        // A LISTEN that was lost is renewed, but not within the same instant, and not while an
+        // interaction has the session.
         let is_known = |this: &Self| {
-            this.server.listens(session, &channel_of(channel))
+            let is_leased = this.referee.inside(&this.net).is_some();
+            is_leased
+                || this.server.listens(session, &channel_of(channel))
                 || this.server.wakes_at(this.now).is_some()
         };
         if self.within_watchdog(is_known)? {
