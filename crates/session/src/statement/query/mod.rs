@@ -214,9 +214,9 @@ impl Query {
         }
     }
 
-    /// Whether it must go on with what it knows: its own values make each plan stale again, as one that
-    /// forgets the types of its connection does. Then it keeps no name in the server, so that nothing
-    /// can be closed under it.
+    /// Whether it must go on with what it knows: its own values make each plan stale again, as one
+    /// that forgets the types of its connection does. Then it keeps no name in the server, so that
+    /// nothing can be closed under it.
     #[inline]
     fn insists(&self) -> bool {
         self.replans >= REPLANS
