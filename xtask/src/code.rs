@@ -82,8 +82,6 @@ fn split(source: &str) -> (String, String) {
     let mut code = String::with_capacity(source.len());
     let mut comments = String::with_capacity(source.len());
     let mut after_word = false;
-    let spaces =
-        |text: &str| -> String { text.chars().map(|c| if c == '\n' { c } else { ' ' }).collect() };
     while let Some(first) = rest.chars().next() {
         let comment = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
@@ -103,12 +101,22 @@ fn split(source: &str) -> (String, String) {
         } else {
             0
         };
-        let length = if skipped == 0 { first.len_utf8() } else { skipped };
-        let (taken, left) = rest.split_at_checked(length).unwrap_or((rest, ""));
-        let is_code = skipped == 0;
-        code.push_str(&if is_code { taken.to_owned() } else { spaces(taken) });
-        comments.push_str(&if comment > 0 { taken.to_owned() } else { spaces(taken) });
-        after_word = is_code && (first.is_alphanumeric() || first == '_');
+        if skipped == 0 {
+            code.push(first);
+            comments.push(if first == '\n' { first } else { ' ' });
+            after_word = first.is_alphanumeric() || first == '_';
+            rest = rest.get(first.len_utf8()..).unwrap_or_default();
+            continue;
+        }
+        let (taken, left) = rest.split_at_checked(skipped).unwrap_or((rest, ""));
+        let spaces = taken.chars().map(|c| if c == '\n' { c } else { ' ' });
+        code.extend(spaces.clone());
+        if comment > 0 {
+            comments.push_str(taken);
+        } else {
+            comments.extend(spaces);
+        }
+        after_word = false;
         rest = left;
     }
     (code, comments)

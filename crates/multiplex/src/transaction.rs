@@ -3,9 +3,9 @@
 //! ```text
 //!        first statement, BEGIN with it          answered            end submitted
 //!   Idle ───────────────────────────▶ Beginning ──────────▶ Open ───────────────────▶ Ending
-//!    ▲ │ ◀──taken back, not sent────┘    │                  │ │                          │ answered
-//!    │ │                                 │ BEGIN failed     │ │ a statement ended it     ▼
-//!    │ └─end: nothing to send─▶ released └──▶ Over ◀────────┘ └──▶ Replaced            released
+//!    ▲ │ ◀──taken back, not sent────┘    │                  │ │                         │ answered
+//!    │ │                                 │ BEGIN failed     │ │ a statement ended it    ▼
+//!    │ └─end: nothing to send─▶ released └──▶ Over ◀────────┘ └──▶ Replaced           released
 //!    └──rolled back, to begin again (restart)   (Foreign: begun by hand, not ours)
 //! ```
 //!

@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::limits;
 use crate::protocol::wire::{Reader, violation};
 
-/// What a CancelRequest must show (manual, section 54.7, `BackendKeyData`). Whoever has it can interrupt the session.
+/// What a CancelRequest must show (manual, section 54.7, `BackendKeyData`). A peer that has it can
+/// interrupt the session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CancelKey {
     process_id: i32,
@@ -48,15 +49,18 @@ impl fmt::Debug for CancelKey {
     }
 }
 
-/// What became of a request that is to be cancelled: see [`Session::cancel`](crate::Session::cancel).
+/// What became of a request that is to be cancelled: see
+/// [`Session::cancel`](crate::Session::cancel).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cancel {
     /// It has its answer, or was never asked: there is nothing to cancel.
     Over,
-    /// It had not left, and will not. It settles with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    /// It had not left, and will not. It settles with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
     Withdrawn,
-    /// The server may be working on it, and on nothing else of ours. The gate is shut: send a CancelRequest, wait until the
-    /// server has hung up on it, and call [`Session::open_gate`](crate::Session::open_gate).
+    /// The server may be working on it, and on nothing else of ours. The gate is shut: send a
+    /// CancelRequest, wait until the server has hung up on it, and call
+    /// [`Session::open_gate`](crate::Session::open_gate).
     Running,
     /// Others travel with it, and a cancel could hit those: nothing is done.
     Pipelined,

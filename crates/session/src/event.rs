@@ -51,8 +51,9 @@ pub enum Event {
         /// As it came.
         data: CopyData,
     },
-    /// No transaction is open, and a LISTEN may not be in force any more: since the status was `Idle` the last time, a request
-    /// had an UNLISTEN or a DISCARD ALL, or a LISTEN was rolled back. It comes before the request at whose end this is settles.
+    /// No transaction is open, and a LISTEN may not be in force any more: since the status was
+    /// `Idle` the last time, a request had an UNLISTEN or a DISCARD ALL, or a LISTEN was rolled
+    /// back. It comes before the request at whose end this is settles.
     ListensLost {
         /// The first request that was a cause; if it is the one that settles next, no other was.
         ticket: Ticket,

@@ -1,6 +1,7 @@
 //! One request, and the answer it is still owed.
 //!
-//! Which message may come next, and where it leads, is in [`Expect`]; what a message brings is read here.
+//! Which message may come next, and where it leads, is in [`Expect`]; what a message brings is read
+//! here.
 
 use crate::command::Command;
 use crate::copy::{CopyData, CopyLayout, Direction};
@@ -21,7 +22,7 @@ use crate::transaction_status::TransactionStatus;
 pub(crate) enum Progress {
     /// The answer is not complete yet.
     Pending,
-    /// The server waits for data that nobody has: it must be told so.
+    /// The server waits for data, of which there is none: CopyFail must be sent.
     RefuseCopy {
         /// Whether the script's `Sync` was swallowed by COPY and must be sent again.
         sync_again: bool,
@@ -42,9 +43,10 @@ pub(crate) struct Exchange {
     expect: Expect,
     /// The position in the outbox behind the byte that makes the server act.
     acts_at: u64,
-    /// Nobody waits for the answer any more: it is read and thrown away.
+    /// The request was abandoned: its answer is read and discarded.
     abandoned: bool,
-    /// Rows are told of as they come, when there are so many bytes of them, instead of with the answer.
+    /// Rows are told of as they come, when there are so many bytes of them, instead of with the
+    /// answer.
     streamed: Option<u32>,
     /// The end of the data of a COPY was appended.
     data_ended: bool,
@@ -111,7 +113,7 @@ impl Exchange {
         self.abandoned = true;
         self.copied = None;
         *self.answer = Answer::default();
-        // A COPY that nobody will feed is refused when the server asks for its data.
+        // A COPY whose data nothing will send is refused when the server requests the data.
         if self.expect == Expect::CopyIn {
             self.expect = Expect::SimpleQuery;
         }
@@ -122,13 +124,14 @@ impl Exchange {
         self.streamed = Some(least);
     }
 
-    /// Whether the server takes the data of a COPY: it can have kept nothing of it yet. Before the server has asked for data,
-    /// the statement may be anything.
+    /// Whether the server takes the data of a COPY: it can have kept nothing of it yet. Before the
+    /// server has asked for data, the statement may be anything.
     pub(crate) fn awaits_copy_data(&self) -> bool {
         self.expect == Expect::CopyInData && !self.data_ended
     }
 
-    /// Whether the end of the data of a COPY is on its way: the server waits for it, whatever else is taken back.
+    /// Whether the end of the data of a COPY is on its way: the server waits for it, whatever else
+    /// is taken back.
     pub(crate) fn has_data_ended(&self) -> bool {
         self.data_ended
     }
@@ -149,8 +152,8 @@ impl Exchange {
         Some(Event::Rows { ticket: self.ticket, rows })
     }
 
-    /// Takes the messages at the beginning of `input` that are of this answer, as many as are complete, and no more than until
-    /// something becomes of it; gives back what follows them.
+    /// Takes the messages at the beginning of `input` that are of this answer, as many as are
+    /// complete, and no more than until something becomes of it; gives back what follows them.
     pub(crate) fn take_run<'a>(&mut self, mut input: &'a [u8]) -> Result<(Progress, &'a [u8])> {
         while let Some((message, rest)) = split_message(input, AuthState::Authenticated)? {
             match message.tag {
@@ -174,7 +177,8 @@ impl Exchange {
         self.expect.after(b'D').is_some()
     }
 
-    /// Takes the rows at the beginning of `input`, of which the first is `message`, and gives back what follows them.
+    /// Takes the rows at the beginning of `input`, of which the first is `message`, and gives back
+    /// what follows them.
     #[inline]
     fn take_rows<'a>(
         &mut self,
@@ -183,7 +187,7 @@ impl Exchange {
         rest: &'a [u8],
     ) -> Result<&'a [u8]> {
         if !self.takes_rows() {
-            Err(nobodys_row())
+            Err(unexpected_row())
         } else if self.abandoned {
             skip_rows(rest)
         } else {
@@ -194,7 +198,7 @@ impl Exchange {
     /// Takes one row together with its buffer.
     pub(crate) fn take_row_buffer(&mut self, bytes: Vec<u8>) -> Result<()> {
         if !self.takes_rows() {
-            Err(nobodys_row())
+            Err(unexpected_row())
         } else if self.abandoned {
             Ok(())
         } else {
@@ -273,7 +277,7 @@ impl Exchange {
         };
     }
 
-    /// Data of a COPY: kept if somebody asked for it.
+    /// Data of a COPY: kept if it was requested.
     #[inline]
     fn copy(&mut self, data: &[u8]) {
         if self.expect == Expect::CopyOutData && !self.abandoned {
@@ -368,7 +372,8 @@ impl Exchange {
                     }
                 }
                 if !self.abandoned {
-                    // Of a statement that was described before, more is known than the server says now.
+                    // Of a statement that was described before, more is known than the server says
+                    // now.
                     let known = self.answer.columns().filter(|known| are_the_same(known, &columns));
                     *self.answer.rows() = Rows::new(known.or_else(|| Some(columns.into())));
                 }
@@ -452,7 +457,8 @@ enum Intervention {
     Withdrawn,
 }
 
-/// A cancel that we asked for is told apart from those of a timeout or an administrator, which share its SQLSTATE.
+/// A cancel that we asked for is told apart from those of a timeout or an administrator, which
+/// share its SQLSTATE.
 #[cold]
 fn explained(error: Error, intervention: Intervention) -> Error {
     match intervention {
@@ -474,8 +480,8 @@ pub(crate) fn is_between(input: &[u8]) -> bool {
 
 /// A row has come where none is owed.
 #[cold]
-pub(crate) fn nobodys_row() -> Error {
-    violation("the server sent a row that nobody asked for")
+pub(crate) fn unexpected_row() -> Error {
+    violation("the server sent a row that was not requested")
 }
 
 #[cold]

@@ -1,17 +1,19 @@
 //! What may leave, and what waits until it may.
 //!
-//! A request that is to be cancelled must be the only one that a cancel can hit: the server is told to interrupt whatever
-//! it is doing, and nobody can say what that will be (manual, section 54.2.8). So such a request is *exclusive*: it leaves
-//! when nothing else is outstanding, and nothing leaves behind it before it is settled. And while a CancelRequest is on
-//! its way the gate is shut, for it may arrive after the request has ended.
+//! A request that may be cancelled must be the only one that a cancel can hit: a CancelRequest
+//! interrupts whatever the server is doing at that moment (manual, section 54.2.8). So such a
+//! request is *exclusive*: it leaves when nothing else is outstanding, and nothing leaves behind it
+//! before it is settled. And while a CancelRequest is on its way the gate is shut, for it may
+//! arrive after the request has ended.
 //!
 //! ```text
-//!   append ──▶ send buffer                    nothing waits, no request is exclusive, the gate is open
-//!          └─▶ waiting ──▶ send buffer        when that is so again; an exclusive one: when all before it are settled
+//!   append ──▶ send buffer                 nothing waits, no request is exclusive, gate open
+//!          └─▶ waiting ──▶ send buffer     when that holds; exclusive: when all before are settled
 //!                     └──▶ withdrawn
 //! ```
 //!
-//! What waits is kept apart from the send buffer, so positions there need not change when something is withdrawn.
+//! What waits is kept apart from the send buffer, so positions there need not change when something
+//! is withdrawn.
 
 use std::collections::VecDeque;
 

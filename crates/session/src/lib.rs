@@ -1,6 +1,8 @@
-//! One PostgreSQL session without sockets, clocks or threads: what PostgreSQL dictates, and nothing else.
+//! One PostgreSQL session without sockets, clocks or threads: what PostgreSQL dictates, and nothing
+//! else.
 //!
-//! [`Session`] is the whole of it: bytes and requests go in, bytes and events come out. Drivers own the sockets.
+//! [`Session`] is the whole of it: bytes and requests go in, bytes and events come out. Drivers own
+//! the sockets.
 
 pub mod auth;
 mod cancel;

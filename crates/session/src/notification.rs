@@ -70,7 +70,7 @@ impl Notification {
 }
 
 impl fmt::Debug for Notification {
-    /// Without the payload, which is somebody's value.
+    /// Without the payload, which is a user's value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notification")
             .field("process_id", &self.process_id)

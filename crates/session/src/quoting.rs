@@ -2,10 +2,11 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A name between double quotes, as SQL has it (manual, section 4.1.1), so that no byte of it can mean anything else.
+/// A name between double quotes, as SQL has it (manual, section 4.1.1), so that no byte of it can
+/// mean anything else.
 ///
-/// It is always quoted; the server's function of this name leaves quotes out where none are needed. Case is kept:
-/// `quote_ident("News")` is not the name that an unquoted `News` is.
+/// It is always quoted; the server's function of this name leaves quotes out where none are needed.
+/// Case is kept: `quote_ident("News")` is not the name that an unquoted `News` is.
 ///
 /// ```
 /// assert_eq!(txpostgres_session::quote_ident("a \"b\"").unwrap(), "\"a \"\"b\"\"\"");
@@ -13,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Request`] for an empty name, and for one with a NUL, which no text of PostgreSQL can hold.
+/// [`ErrorKind::Request`] for an empty name, and for one with a NUL, which no text of PostgreSQL
+/// can hold.
 pub fn quote_ident(name: &str) -> Result<String> {
     let mut quoted = String::with_capacity(name.len() + 2);
     push_ident(&mut quoted, name)?;
@@ -45,8 +47,9 @@ pub fn push_ident(sql: &mut String, name: &str) -> Result<()> {
 
 /// A text as a literal of SQL, for statements that take no parameters, such as `COPY … TO`.
 ///
-/// As libpq's `PQescapeLiteral` has it: quotes are doubled; if there is a backslash it becomes ` E'…'`, with a space before it, and
-/// backslashes are doubled as well. So it means the same whatever `standard_conforming_strings` is.
+/// As libpq's `PQescapeLiteral` has it: quotes are doubled; if there is a backslash it becomes
+/// ` E'…'`, with a space before it, and backslashes are doubled as well. So it means the same
+/// whatever `standard_conforming_strings` is.
 ///
 /// ```
 /// # fn main() -> txpostgres_session::Result<()> {

@@ -1,7 +1,8 @@
-//! What is to leave, and how much of it has: the ground for saying whether the server got a request.
+//! What is to leave, and how much of it has: the ground for saying whether the server got a
+//! request.
 //!
-//! Positions count plaintext bytes since the session began. Under TLS the bytes that leave are others, so each chunk that
-//! was encrypted remembers which plaintext it carries.
+//! Positions count plaintext bytes since the session began. Under TLS the bytes that leave are
+//! others, so each chunk that was encrypted remembers which plaintext it carries.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -84,7 +85,8 @@ impl SendBuffer {
         }
     }
 
-    /// Hands out up to `limit` bytes of plaintext, to be encrypted; say with [`encrypted`](Self::encrypted) what became of it.
+    /// Hands out up to `limit` bytes of plaintext, to be encrypted; say with
+    /// [`encrypted`](Self::encrypted) what became of it.
     pub(crate) fn take_chunk(&mut self, limit: usize) -> BytesMut {
         let chunk = self.pending.split_to(self.pending.len().min(limit));
         self.handed += chunk.len() as u64;
@@ -107,8 +109,8 @@ impl SendBuffer {
         self.left = self.handed.min(self.left.saturating_add(count as u64));
     }
 
-    /// The driver sent `count` bytes of ciphertext. A chunk of which any byte left counts as left: the server may have
-    /// decrypted its first records.
+    /// The driver sent `count` bytes of ciphertext. A chunk of which any byte left counts as left:
+    /// the server may have decrypted its first records.
     pub(crate) fn sent_encrypted(&mut self, count: usize) {
         self.cipher_left = self.cipher_handed.min(self.cipher_left.saturating_add(count as u64));
         while let Some(chunk) = self.chunks.front() {
@@ -131,8 +133,8 @@ impl SendBuffer {
         self.pending.split_off(usize::try_from(at).unwrap_or(self.pending.len()))
     }
 
-    /// Nothing that waits is to leave any more. What was handed out counts as left: a driver that says goodbye sends it
-    /// first.
+    /// Nothing that waits is to leave any more. What was handed out counts as left: a driver that
+    /// says goodbye sends it first.
     pub(crate) fn withdraw(&mut self) {
         self.pending.clear();
         self.left = self.handed;
@@ -144,7 +146,8 @@ impl SendBuffer {
     }
 }
 
-/// Moves all of `from` behind `to`. What is large is handed over instead of copied, where nothing lies before it.
+/// Moves all of `from` behind `to`. What is large is handed over instead of copied, where nothing
+/// lies before it.
 #[inline]
 pub(crate) fn move_to(to: &mut BytesMut, from: &mut BytesMut) {
     if from.len() < limits::LARGE_REQUEST_BYTES {

@@ -1,10 +1,12 @@
-//! What requests have said since the session was last outside of a transaction, and what must be remembered of it until the
-//! transaction is over.
+//! What requests have said since the session was last outside of a transaction, and what must be
+//! remembered of it until the transaction is over.
 //!
-//! * **LISTEN.** UNLISTEN and DISCARD ALL count when their transaction is over. A LISTEN counts when its transaction has committed:
-//!   one that was rolled back, as a whole or perhaps only to a savepoint, is taken for undone.
-//! * **Names.** After DDL, a SET of `search_path` or the role, or a ROLLBACK to a savepoint, a statement that was prepared before may
-//!   mean something else, and would fail the transaction. Until the transaction is over, texts are parsed anew.
+//! * **LISTEN.** UNLISTEN and DISCARD ALL count when their transaction is over. A LISTEN counts
+//!   when its transaction has committed: one that was rolled back, as a whole or perhaps only to a
+//!   savepoint, is taken for undone.
+//! * **Names.** After DDL, a SET of `search_path` or the role, or a ROLLBACK to a savepoint, a
+//!   statement that was prepared before may mean something else, and would fail the transaction.
+//!   Until the transaction is over, texts are parsed anew.
 
 use crate::command::Command;
 use crate::request::Ticket;
@@ -58,7 +60,8 @@ impl SinceIdle {
         self.undone_by.get_or_insert(ticket);
     }
 
-    /// This request is complete. Gives back, when the transaction is over, the first request that undid a LISTEN.
+    /// This request is complete. Gives back, when the transaction is over, the first request that
+    /// undid a LISTEN.
     pub(crate) fn settled(
         &mut self,
         ticket: Ticket,

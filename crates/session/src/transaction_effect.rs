@@ -1,19 +1,20 @@
-//! What one request did to the transaction: by its command tags, by warnings, and where these leave it open by its text.
+//! What one request did to the transaction: by its command tags, by warnings, and where these leave
+//! it open by its text.
 //!
 //! ```text
 //!   BEGIN     warned 25001 (a transaction is open)    nothing; our own BEGIN has met an open one
-//!             else                                    began; a ROLLBACK before it has ended a transaction
+//!             else                                    began; an earlier ROLLBACK has ended one
 //!   COMMIT                                            committed, ended
 //!   ROLLBACK  warned 25P01 (no transaction is open)   rolled back, ended
 //!             else                                    open: it may be a ROLLBACK TO SAVEPOINT
 //!     then the end of the request, status I           rolled back, ended
-//!                     status T or E, AND CHAIN        rolled back, ended: the transaction that is open is another one
+//!                     status T or E, AND CHAIN        rolled back, ended; another one is open
 //!                     status T or E                   it was a ROLLBACK TO SAVEPOINT
 //!   PREPARE TRANSACTION                               ended
 //! ```
 //!
-//! With `client_min_messages` at `error` the server warns of nothing. Then a BEGIN within a transaction counts as the beginning
-//! of another one.
+//! With `client_min_messages` at `error` the server warns of nothing. Then a BEGIN within a
+//! transaction counts as the beginning of another one.
 
 use std::fmt;
 
@@ -21,8 +22,8 @@ use crate::command::Command;
 use crate::error::sqlstate::SqlState;
 use crate::transaction_status::TransactionStatus;
 
-/// What the statements of one request did to the transaction, as far as their command tags tell. A BEGIN that was sent along with
-/// the request is none of them.
+/// What the statements of one request did to the transaction, as far as their command tags tell. A
+/// BEGIN that was sent along with the request is none of them.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 // One byte, since it goes with every answer.
 pub struct TransactionEffect(u8);
@@ -49,13 +50,15 @@ impl TransactionEffect {
         self.0 & Self::ROLLED_BACK != 0
     }
 
-    /// The transaction that was open before the request, or before one of its statements, has ended. One that is open
-    /// afterwards is another one: `COMMIT AND CHAIN`, `ROLLBACK AND CHAIN`, `rollback; begin`.
+    /// The transaction that was open before the request, or before one of its statements, has
+    /// ended. One that is open afterwards is another one: `COMMIT AND CHAIN`, `ROLLBACK AND CHAIN`,
+    /// `rollback; begin`.
     pub fn ended(self) -> bool {
         self.0 & Self::ENDED != 0
     }
 
-    /// The BEGIN that was sent along with the request has met an open transaction, and done nothing.
+    /// The BEGIN that was sent along with the request has met an open transaction, and done
+    /// nothing.
     pub fn met_open(self) -> bool {
         self.0 & Self::MET_OPEN != 0
     }
@@ -170,7 +173,8 @@ impl TransactionWatch {
 mod tests {
     use super::*;
 
-    /// The effect of what is written with `!` before a tag for the warning that a transaction is open, and `?` for none is open.
+    /// The effect of what is written with `!` before a tag for the warning that a transaction is
+    /// open, and `?` for none is open.
     fn effect(script: &str, status: TransactionStatus, may_chain: bool) -> String {
         let mut watch = TransactionWatch::default();
         for word in script.split("; ") {

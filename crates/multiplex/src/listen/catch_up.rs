@@ -4,8 +4,8 @@
 //! overflow the queues of listeners that are quick enough. So after a read that brought
 //! notifications it waits until every listener that has something to take has taken all of it: not
 //! for a turn of the executor, which may poll the driver many times before it polls a listener. The
-//! watchdog's interval bounds each wait. A listener that does not come at all is waited for once, and
-//! not again before it has come.
+//! watchdog's interval bounds each wait. A listener that does not come at all is waited for once,
+//! and not again before it has come.
 
 use std::task::Waker;
 

@@ -1,4 +1,5 @@
-//! The keys that SCRAM makes from a password: slow to derive on purpose, so derived where that hurts nobody, and remembered.
+//! The keys that SCRAM derives from a password: slow on purpose, so derived where that delays
+//! nothing else, and cached.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,8 +18,8 @@ const BLOCK: usize = 64;
 
 /// An HMAC-SHA-256 that has taken its key and waits for the message.
 ///
-/// A key of one whole block cannot be of the wrong length: a shorter one is filled with zeros and a longer one is hashed
-/// first, as RFC 2104 has it.
+/// A key of one whole block cannot be of the wrong length: a shorter one is filled with zeros and a
+/// longer one is hashed first, as RFC 2104 has it.
 pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     let hashed: Hash;
     let key = if key.len() > BLOCK {
@@ -36,7 +37,8 @@ pub(super) fn hmac(key: &[u8], message: &[u8]) -> Hash {
     keyed(key).chain_update(message).finalize().into_bytes().into()
 }
 
-/// `Hi()` of RFC 5802, section 2.2: PBKDF2 for one block. The key is taken in once; each round only copies the state.
+/// `Hi()` of RFC 5802, section 2.2: PBKDF2 for one block. The key is taken in once; each round only
+/// copies the state.
 fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Hash {
     let mac = keyed(password);
     let first = mac.clone().chain_update(salt).chain_update(1_u32.to_be_bytes());
@@ -63,7 +65,8 @@ fn name(password: &[u8], salt: &[u8], iterations: u32) -> Hash {
         .into()
 }
 
-/// Work that takes as long as the server wants it to: about a millisecond for PostgreSQL's 4,096 iterations.
+/// Work that takes as long as the server wants it to: about a millisecond for PostgreSQL's 4,096
+/// iterations.
 ///
 /// It touches nothing but itself. Run it on another thread when an event loop must not wait.
 pub struct KeyDerivation {
@@ -130,10 +133,11 @@ impl fmt::Debug for DerivedKey {
     }
 }
 
-/// The keys of earlier logins, shared by all connections that have a clone of it: whoever finds one there logs in without
-/// deriving it again.
+/// The keys of earlier logins, shared by all connections that have a clone of it: a login whose key
+/// is cached does not derive it again.
 ///
-/// It holds no password. Only a key by which the server has proved itself gets in, so a wrong password leaves no trace.
+/// It holds no password. Only a key by which the server has proved itself gets in, so a wrong
+/// password leaves no trace.
 #[derive(Clone, Default)]
 pub struct KeyCache(Arc<Mutex<VecDeque<DerivedKey>>>);
 

@@ -1,4 +1,5 @@
-//! What a server can ask for in an `R` message, read with nothing left over (manual, section 54.7, `Authentication…`).
+//! What a server can ask for in an `R` message, read with nothing left over (manual, section 54.7,
+//! `Authentication…`).
 
 use crate::config::AuthenticationMethod as Method;
 use crate::{Error, ErrorKind, Result};

@@ -26,8 +26,9 @@ pub enum Channel {
     Plain,
     /// TLS.
     Tls {
-        /// The hash of the server's certificate that a login can be bound to (`tls-server-end-point`, RFC 5929). `None` when
-        /// the certificate is signed in a way that names no hash, such as Ed25519.
+        /// The hash of the server's certificate that a login can be bound to
+        /// (`tls-server-end-point`, RFC 5929). `None` when the certificate is signed in a way that
+        /// names no hash, such as Ed25519.
         server_end_point: Option<Vec<u8>>,
     },
 }
@@ -62,8 +63,8 @@ pub enum Step {
 
 /// One login, step by step.
 ///
-/// Everything that the caller demands is checked before anything is sent that depends on the password. After an error
-/// every further call is an error.
+/// Everything that the caller demands is checked before anything is sent that depends on the
+/// password. After an error every further call is an error.
 pub struct Authentication {
     login: Login,
     nonce: [u8; NONCE_BYTES],
@@ -96,7 +97,8 @@ enum Stage {
 }
 
 impl Authentication {
-    /// A login that has not begun. The nonce must never have been used before: 18 bytes from the system's randomness.
+    /// A login that has not begun. The nonce must never have been used before: 18 bytes from the
+    /// system's randomness.
     pub fn new(login: Login, nonce: [u8; NONCE_BYTES]) -> Self {
         Self { login, nonce, stage: Stage::Begun }
     }
@@ -115,7 +117,7 @@ impl Authentication {
             Stage::Deriving(challenge, name) if key.name() == name => {
                 Ok(self.prove(challenge, key))
             }
-            _ => Err(out_of_turn("a key was derived that nobody asked for")),
+            _ => Err(out_of_turn("a key was supplied that was not requested")),
         }
     }
 

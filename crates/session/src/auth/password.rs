@@ -19,7 +19,8 @@ pub(super) fn cleartext(password: &Password) -> Result<Vec<u8>> {
     Ok([text, b"\0"].concat())
 }
 
-/// `md5` and the hash of the hash of password and user, and the salt (manual, section 54.2.1, `AuthenticationMD5Password`).
+/// `md5` and the hash of the hash of password and user, and the salt (manual, section 54.2.1,
+/// `AuthenticationMD5Password`).
 pub(super) fn md5(user: &str, password: &Password, salt: [u8; 4]) -> Vec<u8> {
     let hex = |hash: &[u8]| {
         hash.iter().fold(String::with_capacity(35), |mut text, byte| {
@@ -33,8 +34,8 @@ pub(super) fn md5(user: &str, password: &Password, salt: [u8; 4]) -> Vec<u8> {
     format!("md5{sent}\0").into_bytes()
 }
 
-/// The password as SCRAM hashes it: prepared by RFC 4013, or as it is when that cannot be done or leaves nothing, as the
-/// server does when the password is set (`pg_be_scram_build_secret`).
+/// The password as SCRAM hashes it: prepared by RFC 4013, or as it is when that cannot be done or
+/// leaves nothing, as the server does when the password is set (`pg_be_scram_build_secret`).
 pub(super) fn prepared(password: &Password) -> Vec<u8> {
     let bytes = password.as_bytes();
     match std::str::from_utf8(bytes).map(stringprep::saslprep) {
@@ -49,7 +50,8 @@ mod tests {
 
     #[test]
     fn md5_of_md5() {
-        // echo -n "$(echo -n 'secretalice' | md5sum | head -c 32)" plus the salt 01 02 03 04, hashed again.
+        // echo -n "$(echo -n 'secretalice' | md5sum | head -c 32)" plus the salt 01 02 03 04,
+        // hashed again.
         let body = md5("alice", &Password::from("secret"), [1, 2, 3, 4]);
         assert_eq!(body.len(), 36);
         assert_eq!(body, b"md598a0412b9c31436fc53776e863350083\0");

@@ -1,4 +1,5 @@
-//! The SCRAM-SHA-256 conversation (RFC 5802 and 7677) as the client has it: two messages out, two in.
+//! The SCRAM-SHA-256 conversation (RFC 5802 and 7677) as the client has it: two messages out, two
+//! in.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,8 +17,8 @@ pub const NONCE_BYTES: usize = 18;
 pub(super) enum Binding {
     /// `n`: we cannot or shall not bind it.
     None,
-    /// `y`: we could, but the server did not offer it. A server that did offer it sees by this that somebody between us
-    /// took the offer away, and refuses.
+    /// `y`: we could, but the server did not offer it. A server that did offer it sees by this that
+    /// an attacker between us took the offer away, and refuses.
     NotOffered,
     /// `p`: to this hash of the server's certificate (`tls-server-end-point`, RFC 5929, section 4).
     EndPoint(Vec<u8>),
@@ -53,7 +54,8 @@ impl ClientFirst {
         Self { binding, nonce: BASE64.encode(nonce) }
     }
 
-    /// The name is left empty: PostgreSQL takes it from the startup message (manual, section 54.3.1).
+    /// The name is left empty: PostgreSQL takes it from the startup message (manual, section
+    /// 54.3.1).
     fn bare(&self) -> String {
         format!("n=,r={}", self.nonce)
     }
@@ -96,7 +98,8 @@ impl ClientFirst {
         })
     }
 
-    /// The server's nonce must begin with ours and add to it: otherwise the answer may be one recorded earlier.
+    /// The server's nonce must begin with ours and add to it: otherwise the answer may be one
+    /// recorded earlier.
     fn extended<'a>(&self, nonce: &'a str) -> Result<&'a str> {
         if nonce.len() > limits::SCRAM_FIELD_BYTES {
             return Err(malformed("has a nonce that is too long"));
@@ -122,7 +125,8 @@ fn read_salt(text: &str) -> Result<Vec<u8>> {
     Ok(salt)
 }
 
-/// `posit-number` of RFC 5802, section 7. Below 4,096 is allowed: `scram_iterations` of PostgreSQL 16 goes down to 1.
+/// `posit-number` of RFC 5802, section 7. Below 4,096 is allowed: `scram_iterations` of PostgreSQL
+/// 16 goes down to 1.
 fn read_iterations(text: &str) -> Result<u32> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(malformed("has an iteration count that is not a number"));
@@ -164,7 +168,8 @@ impl Challenge {
     }
 }
 
-/// The signature by which the server proves that it knows the password, or at least what it keeps of it.
+/// The signature by which the server proves that it knows the password, or at least what it keeps
+/// of it.
 pub(super) struct Expected {
     signed: String,
     server_key: Hash,
@@ -198,7 +203,8 @@ impl Expected {
     }
 }
 
-/// `e=<reason>`: a server may refuse in SCRAM's own words. PostgreSQL uses an `ErrorResponse`; some poolers do not.
+/// `e=<reason>`: a server may refuse in SCRAM's own words. PostgreSQL uses an `ErrorResponse`; some
+/// poolers do not.
 fn refusal(text: &str) -> Result<()> {
     let Some(reason) = text.strip_prefix("e=") else {
         return Ok(());
@@ -211,7 +217,8 @@ fn refusal(text: &str) -> Result<()> {
     ))
 }
 
-/// One sentence about a message that does not follow RFC 5802, section 7. Nothing of the message is repeated.
+/// One sentence about a message that does not follow RFC 5802, section 7. Nothing of the message is
+/// repeated.
 fn malformed(what: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("the server's SCRAM message {what}"))
 }

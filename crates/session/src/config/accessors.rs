@@ -96,18 +96,18 @@ texts! {
 }
 
 times! {
-    /// How long to wait for a connection to one host, up to the point where it takes statements; zero is for ever. 30
-    /// seconds if not set ([why](defaults::CONNECT_TIMEOUT)).
+    /// How long to wait for a connection to one host, up to the point where it takes statements;
+    /// zero is for ever. 30 seconds if not set ([why](defaults::CONNECT_TIMEOUT)).
     ///
     /// Unlike libpq, one second is one second, and parts of seconds count.
     connect_timeout, get_connect_timeout = defaults::CONNECT_TIMEOUT;
-    /// Silence before the first TCP keepalive probe; zero leaves it to the system. 15 seconds if not set
-    /// ([why](defaults::KEEPALIVES_IDLE)).
+    /// Silence before the first TCP keepalive probe; zero leaves it to the system. 15 seconds if
+    /// not set ([why](defaults::KEEPALIVES_IDLE)).
     keepalives_idle, get_keepalives_idle = defaults::KEEPALIVES_IDLE;
     /// Time between two probes; zero leaves it to the system. 5 seconds if not set.
     keepalives_interval, get_keepalives_interval = defaults::KEEPALIVES_INTERVAL;
-    /// How long sent bytes may stay unacknowledged; zero leaves it to the system. 30 seconds if not set
-    /// ([why](defaults::TCP_USER_TIMEOUT)). In connection strings: milliseconds.
+    /// How long sent bytes may stay unacknowledged; zero leaves it to the system. 30 seconds if not
+    /// set ([why](defaults::TCP_USER_TIMEOUT)). In connection strings: milliseconds.
     tcp_user_timeout, get_tcp_user_timeout = defaults::TCP_USER_TIMEOUT;
 }
 
@@ -130,17 +130,18 @@ plain! {
     load_balance_hosts, get_load_balance_hosts: LoadBalanceHosts = LoadBalanceHosts::default();
     /// The oldest version of the protocol. 3.0 if not set.
     min_protocol_version, get_min_protocol_version: ProtocolVersion = ProtocolVersion::V3_0;
-    /// The newest version of the protocol, which is asked for. 3.2 if not set; servers that do not know it are talked to in
-    /// 3.0. (libpq 18 asks for 3.0.)
+    /// The newest version of the protocol, which is asked for. 3.2 if not set; servers that do not
+    /// know it are talked to in 3.0. (libpq 18 asks for 3.0.)
     max_protocol_version, get_max_protocol_version: ProtocolVersion = ProtocolVersion::V3_2;
-    /// How many statements are kept prepared on a connection; with 0, only unnamed statements are used, as some poolers
-    /// need it. [`limits::STATEMENT_CACHE`] if not set. libpq does not know this keyword.
+    /// How many statements are kept prepared on a connection; with 0, only unnamed statements are
+    /// used, as some poolers need it. [`limits::STATEMENT_CACHE`] if not set. libpq does not know
+    /// this keyword.
     statement_cache_size, get_statement_cache_size: usize = limits::STATEMENT_CACHE;
 }
 
 impl Config {
-    /// Adds a host: a name, an address, the directory of a Unix socket (begins with `/`), or a name in Linux's abstract
-    /// namespace (begins with `@`). The empty one is the default host.
+    /// Adds a host: a name, an address, the directory of a Unix socket (begins with `/`), or a name
+    /// in Linux's abstract namespace (begins with `@`). The empty one is the default host.
     ///
     /// ```
     /// # use txpostgres_session::config::Config;
@@ -159,12 +160,14 @@ impl Config {
         self
     }
 
-    /// The hosts as they were given; an empty list stands for the default host. See [`endpoints`](Self::endpoints).
+    /// The hosts as they were given; an empty list stands for the default host. See
+    /// [`endpoints`](Self::endpoints).
     pub fn get_hosts(&self) -> &[String] {
         self.host.as_deref().unwrap_or_default()
     }
 
-    /// Adds an address to connect to, so that the host's name is not looked up; it still is what the certificate must show.
+    /// Adds an address to connect to, so that the host's name is not looked up; it still is what
+    /// the certificate must show.
     pub fn hostaddr(&mut self, addr: impl Into<IpAddr>) -> &mut Self {
         self.hostaddr.get_or_insert_default().push(Some(addr.into()));
         self
@@ -187,12 +190,14 @@ impl Config {
         self
     }
 
-    /// The ports as they were given; an empty list stands for 5432. See [`endpoints`](Self::endpoints).
+    /// The ports as they were given; an empty list stands for 5432. See
+    /// [`endpoints`](Self::endpoints).
     pub fn get_ports(&self) -> &[u16] {
         self.port.as_deref().unwrap_or_default()
     }
 
-    /// As whom to connect. If not set, [resolving](Self::resolve) takes the operating system's user.
+    /// As whom to connect. If not set, [resolving](Self::resolve) takes the operating system's
+    /// user.
     pub fn user(&mut self, user: impl Into<String>) -> &mut Self {
         self.user = Some(user.into());
         self
@@ -246,8 +251,8 @@ impl Config {
         "UTF8"
     }
 
-    /// Probes without an answer before the connection counts as lost; 0 leaves it to the system. 3 if not set
-    /// ([why](defaults::KEEPALIVES_COUNT)).
+    /// Probes without an answer before the connection counts as lost; 0 leaves it to the system. 3
+    /// if not set ([why](defaults::KEEPALIVES_COUNT)).
     pub fn keepalives_count(&mut self, count: u32) -> &mut Self {
         self.keepalives_count = Some(count);
         self
@@ -273,8 +278,8 @@ impl Config {
         }
     }
 
-    /// Whose word a server's certificate is trusted on: `system`, or a PEM file. If not set, `~/.postgresql/root.crt` if it
-    /// exists.
+    /// Whose word a server's certificate is trusted on: `system`, or a PEM file. If not set,
+    /// `~/.postgresql/root.crt` if it exists.
     pub fn sslrootcert(&mut self, cert: impl Into<SslRootCert>) -> &mut Self {
         self.sslrootcert = Some(cert.into());
         self
@@ -289,7 +294,8 @@ impl Config {
             .or_else(found)
     }
 
-    /// The PEM file of the client's certificate. If not set, `~/.postgresql/postgresql.crt` if it exists.
+    /// The PEM file of the client's certificate. If not set, `~/.postgresql/postgresql.crt` if it
+    /// exists.
     pub fn sslcert(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.sslcert = Some(path.into());
         self
@@ -313,7 +319,8 @@ impl Config {
         self.sslkey.as_deref().filter(|path| !is_empty(path)).or_else(found)
     }
 
-    /// What the client's key is encrypted with. It is kept, and of no use yet: encrypted keys are not supported.
+    /// What the client's key is encrypted with. It is kept, and of no use yet: encrypted keys are
+    /// not supported.
     pub fn sslpassword(&mut self, password: impl Into<Password>) -> &mut Self {
         self.sslpassword = Some(password.into());
         self
@@ -346,7 +353,8 @@ impl Config {
         self.require_auth.clone().unwrap_or_default()
     }
 
-    /// Sets a parameter of the session from its start, such as `search_path`, replacing an earlier value.
+    /// Sets a parameter of the session from its start, such as `search_path`, replacing an earlier
+    /// value.
     ///
     /// ```
     /// # use txpostgres_session::config::Config;

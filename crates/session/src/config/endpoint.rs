@@ -12,14 +12,16 @@ use crate::error::{Error, ErrorKind, Result};
 pub enum Host {
     /// A name to be looked up.
     Tcp(String),
-    /// An address: nothing is looked up. The name, if one was given too, is what the certificate must show.
+    /// An address: nothing is looked up. The name, if one was given too, is what the certificate
+    /// must show.
     Addr {
         /// What was given as `host`.
         name: Option<String>,
         /// What was given as `hostaddr`, or as `host` if that was an address.
         addr: IpAddr,
     },
-    /// The directory of a Unix socket; after a leading `@`, the start of a name in Linux's abstract namespace.
+    /// The directory of a Unix socket; after a leading `@`, the start of a name in Linux's abstract
+    /// namespace.
     Unix(PathBuf),
 }
 
@@ -33,8 +35,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The Unix socket's path, `<directory>/.s.PGSQL.<port>`. A leading `@` stands for the NUL that begins the name of an
-    /// abstract socket.
+    /// The Unix socket's path, `<directory>/.s.PGSQL.<port>`. A leading `@` stands for the NUL that
+    /// begins the name of an abstract socket.
     ///
     /// ```
     /// use txpostgres_session::config::{Endpoint, Host};
@@ -54,7 +56,8 @@ impl Endpoint {
         matches!(&self.host, Host::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"@"))
     }
 
-    /// The name or address that the server's certificate must be for; none for a Unix socket, and for a bare `hostaddr`.
+    /// The name or address that the server's certificate must be for; none for a Unix socket, and
+    /// for a bare `hostaddr`.
     pub fn tls_name(&self) -> Option<&str> {
         match &self.host {
             Host::Tcp(name) => Some(name),
@@ -63,7 +66,8 @@ impl Endpoint {
         }
     }
 
-    /// The names under which a password file may know this host. libpq writes `localhost` for the default directory.
+    /// The names under which a password file may know this host. libpq writes `localhost` for the
+    /// default directory.
     pub(super) fn passfile_names(&self) -> Vec<String> {
         match &self.host {
             Host::Tcp(name) => vec![name.clone()],

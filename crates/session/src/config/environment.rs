@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::defaults;
 
-/// The world around a configuration. [`SystemEnvironment`] is the real one, [`NoEnvironment`] is empty; tests bring their
-/// own.
+/// The world around a configuration. [`SystemEnvironment`] is the real one, [`NoEnvironment`] is
+/// empty; tests bring their own.
 pub trait Environment {
     /// The variable of that name.
     fn var(&self, name: &str) -> Option<OsString>;
@@ -26,7 +26,8 @@ pub trait Environment {
     fn user_name(&self) -> Option<String>;
 }
 
-/// What was read of a file, and whether it may be trusted with secrets. Not printable: it may hold passwords.
+/// What was read of a file, and whether it may be trusted with secrets. Not printable: it may hold
+/// passwords.
 #[derive(Clone, Default)]
 pub struct FileContents {
     /// The contents; empty if the file is not plain.
@@ -97,8 +98,8 @@ impl Environment for SystemEnvironment {
     }
 
     fn user_name(&self) -> Option<String> {
-        // libpq asks getpwuid(geteuid()). Without calling C: what /etc/passwd says, and for users who are only in a
-        // directory service, or where there is no /proc, what the login said.
+        // libpq asks getpwuid(geteuid()). Without calling C: what /etc/passwd says, and for users
+        // who are only in a directory service, or where there is no /proc, what the login said.
         passwd_field(0).or_else(|| {
             ["LOGNAME", "USER", "USERNAME"]
                 .into_iter()

@@ -102,7 +102,8 @@ impl Reader<'_> {
         name
     }
 
-    /// Up to a blank, or between quotes; a backslash takes the next character as it is. `None`: no closing quote.
+    /// Up to a blank, or between quotes; a backslash takes the next character as it is. `None`: no
+    /// closing quote.
     fn value(&mut self) -> Option<String> {
         let quoted = self.text.next_if_eq(&'\'').is_some();
         let mut value = String::new();

@@ -1,5 +1,6 @@
-//! Every keyword there is: its name, its `PG*` variable, how its text is read and written. Both forms of connection string,
-//! service files and the environment go by this table, and by nothing else.
+//! Every keyword there is: its name, its `PG*` variable, how its text is read and written. Both
+//! forms of connection string, service files and the environment go by this table, and by nothing
+//! else.
 
 use std::fmt;
 use std::time::Duration;
@@ -294,7 +295,8 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     unsupported!("oauth_scope", None, "there is no OAuth here"),
 ];
 
-/// Variables that become parameters of the session, unless they say `default` (manual, section 34.15).
+/// Variables that become parameters of the session, unless they say `default` (manual, section
+/// 34.15).
 pub(super) const SESSION_VARIABLES: [(&str, &str); 3] =
     [("PGDATESTYLE", "datestyle"), ("PGTZ", "timezone"), ("PGGEQO", "geqo")];
 

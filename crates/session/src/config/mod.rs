@@ -1,7 +1,9 @@
-//! Where to connect, as whom and how: connection strings, `PG*` variables, `~/.pgpass`, `pg_service.conf`.
+//! Where to connect, as whom and how: connection strings, `PG*` variables, `~/.pgpass`,
+//! `pg_service.conf`.
 //!
-//! A [`Config`] is filled by its setters or from a string; [`Config::resolve`] completes it from the environment; then
-//! [`Config::endpoints`], [`Config::password_for`] and [`Config::startup_parameters`] say what to do.
+//! A [`Config`] is filled by its setters or from a string; [`Config::resolve`] completes it from
+//! the environment; then [`Config::endpoints`], [`Config::password_for`] and
+//! [`Config::startup_parameters`] say what to do.
 //!
 //! ```
 //! use txpostgres_session::config::{Config, NoEnvironment, SslMode};
@@ -52,10 +54,11 @@ use resolve::Resolved;
 
 /// Where to connect, as whom and how.
 ///
-/// Every keyword of a connection string has a setter of its name and a getter with `get_` before it. What is not said has the
-/// default that the getter's setter names; [`resolve`](Self::resolve) asks the environment first. libpq's keywords and words
-/// are all known; those for what is not supported here are refused, but for `krbsrvname`, `gsslib`, `gssdelegation`,
-/// `sslcompression` and a `gssencmode` of `disable` or `prefer`, which are accepted and without effect.
+/// Every keyword of a connection string has a setter of its name and a getter with `get_` before
+/// it. What is not said has the default that the getter's setter names; [`resolve`](Self::resolve)
+/// asks the environment first. libpq's keywords and words are all known; those for what is not
+/// supported here are refused, but for `krbsrvname`, `gsslib`, `gssdelegation`, `sslcompression`
+/// and a `gssencmode` of `disable` or `prefer`, which are accepted and without effect.
 ///
 /// `Debug` shows what was said, and no secrets.
 ///
@@ -118,8 +121,8 @@ impl Config {
         Self::default()
     }
 
-    /// Reads a connection string, in libpq's syntax: `keyword=value` pairs, or a URI that begins with `postgresql://` or
-    /// `postgres://`. The environment is not asked.
+    /// Reads a connection string, in libpq's syntax: `keyword=value` pairs, or a URI that begins
+    /// with `postgresql://` or `postgres://`. The environment is not asked.
     ///
     /// ```
     /// use txpostgres_session::config::Config;
@@ -138,8 +141,9 @@ impl Config {
         Self::read(text, None)
     }
 
-    /// Reads a connection string that may use only these keywords, whichever of the two forms it has: for strings from a less
-    /// trusted source, which must not name files or change how the server is verified.
+    /// Reads a connection string that may use only these keywords, whichever of the two forms it
+    /// has: for strings from a less trusted source, which must not name files or change how the
+    /// server is verified.
     ///
     /// ```
     /// use txpostgres_session::config::Config;
@@ -190,7 +194,8 @@ impl Config {
         outcome.map(|()| self)
     }
 
-    /// What has been said: keywords with their values as a connection string has them, without secrets.
+    /// What has been said: keywords with their values as a connection string has them, without
+    /// secrets.
     ///
     /// ```
     /// # use txpostgres_session::config::Config;
@@ -254,7 +259,8 @@ impl Config {
         Ok(())
     }
 
-    /// What the `StartupMessage` says, in order. A user name is needed: say it, or [`resolve`](Self::resolve).
+    /// What the `StartupMessage` says, in order. A user name is needed: say it, or
+    /// [`resolve`](Self::resolve).
     ///
     /// ```
     /// # use txpostgres_session::config::Config;

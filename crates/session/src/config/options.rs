@@ -1,4 +1,5 @@
-//! The choices a connection string offers, each as a type. Words and meanings are libpq's (manual, section 34.1.2).
+//! The choices a connection string offers, each as a type. Words and meanings are libpq's (manual,
+//! section 34.1.2).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -192,7 +193,8 @@ impl fmt::Display for SslRootCert {
     }
 }
 
-/// Which ways of asking are accepted from the server (`require_auth`): all, only those listed, or all but those listed.
+/// Which ways of asking are accepted from the server (`require_auth`): all, only those listed, or
+/// all but those listed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequireAuth {
     listed: Vec<AuthenticationMethod>,
@@ -230,8 +232,8 @@ impl fmt::Display for RequireAuth {
     }
 }
 
-/// The list of a connection string: methods between commas, none or every one of them after a `!`. The error says what is
-/// wrong with it.
+/// The list of a connection string: methods between commas, none or every one of them after a `!`.
+/// The error says what is wrong with it.
 impl FromStr for RequireAuth {
     type Err = &'static str;
 

@@ -32,8 +32,8 @@ impl Pattern {
 }
 
 impl PassFile {
-    /// Reads a password file if it is there. One that others could read or that is no plain file is ignored, with a
-    /// warning, as libpq does (manual, section 34.16).
+    /// Reads a password file if it is there. One that others could read or that is no plain file is
+    /// ignored, with a warning, as libpq does (manual, section 34.16).
     pub(super) fn read(
         path: &Path,
         env: &impl Environment,
@@ -107,7 +107,8 @@ impl Line {
     }
 }
 
-/// The bytes up to the next colon, whether there was no backslash in them, and what follows the colon.
+/// The bytes up to the next colon, whether there was no backslash in them, and what follows the
+/// colon.
 fn split_field(text: &[u8]) -> (Vec<u8>, bool, Option<&[u8]>) {
     let mut field = Vec::new();
     let mut plain = true;

@@ -1,4 +1,5 @@
-//! What is not said comes from a service file, from `PG*` variables, from the machine: in this order.
+//! What is not said comes from a service file, from `PG*` variables, from the machine: in this
+//! order.
 
 use std::path::{Path, PathBuf};
 
@@ -31,11 +32,13 @@ impl Config {
     ///
     /// 1. the service named by `service` or `PGSERVICE`, in `pg_service.conf`;
     /// 2. the `PG*` variables (an empty variable counts as none);
-    /// 3. the machine: the operating system's user name, the Unix socket directory (`/var/run/postgresql` if it exists,
-    ///    else `/tmp`), and the files `~/.pgpass`, `~/.postgresql/root.crt`, `postgresql.crt` and `postgresql.key`.
+    /// 3. the machine: the operating system's user name, the Unix socket directory
+    ///    (`/var/run/postgresql` if it exists, else `/tmp`), and the files `~/.pgpass`,
+    ///    `~/.postgresql/root.crt`, `postgresql.crt` and `postgresql.key`.
     ///
-    /// The result is [validated](Self::validate). Files are read here, and not again: to see what they say later, resolve the
-    /// original once more. [`NoEnvironment`](super::NoEnvironment) keeps the world out.
+    /// The result is [validated](Self::validate). Files are read here, and not again: to see what
+    /// they say later, resolve the original once more. [`NoEnvironment`](super::NoEnvironment)
+    /// keeps the world out.
     ///
     /// ```
     /// use txpostgres_session::config::{Config, NoEnvironment};
@@ -151,12 +154,14 @@ impl Config {
         self.resolved.is_some()
     }
 
-    /// What was found and ignored while resolving, one sentence each: a password file that others can read, for one.
+    /// What was found and ignored while resolving, one sentence each: a password file that others
+    /// can read, for one.
     pub fn warnings(&self) -> &[String] {
         self.resolved.as_ref().map_or(&[], |resolved| &resolved.warnings)
     }
 
-    /// The password for a server: what was said, else what the password file says for its host, port, database and user.
+    /// The password for a server: what was said, else what the password file says for its host,
+    /// port, database and user.
     ///
     /// ```
     /// # use txpostgres_session::config::Config;
@@ -203,8 +208,9 @@ fn variable(name: &str, env: &impl Environment) -> Result<Option<String>> {
 
 /// What `connect` takes: a connection string, or a [`Config`].
 ///
-/// Strings are parsed and then [resolved](Config::resolve) with the [`SystemEnvironment`]; so is a `Config` that has not been
-/// resolved yet. One that has been is only [validated](Config::validate).
+/// Strings are parsed and then [resolved](Config::resolve) with the [`SystemEnvironment`]; so is a
+/// `Config` that has not been resolved yet. One that has been is only
+/// [validated](Config::validate).
 pub trait IntoConfig {
     /// The configuration to connect with.
     fn into_config(self) -> Result<Config>;

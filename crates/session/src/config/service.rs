@@ -7,7 +7,8 @@ use super::keywords::{self, Origin};
 use super::{Config, defaults, spelling};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Sets what the chosen service says and the configuration does not say yet (manual, section 34.17).
+/// Sets what the chosen service says and the configuration does not say yet (manual, section
+/// 34.17).
 pub(super) fn apply(config: &mut Config, env: &impl Environment) -> Result<()> {
     let Some(service) = config.service.clone().filter(|name| !name.is_empty()) else {
         return Ok(());

@@ -3,15 +3,17 @@
 use super::keywords::{KEYWORDS, Origin};
 use crate::error::{Error, ErrorKind};
 
-/// Whether a text may appear in an error: only if it looks like one word, and not like `passwordhunter2`. In a string with a
-/// misplaced quote or separator, anything else may hold a password.
+/// Whether a text may appear in an error: only if it looks like one word, and not like
+/// `passwordhunter2`. In a string with a misplaced quote or separator, anything else may hold a
+/// password.
 pub(super) fn is_word(text: &str) -> bool {
     (1..=40).contains(&text.len())
         && !text.contains("password")
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-,!".contains(&byte))
 }
 
-/// The error for a keyword that is none. The word is shown only if `safe`: it may be the rest of an unquoted password.
+/// The error for a keyword that is none. The word is shown only if `safe`: it may be the rest of an
+/// unquoted password.
 pub(super) fn unknown(name: &str, safe: bool, origin: &Origin<'_>) -> Error {
     if name.is_empty() {
         return Error::new(ErrorKind::Config, format!("{origin}a keyword is missing before \"=\""));

@@ -8,8 +8,8 @@ use super::spelling::{self, is_word};
 use super::values;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The text after `postgresql://` or `postgres://`, if it begins so. A string that is a URI of another kind is an error, and
-/// is not read as keywords and values: it may hold a password.
+/// The text after `postgresql://` or `postgres://`, if it begins so. A string that is a URI of
+/// another kind is an error, and is not read as keywords and values: it may hold a password.
 pub(super) fn strip_scheme(text: &str) -> Result<Option<&str>> {
     // No part of a URI has blanks; those around it come from files and variables.
     let text = text.trim_matches(is_blank);
@@ -69,8 +69,8 @@ fn split(text: &str) -> (&str, &str, &str) {
     (authority, path, query)
 }
 
-/// `host:port,[address]:port`. Neither hosts nor ports are shown in errors unless they are addresses: a user name and
-/// password without the `@` would be read as these.
+/// `host:port,[address]:port`. Neither hosts nor ports are shown in errors unless they are
+/// addresses: a user name and password without the `@` would be read as these.
 fn parse_authority(text: &str, target: &mut Target<'_>) -> Result<()> {
     if text.contains('@') {
         return Err(refused(

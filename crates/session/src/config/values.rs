@@ -43,7 +43,8 @@ pub(super) fn list<T, E>(text: &str, read: impl Fn(&str) -> Result<T, E>) -> Res
     text.split(',').map(read).collect()
 }
 
-/// No host has these in its name; what has them is a string that was put together wrongly, and may show a password.
+/// No host has these in its name; what has them is a string that was put together wrongly, and may
+/// show a password.
 pub(super) fn read_host(text: &str) -> Result<String, Refusal> {
     let path = text.starts_with(['/', '@']);
     if !path && text.contains(|c: char| c == '=' || c == '@' || c.is_ascii_whitespace()) {

@@ -1,8 +1,9 @@
-//! Rows in COPY's binary format, as they are written and read (manual, section "COPY", "Binary Format").
+//! Rows in COPY's binary format, as they are written and read (manual, section "COPY", "Binary
+//! Format").
 //!
 //! ```text
 //!   PGCOPY\n\377\r\n\0   flags   length of an extension   the extension
-//!   number of fields   { length   bytes }…                                 for each row; a length of -1 is NULL
+//!   number of fields   { length   bytes }…       for each row; a length of -1 is NULL
 //!   -1
 //! ```
 
@@ -75,7 +76,8 @@ impl CopyEncoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Parameter`] for values that do not fit the types; [`Error::item`] is the row's number.
+    /// [`ErrorKind::Parameter`] for values that do not fit the types; [`Error::item`] is the row's
+    /// number.
     pub fn row(&mut self, values: Parameters<'_>) -> Result<()> {
         let mut row = self.begin(values.len(), None)?;
         for value in values {
@@ -85,12 +87,13 @@ impl CopyEncoder {
         Ok(())
     }
 
-    /// Begins a row of so many values. If all rows of its kind have values of the same types of Rust, `accepts` can say so once
-    /// for all of them; else each value is asked.
+    /// Begins a row of so many values. If all rows of its kind have values of the same types of
+    /// Rust, `accepts` can say so once for all of them; else each value is asked.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Parameter`]: that is not how many columns there are, or a value has removed rows that came before it.
+    /// [`ErrorKind::Parameter`]: that is not how many columns there are, or a value has removed
+    /// rows that came before it.
     #[inline]
     pub fn begin(&mut self, count: usize, accepts: Option<Accepts>) -> Result<CopyRow<'_>> {
         self.is_whole()?;
@@ -105,7 +108,8 @@ impl CopyEncoder {
         Ok(CopyRow { draft, types: &self.types, accepted, written: 0, complete, rows })
     }
 
-    /// Nothing was removed of what is complete. What was is lost, and where the rest belongs is not known any more.
+    /// Nothing was removed of what is complete. What was is lost, and where the rest belongs is not
+    /// known any more.
     #[inline]
     pub(crate) fn is_whole(&self) -> Result<()> {
         if self.out.len() < self.complete { Err(removed()) } else { Ok(()) }
@@ -113,7 +117,8 @@ impl CopyEncoder {
 
     #[inline]
     fn are_accepted(&mut self, accepts: Accepts) -> bool {
-        // One and the same function says one and the same, whatever it was made for; and one that is there twice is asked twice.
+        // One and the same function says one and the same, whatever it was made for; and one that
+        // is there twice is asked twice.
         if self.accepts.is_some_and(|last| std::ptr::fn_addr_eq(last, accepts)) {
             return true;
         }
@@ -157,7 +162,8 @@ impl CopyEncoder {
         self.complete = self.out.len();
     }
 
-    /// Moves what was written behind `to`, as one message. It must not be longer than a message can be.
+    /// Moves what was written behind `to`, as one message. It must not be longer than a message can
+    /// be.
     pub(crate) fn take(&mut self, to: &mut BytesMut) {
         if self.is_empty() {
             return;
@@ -178,7 +184,8 @@ impl CopyEncoder {
     }
 }
 
-/// A row as it is written, value by value. Dropped before [`keep`](Self::keep), it leaves nothing behind.
+/// A row as it is written, value by value. Dropped before [`keep`](Self::keep), it leaves nothing
+/// behind.
 pub struct CopyRow<'a> {
     draft: Draft<'a>,
     types: &'a [Type],
@@ -200,8 +207,8 @@ impl CopyRow<'_> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Parameter`]: it does not fit the column's type, or there is no column left; [`Error::item`] is the row's
-    /// number.
+    /// [`ErrorKind::Parameter`]: it does not fit the column's type, or there is no column left;
+    /// [`Error::item`] is the row's number.
     // Once for each value there is.
     #[allow(clippy::inline_always)]
     #[inline(always)]
@@ -370,7 +377,8 @@ fn header(bytes: &[u8]) -> Result<Option<usize>> {
     else {
         return Ok(None);
     };
-    // The upper half says what a reader must not ignore; the one flag that was ever used, OIDs, went with PostgreSQL 12.
+    // The upper half says what a reader must not ignore; the one flag that was ever used, OIDs,
+    // went with PostgreSQL 12.
     if u32::from_be_bytes(*flags) >> 16 != 0 {
         return Err(violation("COPY data has flags that are not known"));
     }

@@ -23,9 +23,11 @@ pub enum ErrorKind {
     Server,
 
     // --- The peer broke the rules ---
-    /// The peer sent what PostgreSQL would not send here: it is another service, or something between changed the bytes.
+    /// The peer sent what PostgreSQL would not send here: it is another service, or something
+    /// between changed the bytes.
     Protocol,
-    /// The server could not prove that it knows the password, or asked for a method that we were told to refuse.
+    /// The server could not prove that it knows the password, or asked for a method that we were
+    /// told to refuse.
     Authentication,
     /// TLS could not be agreed on, or the server's certificate is not to be trusted.
     Tls,
@@ -39,11 +41,13 @@ pub enum ErrorKind {
     // --- The caller ---
     /// A connection string, keyword or option cannot be used.
     Config,
-    /// A parameter cannot be sent: its type does not fit, there are too many or too few, or it failed to serialise.
+    /// A parameter cannot be sent: its type does not fit, there are too many or too few, or it
+    /// failed to serialise.
     Parameter,
     /// A statement, name or option cannot be sent, such as one with a NUL in it.
     Request,
-    /// A value of the answer cannot be read as the type asked for, or there is another number of rows.
+    /// A value of the answer cannot be read as the type asked for, or there is another number of
+    /// rows.
     Decode,
     /// `connect` was called while the connection is open.
     AlreadyConnected,
@@ -59,16 +63,17 @@ pub enum ErrorKind {
     UnexpectedPollResult,
 
     // --- The end of a transaction ---
-    /// COMMIT was answered with `ROLLBACK`: a statement of the transaction had failed, and nothing was committed. Or the same in a
-    /// nested interaction, of which nothing was kept.
+    /// COMMIT was answered with `ROLLBACK`: a statement of the transaction had failed, and nothing
+    /// was committed. Or the same in a nested interaction, of which nothing was kept.
     CommitRefused,
-    /// The connection broke after COMMIT was sent: nobody here knows whether it took place.
+    /// The connection broke after COMMIT was sent: whether it took place is unknown.
     CommitUnknown,
     /// ROLLBACK failed: see [`Error::original`] for the failure that asked for it.
     RollbackFailed,
 
-    // --- The user changed his mind ---
-    /// We cancelled it, because we were asked to. [`Error::delivery`] tells whether the server had got it.
+    // --- Cancelled by the user ---
+    /// We cancelled it, because we were asked to. [`Error::delivery`] tells whether the server had
+    /// got it.
     Cancelled,
 
     // --- Time ---
@@ -80,7 +85,8 @@ pub enum ErrorKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndedBy {
-    /// We did, by a cancel or by a deadline of this library ([`ErrorKind::Cancelled`], [`ErrorKind::Timeout`]).
+    /// We did, by a cancel or by a deadline of this library ([`ErrorKind::Cancelled`],
+    /// [`ErrorKind::Timeout`]).
     Ours,
     /// The server's `statement_timeout` passed.
     StatementTimeout,
@@ -107,7 +113,8 @@ pub enum Delivery {
 /// What every fallible call returns.
 ///
 /// * `Display` is one line: for an answer of the server its severity, SQLSTATE and message.
-/// * The alternate form (`{:#}`) adds what helps to mend it: detail, hint, the statement with a caret under the position.
+/// * The alternate form (`{:#}`) adds what helps to mend it: detail, hint, the statement with a
+///   caret under the position.
 ///
 /// Neither shows parameter values or secrets.
 pub struct Error(Box<Report>);
@@ -190,7 +197,8 @@ impl Error {
         self.0.before_running
     }
 
-    /// The same error, of a statement that was refused for what was known of it, and is not any more.
+    /// The same error, of a statement that was refused for what was known of it, and is not any
+    /// more.
     #[must_use]
     pub(crate) fn went_stale(mut self) -> Self {
         self.0.went_stale = true;
@@ -209,7 +217,8 @@ impl Error {
         self.0.effect
     }
 
-    /// Whether a statement of the same script was a COMMIT, and was done: a rollback does not undo it.
+    /// Whether a statement of the same script was a COMMIT, and was done: a rollback does not undo
+    /// it.
     pub fn has_committed(&self) -> bool {
         self.0.effect.committed()
     }
@@ -242,7 +251,8 @@ impl Error {
         self
     }
 
-    /// What was not run because of this error. That one is its source, but for what caused it in turn; it may be tried again if that may.
+    /// What was not run because of this error. That one is its source, but for what caused it in
+    /// turn; it may be tried again if that may.
     #[must_use]
     pub fn not_run(&self, message: impl Into<Cow<'static, str>>) -> Self {
         let Report { kind, hint, server, delivery, before_running, effect, went_stale, .. } =
@@ -276,7 +286,8 @@ impl Error {
         this
     }
 
-    /// What a call is told that is made after the connection broke for this reason: what the server said last is said again.
+    /// What a call is told that is made after the connection broke for this reason: what the server
+    /// said last is said again.
     pub fn connection_dead(reason: &Self) -> Self {
         let why = match (reason.server(), reason.kind()) {
             (None, _) => reason.to_string(),
@@ -304,9 +315,10 @@ impl Error {
 
     /// Who or what ended the statement before it was done, if anything did.
     ///
-    /// A cancel and `statement_timeout` have the same SQLSTATE (57014). What we asked for we know; the others are told
-    /// apart by the server's English message, so that with another `lc_messages` a `statement_timeout` that struck counts
-    /// as [`EndedBy::ByAnother`], or as ours if we had asked for a cancel at the same time.
+    /// A cancel and `statement_timeout` have the same SQLSTATE (57014). What we asked for we know;
+    /// the others are told apart by the server's English message, so that with another
+    /// `lc_messages` a `statement_timeout` that struck counts as [`EndedBy::ByAnother`], or as ours
+    /// if we had asked for a cancel at the same time.
     pub fn ended_by(&self) -> Option<EndedBy> {
         match (self.kind(), self.sqlstate()) {
             (ErrorKind::Cancelled | ErrorKind::Timeout, _) => Some(EndedBy::Ours),
@@ -315,7 +327,7 @@ impl Error {
                 if message == "canceling statement due to statement timeout" {
                     Some(EndedBy::StatementTimeout)
                 } else {
-                    // A COPY that we end by CopyFail has the same code, and nobody cancelled it.
+                    // A COPY that we end by CopyFail has the same code, and was not cancelled.
                     (!message.starts_with("COPY from stdin failed")).then_some(EndedBy::ByAnother)
                 }
             }
@@ -331,11 +343,14 @@ impl Error {
     }
 
     /// What the server said, if it said anything.
+    #[doc(alias = "as_db_error")]
+    #[doc(alias = "as_database_error")]
     pub fn server(&self) -> Option<&ServerError> {
         self.0.server.as_ref()
     }
 
     /// The server's SQLSTATE, if it said anything.
+    #[doc(alias = "code")]
     pub fn sqlstate(&self) -> Option<SqlState> {
         self.server().map(ServerError::code)
     }
@@ -350,7 +365,8 @@ impl Error {
         self.0.statement.as_deref()
     }
 
-    /// Which of many items failed, the first being 0: an execution of `execute_many`, a row of a COPY.
+    /// Which of many items failed, the first being 0: an execution of `execute_many`, a row of a
+    /// COPY.
     pub fn item(&self) -> Option<usize> {
         self.0.item
     }
@@ -360,17 +376,18 @@ impl Error {
         self.0.hint.as_deref()
     }
 
-    /// The failure that asked for the rollback, when the rollback failed too ([`ErrorKind::RollbackFailed`]). The
-    /// rollback's own error is this error's `source`.
+    /// The failure that asked for the rollback, when the rollback failed too
+    /// ([`ErrorKind::RollbackFailed`]). The rollback's own error is this error's `source`.
     pub fn original(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.0.original.as_deref()
     }
 
-    /// Whether the same call may succeed when made again, and cannot have taken effect the first time.
+    /// Whether the same call may succeed when made again, and cannot have taken effect the first
+    /// time.
     ///
-    /// Serialization failures, deadlocks, lock timeouts, a server that is full or starting up, a remembered statement that had
-    /// gone stale within a transaction, and a connection that broke before the request left. Whatever *may* have been done is
-    /// not retryable.
+    /// Serialization failures, deadlocks, lock timeouts, a server that is full or starting up, a
+    /// remembered statement that had gone stale within a transaction, and a connection that broke
+    /// before the request left. Whatever *may* have been done is not retryable.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Server => {

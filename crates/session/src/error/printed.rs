@@ -1,5 +1,5 @@
-//! How an error is printed: one line; and, in the alternate form, all that is known, with a caret below the place in the
-//! statement.
+//! How an error is printed: one line; and, in the alternate form, all that is known, with a caret
+//! below the place in the statement.
 
 use std::fmt;
 

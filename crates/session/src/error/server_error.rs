@@ -5,10 +5,11 @@ use std::fmt;
 
 use crate::error::sqlstate::SqlState;
 
-/// An error or a notice in the server's own words (manual, section 54.8, "Error and Notice Message Fields").
+/// An error or a notice in the server's own words (manual, section 54.8, "Error and Notice Message
+/// Fields").
 ///
-/// The fields are kept as they came and read when asked for; what is not UTF-8 (a server that cannot translate its message
-/// yet) is shown with replacement characters.
+/// The fields are kept as they came and read when asked for; what is not UTF-8 (a server that
+/// cannot translate its message yet) is shown with replacement characters.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerError {
     fields: Box<[u8]>,
@@ -17,7 +18,8 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// Reads the body of an `E` or `N` message: fields of one byte and a text ended by NUL, ended by a NUL of their own.
+    /// Reads the body of an `E` or `N` message: fields of one byte and a text ended by NUL, ended
+    /// by a NUL of their own.
     ///
     /// A body that breaks off is read as far as it goes: half an error tells more than none.
     pub fn parse(body: &[u8]) -> Self {
@@ -161,7 +163,8 @@ pub(crate) fn one_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 }
 
 impl fmt::Display for ServerError {
-    /// One line: severity, SQLSTATE, message. The alternate form (`{:#}`) adds detail, hint and context.
+    /// One line: severity, SQLSTATE, message. The alternate form (`{:#}`) adds detail, hint and
+    /// context.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         one_line(f, &self.severity())?;
         write!(f, " {}: ", self.code)?;

@@ -1,4 +1,5 @@
-//! SQLSTATE codes and their names, as listed in appendix A of the PostgreSQL manual ("PostgreSQL Error Codes").
+//! SQLSTATE codes and their names, as listed in appendix A of the PostgreSQL manual ("PostgreSQL
+//! Error Codes").
 
 use std::fmt;
 
@@ -15,7 +16,8 @@ use std::fmt;
 pub struct SqlState([u8; 5]);
 
 impl SqlState {
-    /// The code, if it has the form of one. Codes that are not in the manual are kept: extensions make their own.
+    /// The code, if it has the form of one. Codes that are not in the manual are kept: extensions
+    /// make their own.
     pub fn from_code(code: &str) -> Option<Self> {
         let bytes: [u8; 5] = code.as_bytes().try_into().ok()?;
         bytes.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()).then_some(Self(bytes))
@@ -74,7 +76,8 @@ impl SqlState {
     pub const WARNING_DEPRECATED_FEATURE: Self = Self(*b"01P01");
     /// `02000` no_data (Class 02 - No Data (this is also a warning class per the SQL standard)).
     pub const NO_DATA: Self = Self(*b"02000");
-    /// `02001` no_additional_dynamic_result_sets_returned (Class 02 - No Data (this is also a warning class per the SQL standard)).
+    /// `02001` no_additional_dynamic_result_sets_returned (Class 02 - No Data (this is also a
+    /// warning class per the SQL standard)).
     pub const NO_ADDITIONAL_DYNAMIC_RESULT_SETS_RETURNED: Self = Self(*b"02001");
     /// `03000` sql_statement_not_yet_complete (Class 03 - SQL Statement Not Yet Complete).
     pub const SQL_STATEMENT_NOT_YET_COMPLETE: Self = Self(*b"03000");
@@ -110,7 +113,8 @@ impl SqlState {
     pub const INVALID_ROLE_SPECIFICATION: Self = Self(*b"0P000");
     /// `0Z000` diagnostics_exception (Class 0Z - Diagnostics Exception).
     pub const DIAGNOSTICS_EXCEPTION: Self = Self(*b"0Z000");
-    /// `0Z002` stacked_diagnostics_accessed_without_active_handler (Class 0Z - Diagnostics Exception).
+    /// `0Z002` stacked_diagnostics_accessed_without_active_handler (Class 0Z - Diagnostics
+    /// Exception).
     pub const STACKED_DIAGNOSTICS_ACCESSED_WITHOUT_ACTIVE_HANDLER: Self = Self(*b"0Z002");
     /// `20000` case_not_found (Class 20 - Case Not Found).
     pub const CASE_NOT_FOUND: Self = Self(*b"20000");
@@ -276,15 +280,19 @@ impl SqlState {
     pub const BRANCH_TRANSACTION_ALREADY_ACTIVE: Self = Self(*b"25002");
     /// `25008` held_cursor_requires_same_isolation_level (Class 25 - Invalid Transaction State).
     pub const HELD_CURSOR_REQUIRES_SAME_ISOLATION_LEVEL: Self = Self(*b"25008");
-    /// `25003` inappropriate_access_mode_for_branch_transaction (Class 25 - Invalid Transaction State).
+    /// `25003` inappropriate_access_mode_for_branch_transaction (Class 25 - Invalid Transaction
+    /// State).
     pub const INAPPROPRIATE_ACCESS_MODE_FOR_BRANCH_TRANSACTION: Self = Self(*b"25003");
-    /// `25004` inappropriate_isolation_level_for_branch_transaction (Class 25 - Invalid Transaction State).
+    /// `25004` inappropriate_isolation_level_for_branch_transaction (Class 25 - Invalid Transaction
+    /// State).
     pub const INAPPROPRIATE_ISOLATION_LEVEL_FOR_BRANCH_TRANSACTION: Self = Self(*b"25004");
-    /// `25005` no_active_sql_transaction_for_branch_transaction (Class 25 - Invalid Transaction State).
+    /// `25005` no_active_sql_transaction_for_branch_transaction (Class 25 - Invalid Transaction
+    /// State).
     pub const NO_ACTIVE_SQL_TRANSACTION_FOR_BRANCH_TRANSACTION: Self = Self(*b"25005");
     /// `25006` read_only_sql_transaction (Class 25 - Invalid Transaction State).
     pub const READ_ONLY_SQL_TRANSACTION: Self = Self(*b"25006");
-    /// `25007` schema_and_data_statement_mixing_not_supported (Class 25 - Invalid Transaction State).
+    /// `25007` schema_and_data_statement_mixing_not_supported (Class 25 - Invalid Transaction
+    /// State).
     pub const SCHEMA_AND_DATA_STATEMENT_MIXING_NOT_SUPPORTED: Self = Self(*b"25007");
     /// `25P01` no_active_sql_transaction (Class 25 - Invalid Transaction State).
     pub const NO_ACTIVE_SQL_TRANSACTION: Self = Self(*b"25P01");
@@ -298,13 +306,16 @@ impl SqlState {
     pub const INVALID_SQL_STATEMENT_NAME: Self = Self(*b"26000");
     /// `27000` triggered_data_change_violation (Class 27 - Triggered Data Change Violation).
     pub const TRIGGERED_DATA_CHANGE_VIOLATION: Self = Self(*b"27000");
-    /// `28000` invalid_authorization_specification (Class 28 - Invalid Authorization Specification).
+    /// `28000` invalid_authorization_specification (Class 28 - Invalid Authorization
+    /// Specification).
     pub const INVALID_AUTHORIZATION_SPECIFICATION: Self = Self(*b"28000");
     /// `28P01` invalid_password (Class 28 - Invalid Authorization Specification).
     pub const INVALID_PASSWORD: Self = Self(*b"28P01");
-    /// `2B000` dependent_privilege_descriptors_still_exist (Class 2B - Dependent Privilege Descriptors Still Exist).
+    /// `2B000` dependent_privilege_descriptors_still_exist (Class 2B - Dependent Privilege
+    /// Descriptors Still Exist).
     pub const DEPENDENT_PRIVILEGE_DESCRIPTORS_STILL_EXIST: Self = Self(*b"2B000");
-    /// `2BP01` dependent_objects_still_exist (Class 2B - Dependent Privilege Descriptors Still Exist).
+    /// `2BP01` dependent_objects_still_exist (Class 2B - Dependent Privilege Descriptors Still
+    /// Exist).
     pub const DEPENDENT_OBJECTS_STILL_EXIST: Self = Self(*b"2BP01");
     /// `2D000` invalid_transaction_termination (Class 2D - Invalid Transaction Termination).
     pub const INVALID_TRANSACTION_TERMINATION: Self = Self(*b"2D000");
@@ -330,7 +341,8 @@ impl SqlState {
     pub const E_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED: Self = Self(*b"38003");
     /// `38004` reading_sql_data_not_permitted (Class 38 - External Routine Exception).
     pub const E_R_E_READING_SQL_DATA_NOT_PERMITTED: Self = Self(*b"38004");
-    /// `39000` external_routine_invocation_exception (Class 39 - External Routine Invocation Exception).
+    /// `39000` external_routine_invocation_exception (Class 39 - External Routine Invocation
+    /// Exception).
     pub const EXTERNAL_ROUTINE_INVOCATION_EXCEPTION: Self = Self(*b"39000");
     /// `39001` invalid_sqlstate_returned (Class 39 - External Routine Invocation Exception).
     pub const E_R_I_E_INVALID_SQLSTATE_RETURNED: Self = Self(*b"39001");
@@ -360,7 +372,8 @@ impl SqlState {
     pub const T_R_STATEMENT_COMPLETION_UNKNOWN: Self = Self(*b"40003");
     /// `40P01` deadlock_detected (Class 40 - Transaction Rollback).
     pub const T_R_DEADLOCK_DETECTED: Self = Self(*b"40P01");
-    /// `42000` syntax_error_or_access_rule_violation (Class 42 - Syntax Error or Access Rule Violation).
+    /// `42000` syntax_error_or_access_rule_violation (Class 42 - Syntax Error or Access Rule
+    /// Violation).
     pub const SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION: Self = Self(*b"42000");
     /// `42601` syntax_error (Class 42 - Syntax Error or Access Rule Violation).
     pub const SYNTAX_ERROR: Self = Self(*b"42601");
@@ -440,7 +453,8 @@ impl SqlState {
     pub const INVALID_DATABASE_DEFINITION: Self = Self(*b"42P12");
     /// `42P13` invalid_function_definition (Class 42 - Syntax Error or Access Rule Violation).
     pub const INVALID_FUNCTION_DEFINITION: Self = Self(*b"42P13");
-    /// `42P14` invalid_prepared_statement_definition (Class 42 - Syntax Error or Access Rule Violation).
+    /// `42P14` invalid_prepared_statement_definition (Class 42 - Syntax Error or Access Rule
+    /// Violation).
     pub const INVALID_PSTATEMENT_DEFINITION: Self = Self(*b"42P14");
     /// `42P15` invalid_schema_definition (Class 42 - Syntax Error or Access Rule Violation).
     pub const INVALID_SCHEMA_DEFINITION: Self = Self(*b"42P15");
@@ -510,11 +524,13 @@ impl SqlState {
     pub const FDW_ERROR: Self = Self(*b"HV000");
     /// `HV005` fdw_column_name_not_found (Class HV - Foreign Data Wrapper Error (SQL/MED)).
     pub const FDW_COLUMN_NAME_NOT_FOUND: Self = Self(*b"HV005");
-    /// `HV002` fdw_dynamic_parameter_value_needed (Class HV - Foreign Data Wrapper Error (SQL/MED)).
+    /// `HV002` fdw_dynamic_parameter_value_needed (Class HV - Foreign Data Wrapper Error
+    /// (SQL/MED)).
     pub const FDW_DYNAMIC_PARAMETER_VALUE_NEEDED: Self = Self(*b"HV002");
     /// `HV010` fdw_function_sequence_error (Class HV - Foreign Data Wrapper Error (SQL/MED)).
     pub const FDW_FUNCTION_SEQUENCE_ERROR: Self = Self(*b"HV010");
-    /// `HV021` fdw_inconsistent_descriptor_information (Class HV - Foreign Data Wrapper Error (SQL/MED)).
+    /// `HV021` fdw_inconsistent_descriptor_information (Class HV - Foreign Data Wrapper Error
+    /// (SQL/MED)).
     pub const FDW_INCONSISTENT_DESCRIPTOR_INFORMATION: Self = Self(*b"HV021");
     /// `HV024` fdw_invalid_attribute_value (Class HV - Foreign Data Wrapper Error (SQL/MED)).
     pub const FDW_INVALID_ATTRIBUTE_VALUE: Self = Self(*b"HV024");
@@ -526,7 +542,8 @@ impl SqlState {
     pub const FDW_INVALID_DATA_TYPE: Self = Self(*b"HV004");
     /// `HV006` fdw_invalid_data_type_descriptors (Class HV - Foreign Data Wrapper Error (SQL/MED)).
     pub const FDW_INVALID_DATA_TYPE_DESCRIPTORS: Self = Self(*b"HV006");
-    /// `HV091` fdw_invalid_descriptor_field_identifier (Class HV - Foreign Data Wrapper Error (SQL/MED)).
+    /// `HV091` fdw_invalid_descriptor_field_identifier (Class HV - Foreign Data Wrapper Error
+    /// (SQL/MED)).
     pub const FDW_INVALID_DESCRIPTOR_FIELD_IDENTIFIER: Self = Self(*b"HV091");
     /// `HV00B` fdw_invalid_handle (Class HV - Foreign Data Wrapper Error (SQL/MED)).
     pub const FDW_INVALID_HANDLE: Self = Self(*b"HV00B");
@@ -534,7 +551,8 @@ impl SqlState {
     pub const FDW_INVALID_OPTION_INDEX: Self = Self(*b"HV00C");
     /// `HV00D` fdw_invalid_option_name (Class HV - Foreign Data Wrapper Error (SQL/MED)).
     pub const FDW_INVALID_OPTION_NAME: Self = Self(*b"HV00D");
-    /// `HV090` fdw_invalid_string_length_or_buffer_length (Class HV - Foreign Data Wrapper Error (SQL/MED)).
+    /// `HV090` fdw_invalid_string_length_or_buffer_length (Class HV - Foreign Data Wrapper Error
+    /// (SQL/MED)).
     pub const FDW_INVALID_STRING_LENGTH_OR_BUFFER_LENGTH: Self = Self(*b"HV090");
     /// `HV00A` fdw_invalid_string_format (Class HV - Foreign Data Wrapper Error (SQL/MED)).
     pub const FDW_INVALID_STRING_FORMAT: Self = Self(*b"HV00A");
@@ -558,7 +576,8 @@ impl SqlState {
     pub const FDW_UNABLE_TO_CREATE_EXECUTION: Self = Self(*b"HV00L");
     /// `HV00M` fdw_unable_to_create_reply (Class HV - Foreign Data Wrapper Error (SQL/MED)).
     pub const FDW_UNABLE_TO_CREATE_REPLY: Self = Self(*b"HV00M");
-    /// `HV00N` fdw_unable_to_establish_connection (Class HV - Foreign Data Wrapper Error (SQL/MED)).
+    /// `HV00N` fdw_unable_to_establish_connection (Class HV - Foreign Data Wrapper Error
+    /// (SQL/MED)).
     pub const FDW_UNABLE_TO_ESTABLISH_CONNECTION: Self = Self(*b"HV00N");
     /// `P0000` plpgsql_error (Class P0 - PL/pgSQL Error).
     pub const PLPGSQL_ERROR: Self = Self(*b"P0000");

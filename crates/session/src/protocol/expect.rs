@@ -1,6 +1,7 @@
 //! What is expected from the server for a request, step by step: the one table of transitions.
 //!
-//! A request is a list of steps; the server answers them in order. What may come next is [`Expect`]:
+//! A request is a list of steps; the server answers them in order. What may come next is
+//! [`Expect`]:
 //!
 //! ```text
 //!   step            expected            message                then
@@ -47,10 +48,11 @@
 //!                   Failed              ReadyForQuery          settled
 //! ```
 //!
-//! A request of many items (`Bind` and `Execute` for each) goes through its last steps again for each of them.
+//! A request of many items (`Bind` and `Execute` for each) goes through its last steps again for
+//! each of them.
 //!
-//! Whatever is not in the table is a violation of the protocol. Notices, notifications, parameter changes and fatal errors
-//! may come at any time and never get here.
+//! Whatever is not in the table is a violation of the protocol. Notices, notifications, parameter
+//! changes and fatal errors may come at any time and never get here.
 
 use crate::statement::text::Hints;
 
@@ -83,7 +85,8 @@ pub(crate) struct Steps {
     /// How many steps of BEGIN are left, counted from its end.
     begin: u8,
     request: &'static [Step],
-    /// How many times an [`ITEM`] comes when the request's steps are done, if it is one of many items.
+    /// How many times an [`ITEM`] comes when the request's steps are done, if it is one of many
+    /// items.
     repeats: Option<u32>,
     /// What the answer may bring that its messages do not tell.
     hints: Hints,
@@ -184,7 +187,8 @@ pub(crate) enum Expect {
     SimpleQuery,
     SimpleQueryRows,
     DrainSimpleCopyOut,
-    /// Another statement's answer, or the end: a ReadyForQuery in answer to nothing would be somebody else's.
+    /// Another statement's answer, or the end: a ReadyForQuery in answer to nothing would belong to
+    /// another request.
     NextResult,
     /// The answer to a COPY whose data we send.
     CopyIn,

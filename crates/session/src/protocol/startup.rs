@@ -55,7 +55,8 @@ pub enum Encryption {
 ///                                               Deriving
 /// ```
 ///
-/// A session that is only to cancel another one goes to `Interrupting` instead of `Greeting`, and the server hangs up.
+/// A session that is only to cancel another one goes to `Interrupting` instead of `Greeting`, and
+/// the server hangs up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// SSLRequest was sent; one byte is owed.
@@ -147,8 +148,8 @@ impl Startup {
     pub(crate) fn ssl_answer(&mut self, byte: u8, followed: bool) -> Result<bool> {
         let optional = matches!(self.encryption, Encryption::Tls { optional: true, .. });
         match byte {
-            // Whoever can put bytes before the handshake would have them taken for the server's, under TLS
-            // (CVE-2021-23222).
+            // Bytes that an attacker puts before the handshake would be taken for the server's,
+            // under TLS (CVE-2021-23222).
             b'S' if followed => Err(Error::new(
                 ErrorKind::Tls,
                 "bytes arrived before the TLS handshake that could have been put there by anyone",

@@ -1,7 +1,8 @@
-//! From bytes to messages: where one ends and the next begins, with every length checked before anything is done with it.
+//! From bytes to messages: where one ends and the next begins, with every length checked before
+//! anything is done with it.
 //!
-//! A message is a tag, a length that counts itself, and a body (manual, section 54.2.1). The bytes are cut where the
-//! network pleased; what comes out does not depend on it.
+//! A message is a tag, a length that counts itself, and a body (manual, section 54.2.1). The bytes
+//! are cut where the network pleased; what comes out does not depend on it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +21,7 @@ pub(crate) fn violation(message: impl Into<Cow<'static, str>>) -> Error {
 /// How far the session is, as far as framing is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthState {
-    /// Nobody has let us in yet: only what a greeting needs is accepted.
+    /// Before authentication: only what a login needs is accepted.
     Unauthenticated,
     /// The server has authenticated us.
     Authenticated,
@@ -145,8 +146,8 @@ impl Partial {
         Ok(self.bytes.len() == total)
     }
 
-    /// Grows to `total` bytes as far as the input reaches. What is reserved follows what has arrived: at most as much
-    /// again, and never past the end of the message.
+    /// Grows to `total` bytes as far as the input reaches. What is reserved follows what has
+    /// arrived: at most as much again, and never past the end of the message.
     fn take(&mut self, input: &mut &[u8], total: usize) {
         let missing = total.saturating_sub(self.bytes.len());
         let (now, later) = input.split_at(missing.min(input.len()));
@@ -164,7 +165,8 @@ impl Partial {
     }
 }
 
-/// Reads the fields of one message's body; every reading past its end is an error that names the message.
+/// Reads the fields of one message's body; every reading past its end is an error that names the
+/// message.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -206,7 +208,8 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
-    /// A text ended by NUL. What is not UTF-8 gets replacement characters: names and messages are for reading.
+    /// A text ended by NUL. What is not UTF-8 gets replacement characters: names and messages are
+    /// for reading.
     pub(crate) fn text(&mut self) -> Result<Cow<'a, str>> {
         self.bytes().map(String::from_utf8_lossy)
     }

@@ -1,4 +1,5 @@
-//! A request as bytes: written without a session at hand, so that a user's `ToSql` runs while no session is borrowed.
+//! A request as bytes: written without a session at hand, so that a user's `ToSql` runs while no
+//! session is borrowed.
 
 use std::fmt;
 
@@ -11,8 +12,8 @@ use crate::protocol::encode::Draft;
 use crate::protocol::expect::Steps;
 use crate::statement::Statement;
 
-/// Where a request is written before it is submitted. It belongs to the caller and is reused: submitting empties it and leaves
-/// its memory.
+/// Where a request is written before it is submitted. It belongs to the caller and is reused:
+/// submitting empties it and leaves its memory.
 #[derive(Default)]
 pub struct EncodeBuffer {
     bytes: BytesMut,
@@ -41,8 +42,8 @@ impl EncodeBuffer {
         self.bytes.is_empty()
     }
 
-    /// Writes a request as a whole, its `Sync` included, in place of what there was. After an error, or a panic in a user's
-    /// `ToSql`, the buffer is empty.
+    /// Writes a request as a whole, its `Sync` included, in place of what there was. After an
+    /// error, or a panic in a user's `ToSql`, the buffer is empty.
     // On the way of every request; as a call it would hand over its result in memory.
     #[allow(clippy::inline_always)]
     #[inline(always)]
@@ -103,7 +104,8 @@ impl EncodeBuffer {
         self.is_exclusive
     }
 
-    /// Whether statements may be closed along with the request. A large one is handed over as it is.
+    /// Whether statements may be closed along with the request. A large one is handed over as it
+    /// is.
     #[inline]
     pub(crate) fn takes_closes(&self) -> bool {
         !self.is_simple && self.bytes.len() < limits::LARGE_REQUEST_BYTES

@@ -20,11 +20,12 @@ use crate::statement::text::{Hints, is_copy};
 /// Parameter values: what `postgres-types` can write.
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// One question, which gets one answer. Each ends in its own `Sync` (or is a simple query), so a failure ends with it.
+/// One question, which gets one answer. Each ends in its own `Sync` (or is a simple query), so a
+/// failure ends with it.
 #[derive(Debug, Clone, Copy)]
 pub enum Request<'a> {
-    /// One or several statements without parameters; values come as text. In one implicit transaction unless the text
-    /// says otherwise.
+    /// One or several statements without parameters; values come as text. In one implicit
+    /// transaction unless the text says otherwise.
     Script {
         /// The statements, separated by semicolons.
         sql: &'a str,
@@ -83,8 +84,9 @@ pub enum Request<'a> {
         /// Its name.
         portal: &'a str,
     },
-    /// Runs a statement once with each set of parameters, in one implicit transaction: the first that fails ends them all. No
-    /// more sets are taken than fill [`limits::FLIGHT_BYTES`]; [`Answer::items`](crate::Answer::items) tells how many.
+    /// Runs a statement once with each set of parameters, in one implicit transaction: the first
+    /// that fails ends them all. No more sets are taken than fill [`limits::FLIGHT_BYTES`];
+    /// [`Answer::items`](crate::Answer::items) tells how many.
     Many {
         /// The statement.
         statement: &'a Statement,
@@ -164,7 +166,8 @@ impl fmt::Debug for dyn ParameterSets + '_ {
 const RUN: &[Step] = &[Step::Bind, Step::Execute];
 
 impl Request<'_> {
-    /// Writes the request's messages, but for its `Sync`; gives back the steps in which it will be answered.
+    /// Writes the request's messages, but for its `Sync`; gives back the steps in which it will be
+    /// answered.
     pub(crate) fn write(&self, draft: &mut Draft<'_>) -> Result<Steps> {
         let mut hints = Hints::default();
         let steps: &[Step] = match *self {

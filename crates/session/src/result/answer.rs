@@ -97,8 +97,8 @@ impl ResultSet {
         &self.tag
     }
 
-    /// How many rows it returned or changed: what its tag says; of a statement whose tag has no number, such as SHOW, EXPLAIN or CALL,
-    /// how many came.
+    /// How many rows it returned or changed: what its tag says; of a statement whose tag has no
+    /// number, such as SHOW, EXPLAIN or CALL, how many came.
     pub fn row_count(&self) -> u64 {
         self.tag.rows().unwrap_or_else(|| self.came())
     }
@@ -125,7 +125,8 @@ pub struct Answer {
     earlier: Vec<ResultSet>,
     /// How many results are complete.
     results: usize,
-    /// Of a request of many items: how many are done, the rows that they returned or changed, and those of them that came.
+    /// Of a request of many items: how many are done, the rows that they returned or changed, and
+    /// those of them that came.
     items: usize,
     item_rows: u64,
     items_came: u64,
@@ -224,7 +225,8 @@ impl Answer {
         self.result.take(|rows| Some(std::mem::take(rows))).unwrap_or_default()
     }
 
-    /// How many rows the only statement, or the last one, returned or changed; of one whose tag has no number, how many came.
+    /// How many rows the only statement, or the last one, returned or changed; of one whose tag has
+    /// no number, how many came.
     pub fn row_count(&self) -> u64 {
         if self.items > 0 { self.item_rows } else { self.result.row_count() }
     }

@@ -9,16 +9,17 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::result::row::{Column, ColumnIndex, no_such_column, wrong_type};
 
-/// Reads the value of one column as one type: the column is found and the type compared once, for every row.
+/// Reads the value of one column as one type: the column is found and the type compared once, for
+/// every row.
 ///
-/// A reader belongs to the columns and the type that it was made for. Used with others it finds another value, or gives an
-/// error.
+/// A reader belongs to the columns and the type that it was made for. Used with others it finds
+/// another value, or gives an error.
 #[derive(Clone, Copy)]
 pub struct ColumnReader {
     /// What it is to be read as: by who accepts its type.
     accepts: fn(&Type) -> bool,
-    /// The type that was accepted, where it is asked for: 0 for one that is not known by its number alone, or whose values are
-    /// believed.
+    /// The type that was accepted, where it is asked for: 0 for one that is not known by its number
+    /// alone, or whose values are believed.
     oid: u32,
     /// The column's number. The wire has no more than 16 bits for it.
     index: u16,
@@ -66,7 +67,8 @@ impl ColumnReader {
     }
 
     /// Whether a `T` may believe what the value in it says. It may be wrong in saying no.
-    // Two types that accept the same by the same instructions may have one function for it. That is as good.
+    // Two types that accept the same by the same instructions may have one function for it. That is
+    // as good.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     pub(crate) fn is_plain<'a, T: FromSql<'a>>(self) -> bool {
@@ -82,13 +84,15 @@ impl ColumnReader {
     }
 }
 
-/// Whether a decoder that takes the type takes every type of this number. What is made of others, such as an array, may be
-/// something else in another database or after an ALTER TYPE; an enum may have other labels, which decoders refuse.
+/// Whether a decoder that takes the type takes every type of this number. What is made of others,
+/// such as an array, may be something else in another database or after an ALTER TYPE; an enum may
+/// have other labels, which decoders refuse.
 fn is_known_by_number(ty: &Type) -> bool {
     matches!(ty.kind(), Kind::Simple | Kind::Enum(_))
 }
 
-/// `T::accepts`, which itself may be there once for every part of a program that is compiled by itself.
+/// `T::accepts`, which itself may be there once for every part of a program that is compiled by
+/// itself.
 #[inline(never)]
 fn accepts<'a, T: FromSql<'a>>(ty: &Type) -> bool {
     T::accepts(ty)

@@ -45,8 +45,8 @@ impl Column {
         &self.name
     }
 
-    /// Its type. Types that PostgreSQL does not come with are looked up; where that was not possible, as in the answer to a
-    /// script, they are known by their OID only.
+    /// Its type. Types that PostgreSQL does not come with are looked up; where that was not
+    /// possible, as in the answer to a script, they are known by their OID only.
     pub fn type_(&self) -> &Type {
         &self.ty
     }
@@ -76,8 +76,8 @@ impl Column {
         self.format
     }
 
-    /// The type to read its values as. Text reads as text whatever the type: that is how several statements at once are
-    /// answered.
+    /// The type to read its values as. Text reads as text whatever the type: that is how several
+    /// statements at once are answered.
     #[inline]
     pub(crate) fn read_type(&self) -> &Type {
         match self.format {
@@ -139,7 +139,8 @@ pub(crate) fn format_of(code: i16) -> Result<Format> {
 pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
     let mut reader = Reader::new(body, "RowDescription");
     let count = reader.u16()?;
-    // Nothing is reserved for the count: each column takes 19 bytes at least, which have to be there.
+    // Nothing is reserved for the count: each column takes 19 bytes at least, which have to be
+    // there.
     let mut columns = Vec::new();
     for _ in 0..count {
         columns.push(Column {
@@ -159,7 +160,8 @@ pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
 
 /// What names a column: its number, the first being 0, or its name.
 pub trait ColumnIndex: fmt::Display {
-    /// The number of the column meant, if there is one. The first of several columns with the same name.
+    /// The number of the column meant, if there is one. The first of several columns with the same
+    /// name.
     fn find(&self, columns: &[Column]) -> Option<usize>;
 }
 
@@ -230,9 +232,11 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`] when there is no such column, its type does not fit `T`, it is NULL and `T` is not an
-    /// `Option`, or its bytes are not a value of its type. The message names the column, its type and the row.
+    /// [`ErrorKind::Decode`] when there is no such column, its type does not fit `T`, it is NULL
+    /// and `T` is not an `Option`, or its bytes are not a value of its type. The message names the
+    /// column, its type and the row.
     #[inline]
+    #[doc(alias = "try_get")]
     pub fn get<T: FromSql<'a>>(&self, column: impl ColumnIndex) -> Result<T> {
         let Some(index) = column.find(self.columns) else {
             return Err(no_such_column(self.columns, &column));
@@ -251,8 +255,9 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`] when it is NULL and `T` is not an `Option`, or its bytes are not a value of its type; and when the
-    /// reader was made for another type, or other columns, and the value does not read as `T`.
+    /// [`ErrorKind::Decode`] when it is NULL and `T` is not an `Option`, or its bytes are not a
+    /// value of its type; and when the reader was made for another type, or other columns, and the
+    /// value does not read as `T`.
     // Once for each value there is.
     #[allow(clippy::inline_always)]
     #[inline(always)]
@@ -267,8 +272,10 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The same for a value that may be NULL, must not be believed, or may be another one than the reader was made for.
-    // It takes a copy of the row, so that those who do not come here need not put theirs into memory.
+    /// The same for a value that may be NULL, must not be believed, or may be another one than the
+    /// reader was made for.
+    // It takes a copy of the row, so that those who do not come here need not put theirs into
+    // memory.
     #[inline(never)]
     fn read_carefully<T: FromSql<'a>>(self, reader: ColumnReader) -> Result<T> {
         let index = reader.index();
@@ -379,7 +386,8 @@ pub(crate) fn names_of(columns: &[Column]) -> String {
     names
 }
 
-/// The column's type does not read as `T`; if it is known which part of it does not, the error says so.
+/// The column's type does not read as `T`; if it is known which part of it does not, the error says
+/// so.
 #[cold]
 pub(crate) fn wrong_type<'a, T: FromSql<'a>>(
     columns: &[Column],

@@ -1,7 +1,7 @@
 //! The shape that a row is read in: a tuple, a struct, a map by name, a single value.
 //!
-//! Names are looked up and types compared once for a result. What comes of it, the [`FromRow::Layout`], has a reader for
-//! each part of the shape; each row is read by these.
+//! Names are looked up and types compared once for a result. What comes of it, the
+//! [`FromRow::Layout`], has a reader for each part of the shape; each row is read by these.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -22,9 +22,9 @@ use crate::result::rows::{Iter, Rows};
 /// |---|---|
 /// | `(A, B, …)`, up to 16 | the columns in their order, as many as there are |
 /// | [`Scalar<T>`] | the only column |
-/// | `HashMap<String, V>`, `BTreeMap<String, V>` | all columns by their names, as one type; [`Raw`](crate::value::Raw) reads any |
+/// | `HashMap<String, V>`, `BTreeMap<String, V>` | all columns by their names, as one type |
 /// | a struct with `#[derive(FromRow)]` | the columns named as its fields |
-/// | `Option` of one of these | the same; `None` where all of them are NULL, as outer joins have it |
+/// | `Option` of one of these | as that; `None` if all its columns are NULL, as in outer joins |
 ///
 /// `'r` is how long the rows live: a shape may borrow from them.
 ///
@@ -48,7 +48,8 @@ use crate::result::rows::{Iter, Rows};
 ///     type Layout = (ColumnReader, ColumnReader);
 ///
 ///     fn layout(columns: &[Column]) -> Result<Self::Layout> {
-///         Ok((ColumnReader::new::<i64>(columns, 0)?, ColumnReader::new::<String>(columns, "name")?))
+///         let id = ColumnReader::new::<i64>(columns, 0)?;
+///         Ok((id, ColumnReader::new::<String>(columns, "name")?))
 ///     }
 ///
 ///     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self> {
@@ -69,7 +70,8 @@ pub trait FromRow<'r>: Sized {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`]: a column is missing, or its type is not the one that the part is read as.
+    /// [`ErrorKind::Decode`]: a column is missing, or its type is not the one that the part is read
+    /// as.
     fn layout(columns: &[Column]) -> Result<Self::Layout>;
 
     /// Reads a row of the result that the layout was made for.
@@ -79,8 +81,8 @@ pub trait FromRow<'r>: Sized {
     /// [`ErrorKind::Decode`]: a value is NULL where the shape has no room for it, or it is damaged.
     fn from_row(layout: &Self::Layout, row: Row<'r>) -> Result<Self>;
 
-    /// Whether every column that the shape takes is NULL in this row, so that an `Option` of it is `None`. A shape that does not
-    /// say is never so.
+    /// Whether every column that the shape takes is NULL in this row, so that an `Option` of it is
+    /// `None`. A shape that does not say is never so.
     fn is_null(layout: &Self::Layout, row: Row<'r>) -> bool {
         let _ = (layout, row);
         false
@@ -116,6 +118,7 @@ impl<'r, T: FromRow<'r>> FromRow<'r> for Option<T> {
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[doc(alias = "query_scalar")]
 pub struct Scalar<T>(pub T);
 
 impl<'r, T: FromSql<'r>> FromRow<'r> for Scalar<T> {
@@ -136,7 +139,8 @@ impl<'r, T: FromSql<'r>> FromRow<'r> for Scalar<T> {
     }
 }
 
-/// A shape without names takes as many columns as there are: one more in the table would shift the others unseen.
+/// A shape without names takes as many columns as there are: one more in the table would shift the
+/// others unseen.
 fn expect_columns(columns: &[Column], takes: usize, shape: &str) -> Result<()> {
     if columns.len() == takes {
         return Ok(());
@@ -252,8 +256,8 @@ impl Rows {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`], with the column, its type, the Rust type and the row that did not fit. Columns and types that
-    /// do not fit are an error also when there are no rows.
+    /// [`ErrorKind::Decode`], with the column, its type, the Rust type and the row that did not
+    /// fit. Columns and types that do not fit are an error also when there are no rows.
     pub fn decode<'r, T: FromRow<'r>>(&'r self) -> Result<Vec<T>> {
         let mut all = Vec::new();
         self.decode_onto(&mut all)?;
@@ -278,7 +282,8 @@ impl Rows {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`] when a column is missing or has a type that does not fit. The items fail on their own.
+    /// [`ErrorKind::Decode`] when a column is missing or has a type that does not fit. The items
+    /// fail on their own.
     pub fn iter_as<'r, T: FromRow<'r>>(&'r self) -> Result<IterAs<'r, T>> {
         let layout = if self.has_columns() { Some(T::layout(self.columns())?) } else { None };
         Ok(IterAs { rows: self.iter(), layout, shape: PhantomData })
@@ -286,7 +291,8 @@ impl Rows {
 }
 
 impl<'r> Row<'r> {
-    /// The row as a `T`. To read many, [`Rows::decode`] and [`Rows::iter_as`] look for the columns only once.
+    /// The row as a `T`. To read many, [`Rows::decode`] and [`Rows::iter_as`] look for the columns
+    /// only once.
     ///
     /// # Errors
     ///
@@ -299,8 +305,8 @@ impl<'r> Row<'r> {
 /// Reads rows as a `T` each: see [`Rows::iter_as`].
 ///
 /// `L` is the [`FromRow::Layout`] of `T`.
-// If it were written as that, a future that has one of these across an await would be `Send` only if a `T` that borrows were
-// a shape for every lifetime, which none is.
+// If it were written as that, a future that has one of these across an await would be `Send` only
+// if a `T` that borrows were a shape for every lifetime, which none is.
 pub struct IterAs<'r, T, L = <T as FromRow<'r>>::Layout> {
     rows: Iter<'r>,
     /// `None` for a statement that returns no rows at all.

@@ -1,10 +1,11 @@
-//! Whether cached types are stale: raised by the first value that is not what its type was taken for.
+//! Whether cached types are stale: raised by the first value that is not what its type was taken
+//! for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether types that were looked up may be outdated. The session, which asks, shares it with all columns
-/// and statements that use such types.
+/// Whether types that were looked up may be outdated. The session, which asks, shares it with all
+/// columns and statements that use such types.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StaleFlag(Arc<AtomicBool>);
 

@@ -19,8 +19,9 @@ impl Session {
         self.pipeline.peek(ticket).is_some_and(Exchange::awaits_copy_data)
     }
 
-    /// Appends data of the COPY of this ticket. Says whether the server still takes any: it does from
-    /// [`Event::CopyStarted`](crate::Event::CopyStarted) on, until it refuses a row or the COPY is ended.
+    /// Appends data of the COPY of this ticket. Says whether the server still takes any: it does
+    /// from [`Event::CopyStarted`](crate::Event::CopyStarted) on, until it refuses a row or the
+    /// COPY is ended.
     pub fn copy_data(&mut self, ticket: Ticket, data: &[u8]) -> Result<bool> {
         if self.takes_data(ticket).is_none() {
             return Ok(false);
@@ -33,12 +34,13 @@ impl Session {
         Ok(true)
     }
 
-    /// Takes what was written of the rows of the COPY of this ticket. Says whether the server still takes any, as
-    /// [`copy_data`](Self::copy_data) does.
+    /// Takes what was written of the rows of the COPY of this ticket. Says whether the server still
+    /// takes any, as [`copy_data`](Self::copy_data) does.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter): a value has removed rows that came before it. Nothing is taken.
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter): a value has removed rows that came
+    /// before it. Nothing is taken.
     pub fn copy_rows(&mut self, ticket: Ticket, rows: &mut CopyEncoder) -> Result<bool> {
         if self.takes_data(ticket).is_none() {
             return Ok(false);
@@ -68,8 +70,8 @@ impl Session {
         }
     }
 
-    /// The data ends before its time: the server is to throw away what it got, for this reason, and answers the request with an
-    /// error.
+    /// The data ends before its time: the server is to throw away what it got, for this reason, and
+    /// answers the request with an error.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Which requests travel alone, which are taken back, and how one that runs is cancelled: see `gate.rs`.
+//! Which requests travel alone, which are taken back, and how one that runs is cancelled: see
+//! `gate.rs`.
 
 use super::Session;
 use crate::cancel::{Cancel, CancelKey};
@@ -15,8 +16,9 @@ use crate::statement::cache::StatementCache;
 pub(super) const NOT_YET: u64 = u64::MAX;
 
 impl Session {
-    /// Has the request that was just submitted travel alone: it leaves when nothing else is outstanding, and nothing leaves
-    /// behind it before it is settled. So it can be cancelled, and no other be hit.
+    /// Has the request that was just submitted travel alone: it leaves when nothing else is
+    /// outstanding, and nothing leaves behind it before it is settled. So it can be cancelled, and
+    /// no other be hit.
     ///
     /// To be said before anything is taken for sending. Later it has no effect, and gives `false`.
     pub fn make_exclusive(&mut self, ticket: Ticket) -> bool {
@@ -41,8 +43,8 @@ impl Session {
         self.gate.make_exclusive(ticket)
     }
 
-    /// Sees to it that this request is not carried out, or not to its end. What the server takes the data of a COPY for ends by that
-    /// data's end, and needs no CancelRequest.
+    /// Sees to it that this request is not carried out, or not to its end. What the server takes
+    /// the data of a COPY for ends by that data's end, and needs no CancelRequest.
     pub fn cancel(&mut self, ticket: Ticket) -> Cancel {
         if !matches!(self.phase, Phase::Open) {
             return Cancel::Over;
@@ -64,21 +66,23 @@ impl Session {
             return Cancel::Withdrawn;
         }
         exchange.ask_to_cancel();
-        // While it waits for the data of a COPY the server heeds no cancel, but it does heed the end of the data. The only error
-        // there is lies in the reason given.
+        // While it waits for the data of a COPY the server heeds no cancel, but it does heed the
+        // end of the data. The only error there is lies in the reason given.
         let _ = self.copy_fail(ticket, "the client cancelled it");
         self.gate.set_exclusive(ticket);
         self.gate.shut();
         Cancel::Running
     }
 
-    /// Takes back a request whose bytes are still here, if that can be: it is not carried out, and settles as cancelled.
+    /// Takes back a request whose bytes are still here, if that can be: it is not carried out, and
+    /// settles as cancelled.
     pub fn take_back(&mut self, ticket: Ticket) -> bool {
         if let Some(queued) = self.gate.withdraw(ticket) {
             self.withdraw(ticket, &queued.bytes);
             return true;
         }
-        // From the send buffer only what was appended last can be taken: what lies behind would move.
+        // From the send buffer only what was appended last can be taken: what lies behind would
+        // move.
         let begins = self.newest;
         let is_last = self.pipeline.last_if(ticket).is_some_and(|exchange| {
             begins < exchange.acts_at() && !exchange.has_data_ended() && !exchange.is_withdrawn()
@@ -91,7 +95,8 @@ impl Session {
         true
     }
 
-    /// The server has hung up on the CancelRequest, or none was sent: other requests may leave again.
+    /// The server has hung up on the CancelRequest, or none was sent: other requests may leave
+    /// again.
     pub fn open_gate(&mut self) {
         self.gate.open();
         self.release();
@@ -145,9 +150,10 @@ impl Session {
 
     // --- The session that carries a CancelRequest ---
 
-    /// A session that says nothing but that another one, whose key this is, is to be cancelled. It ends with
-    /// [`Event::Closed`]: without an error when the server has hung up, which it does when it has taken note; with an
-    /// error otherwise, whose delivery tells whether the request had left.
+    /// A session that says nothing but that another one, whose key this is, is to be cancelled. It
+    /// ends with [`Event::Closed`]: without an error when the server has hung up, which it does
+    /// when it has taken note; with an error otherwise, whose delivery tells whether the request
+    /// had left.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::exchange::{Exchange, Progress, is_between, nobodys_row, read_ready};
+use crate::exchange::{Exchange, Progress, is_between, read_ready, unexpected_row};
 use crate::limits;
 use crate::notification::Notification;
 use crate::protocol::encode::Draft;
@@ -76,7 +76,8 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the messages at the beginning of `input`, as many as are complete, and gives back what follows them.
+    /// Takes the messages at the beginning of `input`, as many as are complete, and gives back what
+    /// follows them.
     fn take_messages<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8]> {
         loop {
             if !is_between(input)
@@ -127,8 +128,8 @@ impl Session {
         }
     }
 
-    /// The exchange that the server is answering. What has not been asked yet cannot be answered; it would be asked after all,
-    /// and answered twice.
+    /// The exchange that the server is answering. What has not been asked yet cannot be answered;
+    /// it would be asked after all, and answered twice.
     #[inline]
     fn answered(&mut self) -> Option<&mut Exchange> {
         self.pipeline.front().filter(|exchange| !self.gate.holds(exchange.ticket))
@@ -232,7 +233,8 @@ impl Session {
         }
     }
 
-    /// The oldest request is complete, in whose transaction something was said that must be remembered until its end.
+    /// The oldest request is complete, in whose transaction something was said that must be
+    /// remembered until its end.
     #[cold]
     fn transaction_goes_on(&mut self, status: TransactionStatus) {
         let Some(exchange) = self.pipeline.front() else {
@@ -257,7 +259,8 @@ impl Session {
         let mut draft = Draft::new(self.send_buffer.pending());
         draft.copy_fail("this call cannot send data")?;
         if sync_again {
-            // The server has taken the Sync of the request for data of the COPY (manual, section 54.2.6).
+            // The server has taken the Sync of the request for data of the COPY (manual, section
+            // 54.2.6).
             draft.sync();
         }
         draft.keep();
@@ -326,7 +329,7 @@ fn unasked(Message { tag, body }: Message<'_>) -> Error {
             .with_server(ServerError::parse(body));
     }
     if tag == b'D' {
-        return nobodys_row();
+        return unexpected_row();
     }
     violation(format!("the server sent {:?} without being asked", char::from(tag)))
 }

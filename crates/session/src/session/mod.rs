@@ -39,12 +39,15 @@ use crate::transaction_status::TransactionStatus;
 ///
 /// A driver moves bytes and nothing else:
 ///
-/// * what arrives goes into [`receive`](Self::receive), the end of it into [`receive_end`](Self::receive_end);
-/// * what [`take_output`](Self::take_output) gives is to be sent, and [`sent`](Self::sent) is told how much of it was;
+/// * what arrives goes into [`receive`](Self::receive), the end of it into
+///   [`receive_end`](Self::receive_end);
+/// * what [`take_output`](Self::take_output) gives is to be sent, and [`sent`](Self::sent) is told
+///   how much of it was;
 /// * [`next_event`](Self::next_event) tells what happened.
 ///
-/// Every method may be called at any time and in any order. What makes no sense has no effect, or an error that says so.
-/// Events depend neither on how the bytes were cut nor on when the methods were called.
+/// Every method may be called at any time and in any order. What makes no sense has no effect, or
+/// an error that says so. Events depend neither on how the bytes were cut nor on when the methods
+/// were called.
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
@@ -74,7 +77,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins a session: its first bytes can be taken from [`take_output`](Self::take_output) at once.
+    /// Begins a session: its first bytes can be taken from [`take_output`](Self::take_output) at
+    /// once.
     ///
     /// # Errors
     ///
@@ -135,19 +139,23 @@ impl Session {
 
     // --- Requests ---
 
-    /// Appends a request to what is to be sent. Its answer will come as [`Event::Settled`] with this ticket.
+    /// Appends a request to what is to be sent. Its answer will come as [`Event::Settled`] with
+    /// this ticket.
     ///
-    /// Parameters are encoded here, while the session is borrowed; a [`Query`](crate::Query) encodes its own without one.
+    /// Parameters are encoded here, while the session is borrowed; a [`Query`](crate::Query)
+    /// encodes its own without one.
     ///
     /// # Errors
     ///
-    /// The request cannot be sent as it is, or the session is not open. Nothing is sent then, and nothing changes.
+    /// The request cannot be sent as it is, or the session is not open. Nothing is sent then, and
+    /// nothing changes.
     pub fn submit(&mut self, request: Request<'_>) -> Result<Ticket> {
         self.submit_after(None, request)
     }
 
-    /// As [`submit`](Self::submit), opening a transaction with this statement in the same flight: if that fails, the
-    /// request is not run. A [`Request::Script`] cannot be combined so and is an error.
+    /// As [`submit`](Self::submit), opening a transaction with this statement in the same flight:
+    /// if that fails, the request is not run. A [`Request::Script`] cannot be combined so and is an
+    /// error.
     pub fn submit_after(&mut self, begin: Option<&str>, request: Request<'_>) -> Result<Ticket> {
         self.check_open()?;
         let mut buffer = std::mem::take(&mut self.scratch);
@@ -234,7 +242,8 @@ impl Session {
         Ok(ticket)
     }
 
-    /// Where the answer to a request is put, whose rows have these columns if they are known beforehand.
+    /// Where the answer to a request is put, whose rows have these columns if they are known
+    /// beforehand.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn answer_with(&mut self, columns: Option<Arc<[Column]>>) -> Box<Answer> {
@@ -250,7 +259,7 @@ impl Session {
         self.spare = Some(answer);
     }
 
-    /// Nobody waits for this answer any more: it is read and thrown away, and settles all the same.
+    /// Abandons a request: its answer is read and discarded, and settles all the same.
     pub fn abandon(&mut self, ticket: Ticket) {
         // The only error there is lies in the reason given.
         let _ = self.copy_fail(ticket, "the client gave up");
@@ -259,8 +268,9 @@ impl Session {
         }
     }
 
-    /// Rows of this request are told of as they come, by [`Event::Rows`], instead of with its answer. With `least` above 0
-    /// they are whenever there are so many bytes of them, and what is left at the end comes with the answer.
+    /// Rows of this request are told of as they come, by [`Event::Rows`], instead of with its
+    /// answer. With `least` above 0 they are whenever there are so many bytes of them, and what is
+    /// left at the end comes with the answer.
     pub fn stream(&mut self, ticket: Ticket, least: u32) {
         if let Some(exchange) = self.pipeline.get(ticket) {
             self.piecemeal = true;
@@ -272,7 +282,8 @@ impl Session {
         &mut self.statements
     }
 
-    /// Whether a statement that was prepared before may mean something else, as long as this transaction is open.
+    /// Whether a statement that was prepared before may mean something else, as long as this
+    /// transaction is open.
     #[inline]
     pub(crate) fn names_changed(&self) -> bool {
         self.since_idle.names_changed()
@@ -297,15 +308,15 @@ impl Session {
         &mut self.catalog
     }
 
-    /// Forgets the types that were looked up and the statements that may use them: DDL has changed them. They are looked up
-    /// again when they are next met.
+    /// Forgets the types that were looked up and the statements that may use them: DDL has changed
+    /// them. They are looked up again when they are next met.
     pub fn forget_types(&mut self) {
         self.catalog.stale_flag().mark_stale();
         self.statements.forget_all();
     }
 
-    /// Ends the session: what is outstanding settles with an error, what was not taken for sending is not sent any more, and
-    /// Terminate is the last message sent.
+    /// Ends the session: what is outstanding settles with an error, what was not taken for sending
+    /// is not sent any more, and Terminate is the last message sent.
     pub fn close(&mut self) {
         match self.phase {
             Phase::Open => {
@@ -420,8 +431,8 @@ impl Session {
         }
     }
 
-    /// The session is over for this reason: every request that is outstanding settles with it, each with its own
-    /// [`Delivery`].
+    /// The session is over for this reason: every request that is outstanding settles with it, each
+    /// with its own [`Delivery`].
     pub fn lost(&mut self, error: Error) {
         let closing = match self.phase {
             Phase::Closed => return,
@@ -463,12 +474,13 @@ impl Session {
         !self.events.is_empty()
     }
 
-    /// Whether the server, or whoever answers there, has sent anything yet.
+    /// Whether the peer has sent anything yet.
     pub fn has_begun(&self) -> bool {
         self.has_begun
     }
 
-    /// Requests from the oldest that is outstanding to the newest; those that were withdrawn in between included.
+    /// Requests from the oldest that is outstanding to the newest; those that were withdrawn in
+    /// between included.
     #[inline]
     pub fn outstanding(&self) -> usize {
         self.pipeline.len()
@@ -479,9 +491,9 @@ impl Session {
         self.pipeline.next_ticket()
     }
 
-    /// Gives the next request this ticket: sessions that follow each other may number their requests
-    /// without repeating a number. Without effect while requests are outstanding, or if the number was
-    /// given out already.
+    /// Gives the next request this ticket: sessions that follow each other may number their
+    /// requests without repeating a number. Without effect while requests are outstanding, or if
+    /// the number was given out already.
     pub fn number_from(&mut self, ticket: Ticket) {
         self.pipeline.number_from(ticket);
     }
@@ -508,7 +520,8 @@ impl Session {
         self.status
     }
 
-    /// A parameter that the server reports (manual, section 54.2.7), such as `server_version` or `TimeZone`.
+    /// A parameter that the server reports (manual, section 54.2.7), such as `server_version` or
+    /// `TimeZone`.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -518,7 +531,8 @@ impl Session {
         self.cancel_key.as_ref()
     }
 
-    /// The newest notices, the oldest first: as many as [`limits::NOTICES`] and [`limits::NOTICES_BYTES`] leave.
+    /// The newest notices, the oldest first: as many as [`limits::NOTICES`] and
+    /// [`limits::NOTICES_BYTES`] leave.
     pub fn notices(&self) -> impl ExactSizeIterator<Item = &ServerError> {
         self.notices.iter()
     }

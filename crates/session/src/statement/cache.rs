@@ -11,10 +11,12 @@ use super::text::is_worth_keeping;
 use crate::limits;
 use crate::request::Ticket;
 
-/// What a session knows of the statements it has seen: the least recently used one is evicted first.
+/// What a session knows of the statements it has seen: the least recently used one is evicted
+/// first.
 ///
-/// With room for some, they are kept prepared on the server under names of ours. With room for none (for poolers that
-/// give each transaction another server) nothing is kept there; only the types of their parameters are remembered here.
+/// With room for some, they are kept prepared on the server under names of ours. With room for none
+/// (for poolers that give each transaction another server) nothing is kept there; only the types of
+/// their parameters are remembered here.
 #[derive(Debug)]
 pub(crate) struct StatementCache {
     known: LruCache<Arc<str>, Arc<Statement>>,
@@ -28,7 +30,7 @@ pub(crate) struct StatementCache {
     dropped_by: Option<Ticket>,
 }
 
-/// A name on the server that nobody will ask for again.
+/// The name of a prepared statement that will not be used again.
 #[derive(Debug)]
 struct Evicted {
     name: String,
@@ -43,8 +45,8 @@ impl Evicted {
 }
 
 impl StatementCache {
-    /// `tag` makes the names of this session unlike those of others: behind a pooler a server may hold statements of
-    /// both, and to run somebody else's must not be possible.
+    /// `tag` makes the names of this session unlike those of others: behind a pooler a server may
+    /// hold statements of several sessions, and one must not run another's.
     pub(crate) fn new(capacity: usize, tag: u64) -> Self {
         let room = NonZeroUsize::new(capacity)
             .or(NonZeroUsize::new(limits::STATEMENT_CACHE))
@@ -60,7 +62,8 @@ impl StatementCache {
         }
     }
 
-    /// What is known of a statement; checked in again by [`check_in`](Self::check_in) it is found at once when it comes again.
+    /// What is known of a statement; checked in again by [`check_in`](Self::check_in) it is found
+    /// at once when it comes again.
     #[inline]
     pub(crate) fn check_out(&mut self, sql: &str) -> Option<Arc<Statement>> {
         match self.last.take() {
@@ -144,8 +147,8 @@ impl StatementCache {
         }
     }
 
-    /// The server has dropped all prepared statements, by this request. They are not closed; what an earlier request had
-    /// prepared is not remembered any more.
+    /// The server has dropped all prepared statements, by this request. They are not closed; what
+    /// an earlier request had prepared is not remembered any more.
     pub(crate) fn dropped_by(&mut self, ticket: Ticket) {
         self.last = None;
         self.dropped_by = Some(ticket);
@@ -162,16 +165,16 @@ impl StatementCache {
         self.dropped_by.is_some_and(|dropped_by| ticket < dropped_by)
     }
 
-    /// The server may have a statement of this name that nobody will ask for again. Closing one that does not exist is
-    /// no error (manual, section 54.2.3).
+    /// Closes the statement of this name, which will not be used again, if the server has it.
+    /// Closing one that does not exist is no error (manual, section 54.2.3).
     pub(crate) fn discard(&mut self, name: &str) {
         if !name.is_empty() {
             self.to_close.push(Evicted { name: name.to_owned(), statement: Weak::new() });
         }
     }
 
-    /// Closes a statement that is not in the cache, or not any more, once no query holds it: a query that has it planned or
-    /// described is yet to run it.
+    /// Closes a statement that is not in the cache, or not any more, once no query holds it: a
+    /// query that has it planned or described is yet to run it.
     pub(crate) fn close(&mut self, statement: &Arc<Statement>) {
         statement.is_cached.store(false, Ordering::Relaxed);
         if !statement.name.is_empty() {

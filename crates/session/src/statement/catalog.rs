@@ -1,11 +1,13 @@
 //! The types that a database has beyond PostgreSQL's own, as far as this session has met them.
 //!
-//! An answer names types by number. What lies behind a number that PostgreSQL does not come with is asked once, for all
-//! that are new in one question ([`LOOKUP`]), and remembered: enums, composites, domains, ranges, multiranges, arrays, the
-//! types of extensions, and whatever these are made of.
+//! An answer names types by number. What lies behind a number that PostgreSQL does not come with is
+//! asked once, for all that are new in one question ([`LOOKUP`]), and remembered: enums,
+//! composites, domains, ranges, multiranges, arrays, the types of extensions, and whatever these
+//! are made of.
 //!
-//! What was remembered may be changed by DDL, and nothing tells. So whoever meets a value that is not what its type says
-//! raises the type's [`StaleFlag`], and the session looks everything up anew when it is next asked.
+//! What was remembered may be changed by DDL, and nothing tells. So code that meets a value that is
+//! not what its type says raises the type's [`StaleFlag`], and the session looks everything up anew
+//! when it is next asked.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,8 +22,9 @@ use crate::result::stale_flag::StaleFlag;
 
 /// Asks what is behind the numbers in `$1`, and behind whatever they are made of.
 ///
-/// A recursive type is met once: `union` drops what was seen. Names and operators are qualified, so that no `search_path`
-/// gives them another meaning. It needs nothing that PostgreSQL 14 does not have.
+/// A recursive type is met once: `union` drops what was seen. Names and operators are qualified, so
+/// that no `search_path` gives them another meaning. It needs nothing that PostgreSQL 14 does not
+/// have.
 pub(crate) const LOOKUP: &str = "\
 with recursive needed(oid) as (
     select pg_catalog.unnest($1::pg_catalog.oid[])
@@ -102,7 +105,7 @@ impl Catalog {
         *self = Self::default();
     }
 
-    /// What to doubt by, for whoever keeps types that were looked up.
+    /// The staleness flag, for holders of types that were looked up.
     pub(crate) fn stale_flag(&self) -> &StaleFlag {
         &self.stale_flag
     }
@@ -187,8 +190,8 @@ impl Catalog {
 }
 
 impl Catalog {
-    /// Which of these parameters can be given as text only; empty if none of them. The server looks for the type's binary input
-    /// also for a NULL.
+    /// Which of these parameters can be given as text only; empty if none of them. The server looks
+    /// for the type's binary input also for a NULL.
     pub(crate) fn text_only(&self, parameters: &[Type]) -> Box<[bool]> {
         let is_text_only = |ty: &Type| match self.types.get(&ty.oid()) {
             Some(known) => !known.is_received_in_binary,
@@ -208,8 +211,8 @@ pub(crate) fn is_unresolved(ty: &Type) -> bool {
     ty.schema().is_empty()
 }
 
-/// The types that PostgreSQL comes with have a binary form, but for those whose `typsend` and `typreceive` are 0 in
-/// `pg_type.dat`.
+/// The types that PostgreSQL comes with have a binary form, but for those whose `typsend` and
+/// `typreceive` are 0 in `pg_type.dat`.
 fn built_in_has_binary(ty: &Type) -> bool {
     !matches!(*ty, Type::ACLITEM | Type::ACLITEM_ARRAY | Type::GTS_VECTOR | Type::GTS_VECTOR_ARRAY)
 }
@@ -258,8 +261,8 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    /// The type, and whether something in it had to be cut off: a type that contains itself, or one nested too deep. What
-    /// is cut off keeps its name, and reads as text or raw.
+    /// The type, and whether something in it had to be cut off: a type that contains itself, or one
+    /// nested too deep. What is cut off keeps its name, and reads as text or raw.
     fn build(&mut self, oid: u32) -> (Known, bool) {
         if let Some(ty) = Type::from_oid(oid) {
             return (Known::built_in(ty), false);
@@ -385,7 +388,8 @@ mod tests {
 
     #[test]
     fn neither_depth_nor_breadth_runs_away() {
-        // Each holds the one before it twice: 2^10,000 paths if nothing were remembered, 10,000 levels if nothing were cut.
+        // Each holds the one before it twice: 2^10,000 paths if nothing were remembered, 10,000
+        // levels if nothing were cut.
         let mut described: HashMap<_, _> =
             (1..10_000).map(|n| composite(70_000 + n, &[69_999 + n, 69_999 + n])).collect();
         described.extend([composite(70_000, &[23])]);

@@ -1,8 +1,8 @@
-//! As much of SQL's lexical structure as it takes to find words outside of literals, quoted names and comments (manual,
-//! section 4.1).
+//! As much of SQL's lexical structure as it takes to find words outside of literals, quoted names
+//! and comments (manual, section 4.1).
 
-/// Whether the text has an `AND CHAIN` outside of literals, quoted names and comments. Where it depends on
-/// `standard_conforming_strings` what is a literal, both readings count.
+/// Whether the text has an `AND CHAIN` outside of literals, quoted names and comments. Where it
+/// depends on `standard_conforming_strings` what is a literal, both readings count.
 pub(crate) fn has_and_chain(sql: &str) -> bool {
     let reads = |backslashes| {
         let mut words = Lexer { rest: sql.as_bytes(), backslashes };
@@ -86,7 +86,8 @@ fn behind(bytes: &[u8], is_end: impl Fn(u8) -> bool) -> &[u8] {
     bytes.get(at + 1..).unwrap_or_default()
 }
 
-/// What follows the quote that ends a literal or a name. A doubled quote, which stands for itself, ends one and begins another.
+/// What follows the quote that ends a literal or a name. A doubled quote, which stands for itself,
+/// ends one and begins another.
 fn after_quotes(mut rest: &[u8], quote: u8, backslashes: bool) -> &[u8] {
     loop {
         match rest.split_first() {

@@ -101,8 +101,8 @@ impl Statement {
         self.result_formats.as_deref().unwrap_or(ALL_BINARY)
     }
 
-    /// Whether all its parameters and columns go in binary: then a change of their number or types is no reason for the server to
-    /// refuse the formats that were asked for.
+    /// Whether all its parameters and columns go in binary: then a change of their number or types
+    /// is no reason for the server to refuse the formats that were asked for.
     pub(crate) fn is_all_binary(&self) -> bool {
         self.text_only.is_empty() && self.result_formats.is_none()
     }

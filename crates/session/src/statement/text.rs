@@ -3,8 +3,9 @@
 use super::lexer::{after_comment, has_and_chain, is_of_name};
 use crate::limits;
 
-/// Whether a statement will plausibly come again and gains by being prepared: those that the planner plans. The others
-/// (DDL, SET, BEGIN …) are sent unnamed, and long texts are mostly made by a program.
+/// Whether a statement will plausibly come again and gains by being prepared: those that the
+/// planner plans. The others (DDL, SET, BEGIN …) are sent unnamed, and long texts are mostly made
+/// by a program.
 pub(crate) fn is_worth_keeping(sql: &str) -> bool {
     if sql.len() > limits::CACHED_STATEMENT_BYTES {
         return false;
@@ -19,12 +20,14 @@ fn is_planned(word: &str) -> bool {
         .any(|planned| word.eq_ignore_ascii_case(planned))
 }
 
-/// Whether a statement is a COPY, whose data would be taken for other requests, or these for its data.
+/// Whether a statement is a COPY, whose data would be taken for other requests, or these for its
+/// data.
 pub(crate) fn is_copy(sql: &str) -> bool {
     first_word(sql).eq_ignore_ascii_case("copy")
 }
 
-/// The word that a statement begins with, behind comments (manual, section 4.1.5), parentheses and empty statements.
+/// The word that a statement begins with, behind comments (manual, section 4.1.5), parentheses and
+/// empty statements.
 fn first_word(mut sql: &str) -> &str {
     loop {
         sql = sql.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '(' | ';'));
@@ -42,7 +45,8 @@ fn first_word(mut sql: &str) -> &str {
 /// What the answer to a text may bring that its command tags do not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Hints {
-    /// It may be a COPY, or have one among its statements: what is sent behind it could be taken for the COPY's data.
+    /// It may be a COPY, or have one among its statements: what is sent behind it could be taken
+    /// for the COPY's data.
     pub(crate) may_copy: bool,
     /// A COMMIT or ROLLBACK of it may begin another transaction.
     pub(crate) may_chain: bool,

@@ -1,7 +1,8 @@
-//! The fields of a certificate that rustls keeps to itself: names, dates, and how it is signed (RFC 5280, section 4.1).
+//! The fields of a certificate that rustls keeps to itself: names, dates, and how it is signed (RFC
+//! 5280, section 4.1).
 //!
-//! It reads version 1 as well, which webpki refuses: the manual's own recipe (section 18.9.5) makes such certificates with
-//! OpenSSL 3.0.
+//! It reads version 1 as well, which webpki refuses: the manual's own recipe (section 18.9.5) makes
+//! such certificates with OpenSSL 3.0.
 
 use core::net::IpAddr;
 
@@ -155,8 +156,8 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// Whether it is for this host, as libpq sees it: the common name counts only if there is no alternative name of the
-    /// host's own kind (manual, section 34.19.1).
+    /// Whether it is for this host, as libpq sees it: the common name counts only if there is no
+    /// alternative name of the host's own kind (manual, section 34.19.1).
     pub(super) fn is_for(&self, host: &str) -> bool {
         let address: Option<IpAddr> = host.parse().ok();
         let mut same_kind = false;
@@ -177,8 +178,8 @@ impl<'a> Certificate<'a> {
                 .is_some_and(|name| name_matches(name, host, address.is_some()))
     }
 
-    /// The hash for `tls-server-end-point` (RFC 5929, section 4.1): that of the signature, SHA-256 in place of MD5 and
-    /// SHA-1. `None` for a signature that names none.
+    /// The hash for `tls-server-end-point` (RFC 5929, section 4.1): that of the signature, SHA-256
+    /// in place of MD5 and SHA-1. `None` for a signature that names none.
     pub(super) fn end_point(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         Some(match signature_hash(self.signature_algorithm)? {
             SignatureHash::Sha224 => Sha224::digest(bytes).to_vec(),
@@ -306,7 +307,8 @@ fn alternative_name(item: &Item<'_>) -> Option<Name> {
     }
 }
 
-/// Equal but for case; or `*.` and one label in front of what is equal (RFC 6125, section 6.4.3). No wildcard is an address.
+/// Equal but for case; or `*.` and one label in front of what is equal (RFC 6125, section 6.4.3).
+/// No wildcard is an address.
 fn name_matches(pattern: &str, host: &str, is_address: bool) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;
@@ -342,7 +344,8 @@ mod tests {
         assert!(name_matches("127.0.0.1", "127.0.0.1", true));
     }
 
-    /// As OpenSSL writes it for `-sha512 -sigopt rsa_padding_mode:pss`, and with every parameter left out.
+    /// As OpenSSL writes it for `-sha512 -sigopt rsa_padding_mode:pss`, and with every parameter
+    /// left out.
     #[test]
     fn pss_names_its_hash_in_its_parameters() {
         let written = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\xa0\x0f\x30\x0d\x06\x09\

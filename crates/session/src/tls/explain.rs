@@ -78,7 +78,8 @@ fn certificate(verdict: &CertificateError, settings: &TlsSettings, host: &str) -
     }
 }
 
-/// What the server found wrong. Many say no more than `handshake_failure` when they miss a certificate of ours.
+/// What the server found wrong. Many say no more than `handshake_failure` when they miss a
+/// certificate of ours.
 fn received(alert: Alert, settings: &TlsSettings) -> Error {
     let error = match alert {
         Alert::CertificateRequired => {

@@ -1,4 +1,5 @@
-//! The files that TLS needs: where they are when nobody says, and which of them may be missing (manual, section 34.19).
+//! The files that TLS needs: where they are by default, and which of them may be missing (manual,
+//! section 34.19).
 
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind as IoKind, Read};
@@ -24,7 +25,8 @@ pub struct TlsFiles {
 }
 
 impl TlsSettings {
-    /// TLS as a resolved configuration wants it. Reads the files it names, and none if no host of it is reached by TCP.
+    /// TLS as a resolved configuration wants it. Reads the files it names, and none if no host of
+    /// it is reached by TCP.
     pub fn from_config(settings: &Config) -> Result<Self> {
         let by_tcp = settings.endpoints()?.iter().any(|e| !matches!(e.host, Host::Unix(_)));
         let sslmode = if by_tcp { settings.get_sslmode() } else { SslMode::Disable };
@@ -74,8 +76,8 @@ impl TlsOptions {
     /// * a root file that does not exist is an error only if the certificate must be verified;
     /// * a certificate of ours that does not exist is not used; one that does exist needs its key.
     ///
-    /// It reads files and may block; call it only when TLS is going to be used, since a key that others can read is
-    /// an error even if no server ever asks for it.
+    /// It reads files and may block; call it only when TLS is going to be used, since a key that
+    /// others can read is an error even if no server ever asks for it.
     pub fn read(mut self, files: &TlsFiles) -> Result<Self> {
         if self.sslmode == SslMode::Disable {
             return Ok(self);
@@ -152,7 +154,8 @@ fn read_client(files: &TlsFiles) -> Result<Option<ClientCertificate>> {
     }))
 }
 
-/// A key that others can read is no secret. One that root owns may be read by its group, so that a service can be let in.
+/// A key that others can read is no secret. One that root owns may be read by its group, so that a
+/// service can be let in.
 #[cfg(unix)]
 fn check_access(metadata: &Metadata, name: &str) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;

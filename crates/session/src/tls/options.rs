@@ -1,4 +1,5 @@
-//! Everything about TLS that a user can choose, as plain data. Words and meanings are libpq's (manual, section 34.19).
+//! Everything about TLS that a user can choose, as plain data. Words and meanings are libpq's
+//! (manual, section 34.19).
 
 use std::fmt;
 
@@ -40,7 +41,8 @@ impl Default for TlsOptions {
     }
 }
 
-/// Which authorities are trusted. Where there are some the server's certificate is checked in every `sslmode`, as in libpq.
+/// Which authorities are trusted. Where there are some the server's certificate is checked in every
+/// `sslmode`, as in libpq.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
     /// None: `verify-ca` and `verify-full` cannot be had.

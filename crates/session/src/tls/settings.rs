@@ -1,4 +1,5 @@
-//! What all connections of one configuration share of TLS: the authorities, our certificate, the versions.
+//! What all connections of one configuration share of TLS: the authorities, our certificate, the
+//! versions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,8 @@ use super::verifier::{Authorities, Verifier};
 use crate::config::{SslMode, SslNegotiation, TlsVersion};
 use crate::{Error, ErrorKind, Result};
 
-/// The name by which TLS knows PostgreSQL (ALPN), registered with IANA and checked by servers since version 17.
+/// The name by which TLS knows PostgreSQL (ALPN), registered with IANA and checked by servers since
+/// version 17.
 pub(super) const ALPN: &[u8] = b"postgresql";
 
 /// TLS as one configuration wants it. Clones share everything.
@@ -56,8 +58,8 @@ impl ResolvesClientCert for Noting {
 }
 
 impl TlsSettings {
-    /// Reads the certificates and checks that everything fits together. With [`Root::System`] it reads the operating
-    /// system's files.
+    /// Reads the certificates and checks that everything fits together. With [`Root::System`] it
+    /// reads the operating system's files.
     pub fn build(options: &TlsOptions) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let (authorities, root_name) = read_authorities(options)?;
@@ -80,7 +82,8 @@ impl TlsSettings {
         };
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.enable_sni = options.sni;
-        // PostgreSQL does not resume sessions; and so every connection looks at the certificate anew.
+        // PostgreSQL does not resume sessions; and so every connection looks at the certificate
+        // anew.
         config.resumption = Resumption::disabled();
         Ok(Self(Arc::new(Shared {
             config: Arc::new(config),
@@ -101,7 +104,8 @@ impl TlsSettings {
         Arc::clone(&self.0.config)
     }
 
-    /// A configuration for one connection, which notes whether the server asked for our certificate, if it must.
+    /// A configuration for one connection, which notes whether the server asked for our
+    /// certificate, if it must.
     pub(super) fn noting(&self) -> (Arc<ClientConfig>, Option<Arc<AtomicBool>>) {
         if !self.0.client_required {
             return (self.config(), None);

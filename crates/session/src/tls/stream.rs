@@ -16,8 +16,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// One connection's TLS, without a socket.
 ///
-/// Bytes that came go into [`receive`](Self::receive); after each call [`output`](Self::output) has what must be sent,
-/// also after an error, when it is the alert that tells the server why.
+/// Bytes that came go into [`receive`](Self::receive); after each call [`output`](Self::output) has
+/// what must be sent, also after an error, when it is the alert that tells the server why.
 pub struct Tls {
     connection: ClientConnection,
     settings: TlsSettings,
@@ -30,24 +30,26 @@ pub struct Tls {
 impl Tls {
     /// Begins the handshake: the first message waits in [`output`](Self::output).
     ///
-    /// A host that is no name TLS knows, such as an empty one, is an error only if the name is going to be checked.
+    /// A host that is no name TLS knows, such as an empty one, is an error only if the name is
+    /// going to be checked.
     pub fn new(settings: &TlsSettings, host: &str) -> Result<Self> {
         let name = match ServerName::try_from(host.to_owned()) {
             Ok(name) => name,
             Err(_) if settings.checks_name() => return Err(no_name(host)),
-            // An address is never sent (RFC 6066, section 3), and nobody compares it.
+            // An address is never sent (RFC 6066, section 3), and never compared.
             Err(_) => ServerName::IpAddress(core::net::Ipv4Addr::UNSPECIFIED.into()),
         };
         let (config, asked) = settings.noting();
         let mut connection = ClientConnection::new(config, name)
             .map_err(|error| failed("TLS could not be started").with_source(error))?;
-        // What may wait is bounded by whoever sends: see `limits::TLS_CHUNK_BYTES`.
+        // What may wait is bounded by the sender: see `limits::TLS_CHUNK_BYTES`.
         connection.set_buffer_limit(None);
         let (settings, host) = (settings.clone(), host.to_owned());
         Ok(Self { connection, settings, host, asked, closed: false })
     }
 
-    /// Takes bytes as they came, cut anywhere, and appends what they say. What was appended before an error is genuine.
+    /// Takes bytes as they came, cut anywhere, and appends what they say. What was appended before
+    /// an error is genuine.
     pub fn receive(&mut self, mut ciphertext: &[u8], plaintext: &mut Vec<u8>) -> Result<()> {
         while !ciphertext.is_empty() {
             let taken = self
@@ -122,7 +124,8 @@ impl Tls {
         self.connection.is_handshaking()
     }
 
-    /// Whether the server has said that it sends nothing more. An end of the connection without it may be an attack.
+    /// Whether the server has said that it sends nothing more. An end of the connection without it
+    /// may be an attack.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
@@ -136,8 +139,8 @@ impl Tls {
         }
     }
 
-    /// Whether the server agreed to speak PostgreSQL; `None` before the handshake has ended. Servers before version 17 do
-    /// not say.
+    /// Whether the server agreed to speak PostgreSQL; `None` before the handshake has ended.
+    /// Servers before version 17 do not say.
     pub fn alpn_is_postgresql(&self) -> Option<bool> {
         (!self.is_handshaking()).then(|| self.connection.alpn_protocol() == Some(ALPN))
     }

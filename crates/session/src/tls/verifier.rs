@@ -22,7 +22,8 @@ pub(super) struct Authorities {
     pub(super) certificates: Vec<CertificateDer<'static>>,
 }
 
-/// What rustls asks about the server's certificate. That the server has the key to it is always checked.
+/// What rustls asks about the server's certificate. That the server has the key to it is always
+/// checked.
 #[derive(Debug)]
 pub(super) struct Verifier {
     /// `None`: any certificate will do.
@@ -53,7 +54,8 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), Error> {
         if certificate.is_self_issued() {
-            // Trusted as it is, or not at all. webpki has no such case: its authorities sign, they do not serve.
+            // Trusted as it is, or not at all. webpki has no such case: its authorities sign, they
+            // do not serve.
             return if authorities.certificates.contains(bytes) {
                 check_dates(certificate, now)
             } else {
@@ -70,7 +72,8 @@ impl Verifier {
                 self.algorithms.all,
             );
         }
-        // webpki refuses version 1. Without extensions there is little to check: its authority must have signed it.
+        // webpki refuses version 1. Without extensions there is little to check: its authority must
+        // have signed it.
         let signed = authorities
             .certificates
             .iter()
@@ -119,7 +122,8 @@ impl ServerCertVerifier for Verifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    /// Done here and not by rustls, which would have webpki read the certificate, and that refuses version 1.
+    /// Done here and not by rustls, which would have webpki read the certificate, and that refuses
+    /// version 1.
     fn verify_tls12_signature(
         &self,
         message: &[u8],

@@ -116,10 +116,12 @@ pub fn read_field<'a, T: FromSql<'a>>(field: &Field, value: Option<&'a [u8]>) ->
     }
 }
 
-/// What a struct has for a field: whether the field's type goes with it, and its name. `None` if it has nothing.
+/// What a struct has for a field: whether the field's type goes with it, and its name. `None` if it
+/// has nothing.
 pub type Part = Option<(bool, &'static str)>;
 
-/// Whether a composite's fields are those of a struct, by their names. If not, the error will say why.
+/// Whether a composite's fields are those of a struct, by their names. If not, the error will say
+/// why.
 pub fn fits(ty: &Type, names: &[&str], part: impl Fn(&Field) -> Part) -> bool {
     let Kind::Composite(fields) = ty.kind() else {
         return false;

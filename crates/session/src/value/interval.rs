@@ -7,14 +7,15 @@ use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::unread::Unread;
 
-/// An `interval`: months, days and microseconds, which do not become each other. A month has no certain number of days, and
-/// a day not always 24 hours.
+/// An `interval`: months, days and microseconds, which do not become each other. A month has no
+/// certain number of days, and a day not always 24 hours.
 ///
 /// ```
 /// use txpostgres_session::value::Interval;
 ///
 /// let interval = Interval { months: 1, days: -2, microseconds: 3_000_000 };
-/// assert_eq!(interval, Interval::from_months(1) + Interval::from_days(-2) + Interval::from_seconds(3));
+/// let sum = Interval::from_months(1) + Interval::from_days(-2) + Interval::from_seconds(3);
+/// assert_eq!(interval, sum);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Interval {

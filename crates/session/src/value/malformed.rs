@@ -27,7 +27,8 @@ pub enum Malformed {
         /// Bytes that follow the announcement.
         follow: usize,
     },
-    /// A length that the bytes which follow do not have, or a negative one where NULL (−1) is not possible.
+    /// A length that the bytes which follow do not have, or a negative one where NULL (−1) is not
+    /// possible.
     Length {
         /// Whose length it is: `"an element"`.
         part: &'static str,
@@ -52,8 +53,9 @@ pub enum Malformed {
     },
     /// An array of several dimensions has one of length zero.
     ///
-    /// The server sends an array without elements with one dimension or none. With more, nested lists could be built out
-    /// of nothing: dimensions of 2,147,483,647 and 0 take 28 bytes and mean two thousand million empty lists.
+    /// The server sends an array without elements with one dimension or none. With more, nested
+    /// lists could be built out of nothing: dimensions of 2,147,483,647 and 0 take 28 bytes and
+    /// mean two thousand million empty lists.
     EmptyDimension,
     /// A range is said to be empty and to have bounds.
     RangeFlags {

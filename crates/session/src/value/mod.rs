@@ -1,16 +1,17 @@
-//! Values: those that `postgres-types` has no Rust type for, and whether a binary value holds as much as it announces, asked
-//! before a decoder believes it.
+//! Values: those that `postgres-types` has no Rust type for, and whether a binary value holds as
+//! much as it announces, asked before a decoder believes it.
 //!
-//! [`Range`], [`Multirange`], [`Interval`] and [`Numeric`] are types of PostgreSQL. [`Text`] and [`Raw`] take any value, so
-//! that there is always a way.
+//! [`Range`], [`Multirange`], [`Interval`] and [`Numeric`] are types of PostgreSQL. [`Text`] and
+//! [`Raw`] take any value, so that there is always a way.
 //!
 //! # What is verified
 //!
-//! A value from the server says in its first bytes how many elements, points or fields follow. A decoder that reserves
-//! memory for that number, or computes with it, is at the mercy of whoever wrote it: a broken pooler, a corrupt page, an
-//! enemy in between. [`verify`] compares every count and length with the bytes that are there. What passes makes a
-//! decoder reserve no more than a fixed multiple of the value's size, and what does not is refused with one line saying
-//! why ([`Malformed`]).
+//! A value from the server says in its first bytes how many elements, points or fields follow. A
+//! decoder that reserves memory for that number, or computes with it, is at the mercy of its
+//! author: a broken pooler, a corrupt page, an attacker in between. [`verify`] compares every count
+//! and length with the bytes that are there. What passes makes a decoder reserve no more than a
+//! fixed multiple of the value's size, and what does not is refused with one line saying why
+//! ([`Malformed`]).
 //!
 //! # Which decoders need it
 //!
@@ -18,29 +19,37 @@
 //!
 //! | decoder | what a lying value does |
 //! |---|---|
-//! | `Vec<T>`, `Box<[T]>`; `types::array_from_sql(…).values()` collected | the product of the dimensions goes to `Vec::with_capacity` by way of `size_hint`: a `text[]` of 20 bytes asks for 51 GB and the process aborts |
-//! | `HashMap<String, Option<String>>`; `types::hstore_from_sql` collected | the same with the number of pairs. A type is taken for an hstore by its *name*, whatever its kind is |
-//! | `LineString` (geo-types); `types::path_from_sql(…).points()` collected | the same with the number of points; and a negative one is never refused: it becomes a `size_hint` of 2⁶⁴, and counting it down overflows |
+//! | `Vec<T>`, `Box<[T]>`, `types::array_from_sql` | reserves the product of the dimensions |
+//! | `HashMap<String, Option<String>>`, `types::hstore_from_sql` | reserves the number of pairs |
+//! | `LineString` (geo-types), `types::path_from_sql` | reserves the number of points |
 //!
-//! The others look at the length before they trust it and answer a lie with an error: numbers, `bool`, `"char"`, texts,
-//! `bytea`, `json` and `jsonb`, `uuid`, `inet` and `cidr`, `macaddr`, dates and times, `point`, `box`, `pg_lsn`, `ltree`
-//! and its queries, `bit` and `varbit` (the count of bits against the bytes), ranges (each bound against the bytes),
-//! `[T; N]` (never more than `N`), and what `#[derive(FromSql)]` of postgres-derive 0.4.9 makes. But wherever NULL is
+//! Each reserves by way of `size_hint` and `Vec::with_capacity`: a `text[]` of 20 bytes asks for 51
+//! GB, and the process aborts. A type is taken for an hstore by its *name*, whatever its kind is. A
+//! negative number of points is never refused: it becomes a `size_hint` of 2⁶⁴, and counting it
+//! down overflows.
+//!
+//! The others look at the length before they trust it and answer a lie with an error: numbers,
+//! `bool`, `"char"`, texts, `bytea`, `json` and `jsonb`, `uuid`, `inet` and `cidr`, `macaddr`,
+//! dates and times, `point`, `box`, `pg_lsn`, `ltree` and its queries, `bit` and `varbit` (the
+//! count of bits against the bytes), ranges (each bound against the bytes), `[T; N]` (never more
+//! than `N`), and what `#[derive(FromSql)]` of postgres-derive 0.4.9 makes. But wherever NULL is
 //! possible, every negative length is taken for it, where the protocol knows only −1.
 //!
-//! Multiranges, records, `numeric`, `polygon`, `tsvector`, `tsquery` and snapshots have no decoder there; they are
-//! verified for the ones that live elsewhere.
+//! Multiranges, records, `numeric`, `polygon`, `tsvector`, `tsquery` and snapshots have no decoder
+//! there; they are verified for the ones that live elsewhere.
 //!
-//! Not to be cured here, because the value is not malformed: `Vec<T>`, `[T; N]` and derived composites panic on a type
-//! that is none (ask `accepts` first); `SystemTime` adds and subtracts unchecked, which Windows, counting from 1601, does
-//! not have room for; `Rect` of geo-types 0.6.0 (not of 0.6.2) panics on a `box` with a NaN in it.
+//! Not to be cured here, because the value is not malformed: `Vec<T>`, `[T; N]` and derived
+//! composites panic on a type that is none (ask `accepts` first); `SystemTime` adds and subtracts
+//! unchecked, which Windows, counting from 1601, does not have room for; `Rect` of geo-types 0.6.0
+//! (not of 0.6.2) panics on a `box` with a NaN in it.
 //!
 //! # What it means to be verified
 //!
-//! A value is verified *as a type*, and has to be decoded as that type. The type of its elements that an array announces is
-//! not compared, as the decoders do not look at it either; it counts only where the type leaves it open (`anyarray`).
-//! Inside of `record` every field is verified as the built-in type it announces; a field of any other type is only
-//! measured, and to be verified again by who decodes it.
+//! A value is verified *as a type*, and has to be decoded as that type. The type of its elements
+//! that an array announces is not compared, as the decoders do not look at it either; it counts
+//! only where the type leaves it open (`anyarray`). Inside of `record` every field is verified as
+//! the built-in type it announces; a field of any other type is only measured, and to be verified
+//! again by who decodes it.
 
 #[doc(hidden)]
 pub mod derive;
@@ -75,10 +84,11 @@ use crate::limits;
 /// The least that an element or a field can take: its length.
 const LENGTH: usize = 4;
 
-/// Checks that a binary value of type `ty` holds what it announces, so that a decoder may believe it.
+/// Checks that a binary value of type `ty` holds what it announces, so that a decoder may believe
+/// it.
 ///
-/// It reads what is announced, skips what it is announced for, and allocates nothing. For types of a fixed size and for
-/// texts there is nothing to do: their decoders have no count to believe.
+/// It reads what is announced, skips what it is announced for, and allocates nothing. For types of
+/// a fixed size and for texts there is nothing to do: their decoders have no count to believe.
 ///
 /// # Examples
 ///
@@ -164,8 +174,8 @@ pub(crate) fn announces_nothing(ty: &Type) -> bool {
 
 /// A value that may announce something, with so many levels of nesting left.
 ///
-/// A type is as deep as it was built, but a `record` brings its types along in the value and may hold records without
-/// end: hence the count.
+/// A type is as deep as it was built, but a `record` brings its types along in the value and may
+/// hold records without end: hence the count.
 fn announced(ty: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
     if announces_nothing(ty) {
         return Ok(());
@@ -192,8 +202,8 @@ fn of_its_kind(ty: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> 
         if *ty.kind() == Kind::Simple {
             return hstore(bytes);
         }
-        // Every table and every domain may be called `hstore`, and the decoder goes by the name: whatever this is, it must
-        // not be able to reserve more than it brings along.
+        // Every table and every domain may be called `hstore`, and the decoder goes by the name:
+        // whatever this is, it must not be able to reserve more than it brings along.
         Unread::new("an hstore", bytes).count("pairs", PAIR)?;
     }
     match ty.kind() {
@@ -253,7 +263,8 @@ fn array(member: Option<&Type>, bytes: &[u8], levels: usize) -> Result<(), Malfo
         if length == 0 && dimensions > 1 {
             return Err(Malformed::EmptyDimension);
         }
-        // Six lengths need more than 64 bits; a product that does not fit is still larger than any value.
+        // Six lengths need more than 64 bits; a product that does not fit is still larger than any
+        // value.
         elements = elements.saturating_mul(length.into());
     }
     let elements = unread.fits(elements, "elements", LENGTH)?;
@@ -311,7 +322,8 @@ fn composite(declared: Option<&[Field]>, bytes: &[u8], levels: usize) -> Result<
 
 /// `range_send` in `rangetypes.c`: flags, and the bounds that the flags do not deny.
 fn range(bound: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
-    // `RANGE_*` in `rangetypes.h`; the two that say whether a bound is inclusive do not change what follows.
+    // `RANGE_*` in `rangetypes.h`; the two that say whether a bound is inclusive do not change what
+    // follows.
     const EMPTY: u8 = 0x01;
     const LOWER_INFINITE: u8 = 0x08;
     const UPPER_INFINITE: u8 = 0x10;
@@ -320,8 +332,8 @@ fn range(bound: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
     let mut unread = Unread::new("a range", bytes);
     let flags = unread.u8()?;
     if flags & EMPTY != 0 {
-        // The server asks for this bit, postgres-protocol for this byte: with other flags beside it they would not
-        // read the same value.
+        // The server asks for this bit, postgres-protocol for this byte: with other flags beside it
+        // they would not read the same value.
         if flags & WITH_BOUNDS != 0 {
             return Err(Malformed::RangeFlags { flags });
         }
@@ -350,7 +362,8 @@ fn multirange(bound: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed
 /// The least that a pair of an hstore takes: the length of its key and that of its value.
 const PAIR: usize = 8;
 
-/// `hstore_send` in `contrib/hstore/hstore_io.c`: the number of pairs, and each as a key and a value or NULL.
+/// `hstore_send` in `contrib/hstore/hstore_io.c`: the number of pairs, and each as a key and a
+/// value or NULL.
 fn hstore(bytes: &[u8]) -> Result<(), Malformed> {
     let mut unread = Unread::new("an hstore", bytes);
     for _ in 0..unread.count("pairs", PAIR)? {
@@ -370,7 +383,8 @@ fn path(bytes: &[u8]) -> Result<(), Malformed> {
     unread.all("points", POINT)
 }
 
-/// `numeric_send` in `numeric.c`: the number of digits to the base of 10,000; weight, sign and scale; the digits.
+/// `numeric_send` in `numeric.c`: the number of digits to the base of 10,000; weight, sign and
+/// scale; the digits.
 fn numeric(bytes: &[u8]) -> Result<(), Malformed> {
     let mut unread = Unread::new("a numeric", bytes);
     let digits = unread.u16()?;
@@ -388,7 +402,8 @@ fn bits(bytes: &[u8]) -> Result<(), Malformed> {
     unread.end()
 }
 
-/// `network_send` in `network.c`: family, bits of the mask, whether it is a cidr, the length of the address, the address.
+/// `network_send` in `network.c`: family, bits of the mask, whether it is a cidr, the length of the
+/// address, the address.
 fn address(bytes: &[u8]) -> Result<(), Malformed> {
     let mut unread = Unread::new("a network address", bytes);
     let [_family, _mask, _is_cidr, length] = unread.array()?;
@@ -396,7 +411,8 @@ fn address(bytes: &[u8]) -> Result<(), Malformed> {
     unread.end()
 }
 
-/// `tsvectorsend` in `tsvector.c`: the number of lexemes, and each as a text, the number of its positions, the positions.
+/// `tsvectorsend` in `tsvector.c`: the number of lexemes, and each as a text, the number of its
+/// positions, the positions.
 fn tsvector(bytes: &[u8]) -> Result<(), Malformed> {
     /// The NUL of a text and a number of positions.
     const LEAST: usize = 3;
@@ -409,8 +425,8 @@ fn tsvector(bytes: &[u8]) -> Result<(), Malformed> {
     unread.end()
 }
 
-/// `tsquerysend` in `tsquery.c`: the number of items; a word as weight, prefix and text, an operator as its number, and
-/// its distance if it is `<N>`.
+/// `tsquerysend` in `tsquery.c`: the number of items; a word as weight, prefix and text, an
+/// operator as its number, and its distance if it is `<N>`.
 fn tsquery(bytes: &[u8]) -> Result<(), Malformed> {
     // `QI_VAL` and `OP_PHRASE` in `ts_type.h`.
     const WORD: u8 = 1;
@@ -429,7 +445,8 @@ fn tsquery(bytes: &[u8]) -> Result<(), Malformed> {
     unread.end()
 }
 
-/// `pg_snapshot_send` in `xid8funcs.c`: the number of transactions in progress, the lowest, the next, all of them.
+/// `pg_snapshot_send` in `xid8funcs.c`: the number of transactions in progress, the lowest, the
+/// next, all of them.
 fn snapshot(bytes: &[u8]) -> Result<(), Malformed> {
     let mut unread = Unread::new("a snapshot", bytes);
     let transactions = unread.i32()?;

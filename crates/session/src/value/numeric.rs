@@ -18,10 +18,12 @@ const SCALE: i64 = 16_383;
 /// Decimal digits in one of PostgreSQL's, which are to the base of 10,000.
 const GROUP: usize = 4;
 
-/// A `numeric`: every value that PostgreSQL has, exactly, with its trailing zeros, NaN and the infinities.
+/// A `numeric`: every value that PostgreSQL has, exactly, with its trailing zeros, NaN and the
+/// infinities.
 ///
-/// It is for carrying numbers, not for computing. To compute, take a crate such as `rust_decimal`, which brings its own
-/// `ToSql` and `FromSql` with its feature `db-tokio-postgres`. Two are equal if they print the same: `1.0` is not `1.00`.
+/// It is for carrying numbers, not for computing. To compute, take a crate such as `rust_decimal`,
+/// which brings its own `ToSql` and `FromSql` with its feature `db-tokio-postgres`. Two are equal
+/// if they print the same: `1.0` is not `1.00`.
 ///
 /// ```
 /// use txpostgres_session::value::Numeric;

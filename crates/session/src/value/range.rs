@@ -20,7 +20,8 @@ const UPPER_INFINITE: u8 = 0x10;
 
 /// A range of values: `int4range`, `tstzrange`, or one that the database defines.
 ///
-/// The server brings ranges of whole numbers and of dates into the form `[a,b)`: `[1,3]` comes back as `[1,4)`.
+/// The server brings ranges of whole numbers and of dates into the form `[a,b)`: `[1,3]` comes back
+/// as `[1,4)`.
 ///
 /// ```
 /// use std::ops::Bound;
@@ -52,7 +53,8 @@ impl<T> Range<T> {
         Self::Between(Bound::Unbounded, Bound::Unbounded)
     }
 
-    /// Whether it is the empty range. The server makes `[1,1)` empty, and what it sends is as it should be.
+    /// Whether it is the empty range. The server makes `[1,1)` empty, and what it sends is as it
+    /// should be.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
@@ -219,7 +221,8 @@ impl<T: ToSql> ToSql for Range<T> {
 
 /// Several ranges that do not touch each other, in order: `int4multirange` and its like.
 ///
-/// The server puts them in order and joins those that touch, so a value may come back in another form.
+/// The server puts them in order and joins those that touch, so a value may come back in another
+/// form.
 ///
 /// ```
 /// use txpostgres_session::value::{Multirange, Range};

@@ -8,8 +8,8 @@ use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 /// A value of any type, as its type and the bytes that the server sent.
 ///
-/// It reads any column, and can be written to any parameter of the same type. The bytes are the type's binary form; of a
-/// column that came as text they are the text, and the type is `text`.
+/// It reads any column, and can be written to any parameter of the same type. The bytes are the
+/// type's binary form; of a column that came as text they are the text, and the type is `text`.
 ///
 /// ```
 /// use txpostgres_session::types::Type;

@@ -11,11 +11,13 @@ type Cause = Box<dyn Error + Sync + Send>;
 
 /// A value of any type in PostgreSQL's text form.
 ///
-/// As a parameter it goes to a parameter of any type, which the server reads as it reads a literal. Inside of an array, a range
-/// or a composite it goes to texts and enums only: write the whole in text then.
+/// As a parameter it goes to a parameter of any type, which the server reads as it reads a literal.
+/// Inside of an array, a range or a composite it goes to texts and enums only: write the whole in
+/// text then.
 ///
-/// As a column it reads whatever came as text: all columns of a call [in text](crate::Query::set_results), those of types that
-/// have no binary form such as `aclitem`, and texts and enums always.
+/// As a column it reads whatever came as text: all columns of a call [in
+/// text](crate::Query::set_results), those of types that have no binary form such as `aclitem`, and
+/// texts and enums always.
 ///
 /// ```
 /// use txpostgres_session::value::Text;
@@ -34,7 +36,8 @@ impl<S: fmt::Display> fmt::Display for Text<S> {
 }
 
 thread_local! {
-    /// Whether a parameter is being written as text. Set while one is, so that a [`Text`] within something binary can tell.
+    /// Whether a parameter is being written as text. Set while one is, so that a [`Text`] within
+    /// something binary can tell.
     static WRITES_TEXT: Cell<bool> = const { Cell::new(false) };
 }
 

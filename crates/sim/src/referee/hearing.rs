@@ -79,7 +79,7 @@ impl Hearing {
         let at =
             self.said.iter().position(|(_, said_on, said)| said_on == channel && said == payload);
         let Some(at) = at else {
-            return found(Rule::Hearing, format!("t{op} heard {payload}, which nobody said"));
+            return found(Rule::Hearing, format!("t{op} heard {payload}, which was never sent"));
         };
         if one && listener.channel.as_ref().is_some_and(|wanted| wanted != channel) {
             return found(Rule::Hearing, format!("t{op} heard {payload} of {channel}"));

@@ -152,9 +152,9 @@ impl World {
         }
         self.settle()?;
         if self.moves > before + count {
-            return found(Rule::Wake, format!("somebody could go on and was not woken: {waiting}"));
+            return found(Rule::Wake, format!("a caller could go on and was not woken: {waiting}"));
         }
-        found(Rule::Progress, format!("nobody gets on: {waiting}"))
+        found(Rule::Progress, format!("no caller makes progress: {waiting}"))
     }
 
     /// Each listener that waits is told something, and must hear it in time, whatever other callers

@@ -119,7 +119,7 @@ impl World {
         let left = (0..self.net.lines()).find(|&line| !self.net.is_dropped(line));
         self.callers.clear();
         match left {
-            Some(line) => found(Rule::Leak, format!("line {line} is held by nobody, and open")),
+            Some(line) => found(Rule::Leak, format!("line {line} is open, and has no owner")),
             None => Ok(()),
         }
     }

@@ -235,7 +235,7 @@ async fn a_server_that_breaks_the_protocol_is_left() {
         (b"HTTP/1.1 500 Oops\r\n".to_vec(), "announced a message of kind 'H' with "),
         (backend::message(b'!', b""), "the server sent a message of the unknown kind '!'"),
         (backend::message_claiming(b'Z', 3, b"I"), "announced a message of kind 'Z' with 3 bytes"),
-        (backend::data_row(&[Some(b"1")]), "the server sent a row that nobody asked for"),
+        (backend::data_row(&[Some(b"1")]), "the server sent a row that was not requested"),
         (backend::ready(b'I'), "the server sent 'Z' where Parse is owed"),
         (backend::command_complete("SELECT 1"), "the server sent 'C' where Parse is owed"),
     ] {

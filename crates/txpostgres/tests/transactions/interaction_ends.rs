@@ -312,7 +312,7 @@ async fn whatever_ends_the_session_before_the_commit_is_answered() {
             backend::fatal("57P01", "closing time"),
             "the server ended the session (the server said: FATAL 57P01: closing time)",
         ),
-        (backend::data_row(&[]), "the server sent a row that nobody asked for"),
+        (backend::data_row(&[]), "the server sent a row that was not requested"),
     ] {
         let server = in_transaction().expect_message(b'Q').send(end).play().unwrap();
         let connection = welcomed(&server).await;

@@ -243,10 +243,10 @@ fn messages_out_of_turn() {
     }
 
     let key = || KeyDerivation::new(vec![], vec![], 1).run();
-    fails(start(&login()).derived(key()), protocol, "nobody asked for");
+    fails(start(&login()).derived(key()), protocol, "not requested");
     let mut client = start(&login());
     let mut server = Server::new("pencil");
     server.begin(&sent(client.receive(&sasl(offered), &plain)));
     client.receive(&server.first(), &plain).unwrap();
-    fails(client.derived(key()), protocol, "nobody asked for");
+    fails(client.derived(key()), protocol, "not requested");
 }

@@ -14,8 +14,8 @@ use crate::result::row::{Column, Format};
 pub(crate) use value::Written;
 use value::is_text;
 
-/// Messages being appended. Dropped before [`keep`](Self::keep), by an error or by a panic in a user's `ToSql`, it leaves
-/// nothing behind.
+/// Messages being appended. Dropped before [`keep`](Self::keep), by an error or by a panic in a
+/// user's `ToSql`, it leaves nothing behind.
 pub(crate) struct Draft<'a> {
     out: &'a mut BytesMut,
     start: usize,
@@ -69,7 +69,8 @@ impl<'a> Draft<'a> {
         self.acts_at.unwrap_or(self.len())
     }
 
-    /// Writes a length word in front of what `write` writes; the length counts itself if `inclusive`.
+    /// Writes a length word in front of what `write` writes; the length counts itself if
+    /// `inclusive`.
     fn counted(
         &mut self,
         inclusive: bool,
@@ -149,7 +150,8 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// `PasswordMessage`, `SASLInitialResponse` and `SASLResponse` share a tag; the body comes from the method.
+    /// `PasswordMessage`, `SASLInitialResponse` and `SASLResponse` share a tag; the body comes from
+    /// the method.
     pub(crate) fn authentication(&mut self, body: &[u8]) -> Result<()> {
         self.message(b'p', "the answer to an authentication request", |draft| {
             draft.out.put_slice(body);
@@ -167,7 +169,8 @@ impl<'a> Draft<'a> {
         self.parse_for(name, sql, types, &[])
     }
 
-    /// `Parse` of a statement that runs with these parameters. The type of one that is given as text is left to the server.
+    /// `Parse` of a statement that runs with these parameters. The type of one that is given as
+    /// text is left to the server.
     pub(crate) fn parse_for(
         &mut self,
         name: &str,
@@ -363,7 +366,8 @@ pub(crate) fn result_formats(columns: &[Column]) -> Vec<u8> {
     formats
 }
 
-/// The beginning of a `Bind` to the unnamed portal, up to the first parameter: the same each time, but for its length word.
+/// The beginning of a `Bind` to the unnamed portal, up to the first parameter: the same each time,
+/// but for its length word.
 pub(crate) fn bind_head(statement: &str, parameters: usize) -> Result<Vec<u8>> {
     bind_head_of_portal("", statement, parameters)
 }

@@ -25,8 +25,8 @@ impl Batch {
     /// A copy of the `taken` rows behind the first `skipped` ones, which are there.
     pub(super) fn part(&self, skipped: usize, taken: usize, columns: usize) -> Self {
         let values = self.values.get(skipped * columns..).unwrap_or_default();
-        // Before the first value of a row lie the number of its values and the message's header. Rows without columns have
-        // nothing to find.
+        // Before the first value of a row lie the number of its values and the message's header.
+        // Rows without columns have nothing to find.
         let begin = |value: &u32| (*value as usize).saturating_sub(2 + HEADER);
         let start = values.first().map_or(0, begin);
         let end = values.get(taken * columns).map_or(self.bytes.len(), begin);
@@ -38,8 +38,9 @@ impl Batch {
         }
     }
 
-    /// Notes the rows at the beginning of `input`, as many as are complete, and gives back what follows them. The first is
-    /// `first`, behind which is `rest`. After an error there is nothing more here than before.
+    /// Notes the rows at the beginning of `input`, as many as are complete, and gives back what
+    /// follows them. The first is `first`, behind which is `rest`. After an error there is nothing
+    /// more here than before.
     #[inline]
     pub(super) fn take_run<'a>(
         &mut self,
@@ -87,8 +88,8 @@ impl Batch {
                 input = after;
                 continue;
             }
-            // Rows that come together are mostly alike. The last one was what it said, so each of its values took four bytes
-            // at least, and no more is reserved than has come.
+            // Rows that come together are mostly alike. The last one was what it said, so each of
+            // its values took four bytes at least, and no more is reserved than has come.
             let noted = self.values.len();
             self.values.resize(noted + (input.len() / size).max(1) * columns, 0);
             let blank = self.values.get_mut(noted..).unwrap_or_default();
@@ -148,7 +149,8 @@ fn fits(place: usize) -> Result<u32> {
     u32::try_from(place).map_err(|_| violation("the server sent more than fits into one batch"))
 }
 
-/// The body of the row at the beginning of `input`, and what follows it; `None` if there is no complete one.
+/// The body of the row at the beginning of `input`, and what follows it; `None` if there is no
+/// complete one.
 #[inline]
 fn split_row(input: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     let Some((&[b'D', ref length @ ..], rest)) = input.split_first_chunk::<HEADER>() else {
@@ -158,8 +160,8 @@ fn split_row(input: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     Ok(rest.split_at_checked(length))
 }
 
-/// Notes where the values of a row are, if the row is what it says: so many values, and nothing behind them. Its body begins at
-/// `base`; gives where it ends.
+/// Notes where the values of a row are, if the row is what it says: so many values, and nothing
+/// behind them. Its body begins at `base`; gives where it ends.
 // Once for each row there is.
 #[allow(clippy::inline_always)]
 #[inline(always)]

@@ -11,7 +11,8 @@ use crate::result::row::{Column, Row};
 pub struct Iter<'a> {
     rows: &'a Rows,
     columns: &'a [Column],
-    /// The bytes of the batch it is in, the values of the rows that are left there, and their number.
+    /// The bytes of the batch it is in, the values of the rows that are left there, and their
+    /// number.
     bytes: &'a [u8],
     values: &'a [u32],
     left: usize,

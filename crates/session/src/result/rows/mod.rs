@@ -1,4 +1,5 @@
-//! The rows of one answer: batches that share a buffer, offsets instead of copies, decoded when asked.
+//! The rows of one answer: batches that share a buffer, offsets instead of copies, decoded when
+//! asked.
 
 mod batch;
 mod iter;
@@ -18,7 +19,8 @@ use crate::protocol::wire::{AuthState, HEADER, Message, split_message, violation
 use crate::result::row::{Column, ColumnIndex, Row};
 use batch::Batch;
 
-/// A batch is added to while it is below this: 32 KiB. Then many small reads do not make many small batches.
+/// A batch is added to while it is below this: 32 KiB. Then many small reads do not make many small
+/// batches.
 const BATCH_BYTES: usize = 32 * 1024;
 
 /// A row that arrives in its own buffer keeps it from here on (64 KiB) instead of being copied.
@@ -61,8 +63,8 @@ impl Rows {
         self.columns.clone()
     }
 
-    /// Rows of COPY's binary format: the bodies of `DataRow` messages without their headers. The first begins at `from`, and
-    /// they end at `ends`.
+    /// Rows of COPY's binary format: the bodies of `DataRow` messages without their headers. The
+    /// first begins at `from`, and they end at `ends`.
     pub(crate) fn of_tuples(
         columns: &Arc<[Column]>,
         bytes: Vec<u8>,
@@ -132,7 +134,8 @@ impl Rows {
         self.part(from, self.len)
     }
 
-    /// A copy of `count` rows from this one on, the first being 0; of fewer, if there are not as many.
+    /// A copy of `count` rows from this one on, the first being 0; of fewer, if there are not as
+    /// many.
     #[must_use]
     pub fn part(&self, from: usize, count: usize) -> Self {
         let mut part = Self {
@@ -197,8 +200,8 @@ impl Rows {
         Iter::new(self)
     }
 
-    /// The value of a column in the row of this number, the first being 0, together with the memory that it came in: for a
-    /// large one, which to copy would need room for twice. `None` for NULL.
+    /// The value of a column in the row of this number, the first being 0, together with the memory
+    /// that it came in: for a large one, which to copy would need room for twice. `None` for NULL.
     ///
     /// ```no_run
     /// # fn show(rows: txpostgres_session::Rows) -> txpostgres_session::Result<()> {
@@ -206,12 +209,13 @@ impl Rows {
     /// # Ok(()) }
     /// ```
     ///
-    /// A row of 64 KiB or more came in memory of its own, which lives as long as the value does; smaller ones share theirs with
-    /// those beside them.
+    /// A row of 64 KiB or more came in memory of its own, which lives as long as the value does;
+    /// smaller ones share theirs with those beside them.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when there is no such row, or no such column.
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when there is no such row, or no such
+    /// column.
     pub fn into_value(self, row: usize, column: impl ColumnIndex) -> Result<Option<Bytes>> {
         let mut within = row;
         let batches = std::iter::once(self.first).chain(self.more);
@@ -246,8 +250,8 @@ impl Rows {
         }
     }
 
-    /// Takes the `DataRow` messages at the beginning of `input`, as many as are complete, and gives back what follows them.
-    /// The first is `message`, behind which is `rest`.
+    /// Takes the `DataRow` messages at the beginning of `input`, as many as are complete, and gives
+    /// back what follows them. The first is `message`, behind which is `rest`.
     pub(crate) fn take_run<'a>(
         &mut self,
         input: &'a [u8],

@@ -103,7 +103,8 @@ fn rows_that_lie_reserve_nothing() {
 
 #[test]
 fn refuses_rows_that_lie() {
-    // pgproto3's CVE-2026-4427: lengths below -1; RUSTSEC-2026-0178: more or fewer values than columns.
+    // pgproto3's CVE-2026-4427: lengths below -1; RUSTSEC-2026-0178: more or fewer values than
+    // columns.
     let bodies: &[&[u8]] = &[
         b"",
         b"\0",

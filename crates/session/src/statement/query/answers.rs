@@ -53,7 +53,8 @@ impl Query {
         }
     }
 
-    /// Goes on with what is there, if all of its types are known; else these are to be asked for first.
+    /// Goes on with what is there, if all of its types are known; else these are to be asked for
+    /// first.
     fn look_up(
         &mut self,
         session: &mut Session,

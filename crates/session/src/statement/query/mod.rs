@@ -1,25 +1,28 @@
-//! One statement from its text to its answer: known, prepared or sent as it is, its types looked up if they are new, and
-//! tried once more when the server's plan for it has gone stale.
+//! One statement from its text to its answer: known, prepared or sent as it is, its types looked up
+//! if they are new, and tried once more when the server's plan for it has gone stale.
 //!
 //! ```text
 //!            known to the cache ─────────────────────▶ Running ───────▶ done
 //!            known, but not kept by the server ──────▶ Anew ──────────▶ done
-//!   New ─┬── no parameters ──────────────────────────▶ Fresh ──┬──────▶ remembered, done      one round trip
-//!        │                                                     └─ a type is new ▶ LookingUp ▶ remembered, done
-//!        └── parameters of unknown types ▶ Preparing ──┬──────▶ Described ▶ Running           two, the first time
-//!                                                      └─ a type is new ▶ LookingUp ▶ Described ▶ Running
+//!   New ─┬── no parameters ──────────────────────────▶ Fresh ──┬──────▶ cached, done
+//!        │                                                     └─ new type ▶ LookingUp ▶ cached
+//!        └── parameters of unknown types ▶ Preparing ──┬──────▶ Described ▶ Running
+//!                                                      └─ new type ▶ LookingUp ▶ Described
 //!
 //!   Running, Anew, Fresh ── the plan is stale, outside a transaction, first time ──▶ New
 //!   Fresh ── a column cannot be had in binary, outside a transaction, first time ──▶ Preparing
 //! ```
 //!
-//! A stale plan is found out while the server binds the parameters, before it runs anything, so nothing is run twice. The
-//! same error later on is the statement's own: a procedure that has committed half of its execute, say.
+//! A stale plan is found out while the server binds the parameters, before it runs anything, so
+//! nothing is run twice. The same error later on is the statement's own: a procedure that has
+//! committed half of its execute, say.
 //!
-//! That a column cannot be had in binary is found out when the first row is to be sent. What the statement did until then
-//! was undone with its transaction; and only statements that cannot commit by themselves are tried again.
+//! That a column cannot be had in binary is found out when the first row is to be sent. What the
+//! statement did until then was undone with its transaction; and only statements that cannot commit
+//! by themselves are tried again.
 //!
-//! A lookup never fails the statement it is made for. If it cannot be made, the types stay unresolved.
+//! A lookup never fails the statement it is made for. If it cannot be made, the types stay
+//! unresolved.
 
 mod answers;
 mod plan;
@@ -85,7 +88,8 @@ enum Stage {
     Running,
 }
 
-/// Types that are asked for, and what waits for them. In a box: calls are moved, and hardly any of them looks types up.
+/// Types that are asked for, and what waits for them. In a box: calls are moved, and hardly any of
+/// them looks types up.
 #[derive(Debug)]
 struct Lookup {
     asked: Vec<u32>,
@@ -134,7 +138,8 @@ pub enum Execute<'a> {
 pub enum Submitted {
     /// It was appended to what is to be sent.
     Sent(Ticket),
-    /// Nothing was sent: the statement as it was planned is not known any more. The query is to be planned again.
+    /// Nothing was sent: the statement as it was planned is not known any more. The query is to be
+    /// planned again.
     PlanAgain,
 }
 
@@ -143,16 +148,16 @@ pub enum Submitted {
 pub enum NextStep {
     /// Plan and submit again: the answer was only a step.
     Again,
-    /// The statement had gone stale, and with it failed the transaction in which nothing but the BEGIN that was sent along has
-    /// taken place: submit a ROLLBACK, and then plan and submit again with the BEGIN. Comes once at most. The error is the
-    /// outcome if that is not possible.
+    /// The statement had gone stale, and with it failed the transaction in which nothing but the
+    /// BEGIN that was sent along has taken place: submit a ROLLBACK, and then plan and submit again
+    /// with the BEGIN. Comes once at most. The error is the outcome if that is not possible.
     AgainAfterRollback(Error),
     /// This is the answer.
     Done(Result<Box<Answer>>),
 }
 
-/// What is asked next of a statement that is known, but that the server does not keep, or that may mean something else than
-/// before. Nothing, if it must be described first.
+/// What is asked next of a statement that is known, but that the server does not keep, or that may
+/// mean something else than before. Nothing, if it must be described first.
 #[inline(never)]
 fn plan_known(session: &mut Session, statement: Arc<Statement>) -> Option<Ask> {
     if !statement.is_current() {
@@ -197,8 +202,8 @@ impl Query {
         self.results = results;
     }
 
-    /// Has the statement described before it runs, if it is not known: rows that are told of as they come need their types
-    /// beforehand.
+    /// Has the statement described before it runs, if it is not known: rows that are told of as
+    /// they come need their types beforehand.
     pub fn prepare_first(&mut self) {
         self.describe_first();
     }
@@ -209,9 +214,9 @@ impl Query {
         }
     }
 
-    /// Whether it must go on with what it knows: its own values make each plan stale again, as one that
-    /// forgets the types of its connection does. Then it keeps no name in the server, so that nothing
-    /// can be closed under it.
+    /// Whether it must go on with what it knows: its own values make each plan stale again, as one
+    /// that forgets the types of its connection does. Then it keeps no name in the server, so that
+    /// nothing can be closed under it.
     #[inline]
     fn insists(&self) -> bool {
         self.replans >= REPLANS
@@ -228,7 +233,8 @@ impl Query {
         Submitted::PlanAgain
     }
 
-    /// Decides what is asked next. The session is needed no longer until what was planned is [submitted](Self::submit).
+    /// Decides what is asked next. The session is needed no longer until what was planned is
+    /// [submitted](Self::submit).
     ///
     /// # Errors
     ///
@@ -352,8 +358,8 @@ impl Query {
         Err(error.with_statement(sql))
     }
 
-    /// Whether a statement that is known is to be described once more, since the values do not fit the parameters that it had:
-    /// it may have others by now, and nothing has been sent.
+    /// Whether a statement that is known is to be described once more, since the values do not fit
+    /// the parameters that it had: it may have others by now, and nothing has been sent.
     fn is_described_anew(&mut self, session: &mut Session, sql: &str, error: &Error) -> bool {
         if error.kind() != ErrorKind::Parameter {
             return false;
@@ -365,7 +371,8 @@ impl Query {
             && session.transaction_status() != TransactionStatus::Failed
     }
 
-    /// Nobody waits for the answer any more: what the server was asked to keep is not remembered, so it is to be closed.
+    /// Abandons the query: a statement that it has prepared in the server is not cached, so it must
+    /// be closed.
     pub fn abandon(&mut self, session: &mut Session) {
         let name = match std::mem::take(&mut self.stage) {
             Stage::Preparing { name, .. } | Stage::Fresh { name, .. } => name,
@@ -375,7 +382,8 @@ impl Query {
         session.statements().discard(&name);
     }
 
-    /// Whether what is asked next runs the statement; else it is a step on the way there. `bare` is one without parameters.
+    /// Whether what is asked next runs the statement; else it is a step on the way there. `bare` is
+    /// one without parameters.
     pub fn runs_next(&self, session: &mut Session, sql: &str, bare: bool) -> bool {
         match self.stage {
             Stage::New if self.purpose == Purpose::Describe => false,
@@ -391,7 +399,8 @@ impl Query {
         }
     }
 
-    /// Whether anything was asked that still counts: else the statement is where it was when it was new.
+    /// Whether anything was asked that still counts: else the statement is where it was when it was
+    /// new.
     pub fn has_begun(&self) -> bool {
         !matches!(self.stage, Stage::New)
     }
@@ -406,7 +415,8 @@ impl Query {
         matches!(self.stage, Stage::Running)
     }
 
-    /// The statement's answer, if it only waits for its types to be looked up and that cannot be done any more.
+    /// The statement's answer, if it only waits for its types to be looked up and that cannot be
+    /// done any more.
     pub fn take_held(&mut self) -> Option<Box<Answer>> {
         match std::mem::take(&mut self.stage) {
             Stage::LookingUp(lookup) => match lookup.waiting.held {

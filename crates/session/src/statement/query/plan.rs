@@ -1,9 +1,9 @@
 //! What a query asks next: decided with the session at hand, and written without it.
 //!
 //! ```text
-//!   Query::plan(&mut session) ──▶ Plan ──encode(values, buffer)──▶ EncodedQuery ──▶ Query::submit(&mut session)
-//!        ▲                         a user's ToSql runs here, and no session is borrowed      │
-//!        └──────────────────── the statement was forgotten meanwhile: plan again ────────────┘
+//!   Query::plan(session) ─▶ Plan ─encode(values, buffer)─▶ EncodedQuery ─▶ Query::submit(session)
+//!        ▲            a user's ToSql runs here; no session is borrowed                  │
+//!        └──────────────── the statement was evicted meanwhile: plan again ─────────────┘
 //! ```
 
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::request::{Request, ResultFormats, Results};
 use crate::statement::Statement;
 use crate::statement::catalog::LOOKUP;
 
-/// What a query asks next. It holds nothing of the session; the session may have changed when it is submitted.
+/// What a query asks next. It holds nothing of the session; the session may have changed when it is
+/// submitted.
 #[derive(Debug)]
 #[must_use = "nothing is asked before it is submitted"]
 pub struct Plan {
@@ -31,10 +32,11 @@ pub struct Plan {
 pub(super) enum Ask {
     /// A statement that is known is run.
     Run(Arc<Statement>),
-    /// A statement that is known is run, and parsed anew for it. Where its columns must be known beforehand it is described.
+    /// A statement that is known is run, and parsed anew for it. Where its columns must be known
+    /// beforehand it is described.
     RunAnew(Arc<Statement>),
-    /// A statement that is not known: it is described under this name, or run at once if it has no parameters and that
-    /// `may_run`.
+    /// A statement that is not known: it is described under this name, or run at once if it has no
+    /// parameters and that `may_run`.
     New { name: String, may_run: bool },
     /// These types are looked up.
     LookUp(Vec<u32>),
@@ -66,8 +68,9 @@ pub(super) enum Columns {
 }
 
 impl Plan {
-    /// Writes it into `buffer`, in place of what that held. `begin` opens a transaction in the same flight; when it fails
-    /// nothing else is run. An error is kept, and told when the query is submitted.
+    /// Writes it into `buffer`, in place of what that held. `begin` opens a transaction in the same
+    /// flight; when it fails nothing else is run. An error is kept, and told when the query is
+    /// submitted.
     // On the way of every query; as a call it would hand over its result in memory.
     #[allow(clippy::inline_always)]
     #[inline(always)]

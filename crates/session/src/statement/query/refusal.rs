@@ -1,4 +1,5 @@
-//! Why the server refuses a statement that would go well if it were asked otherwise: by what its error says.
+//! Why the server refuses a statement that would go well if it were asked otherwise: by what its
+//! error says.
 
 use super::Stage;
 use crate::error::Error;
@@ -22,20 +23,22 @@ pub(super) fn staleness(error: &Error, stage: &Stage) -> Staleness {
     };
     let was_described = matches!(stage, Stage::Running | Stage::Anew);
     match server.code() {
-        // "cached plan must not change result type" shares its code with everything that is not supported.
+        // "cached plan must not change result type" shares its code with everything that is not
+        // supported.
         SqlState::FEATURE_NOT_SUPPORTED
             if server.routine().is_some_and(|routine| routine == "RevalidateCachedQuery") =>
         {
             Staleness::OfAll
         }
-        // It is gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is taken.
+        // It is gone (`DISCARD ALL`, `DEALLOCATE`, another server behind a pooler), or its name is
+        // taken.
         SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => Staleness::OfAll,
         // The server judges by the role of now.
         SqlState::INSUFFICIENT_PRIVILEGE => Staleness::None,
         // Of a type that is gone: "cache lookup failed for type 16431".
         SqlState::INTERNAL_ERROR if was_described => Staleness::OfAll,
-        // One that the server does not keep has another number of columns than when it was described: "bind message has 2
-        // result formats but query has 3 columns".
+        // One that the server does not keep has another number of columns than when it was
+        // described: "bind message has 2 result formats but query has 3 columns".
         SqlState::PROTOCOL_VIOLATION if matches!(stage, Stage::Anew) => Staleness::OfAll,
         // A parameter that is given as text, for a type that the server took it for once.
         SqlState::INVALID_TEXT_REPRESENTATION
@@ -46,16 +49,19 @@ pub(super) fn staleness(error: &Error, stage: &Stage) -> Staleness {
         {
             Staleness::OfThis
         }
-        // Syntax error or access rule violation: there is no such thing any more, or it does not take these types; its tables,
-        // types or functions were altered or made anew, or `search_path` leads to others.
+        // Syntax error or access rule violation: there is no such thing any more, or it does not
+        // take these types; its tables, types or functions were altered or made anew, or
+        // `search_path` leads to others.
         code if was_described && code.class() == "42" => Staleness::OfAll,
         _ => Staleness::None,
     }
 }
 
-/// Whether it failed because a type has no binary output: a column's own, or that of what an array or a range is made of.
+/// Whether it failed because a type has no binary output: a column's own, or that of what an array
+/// or a range is made of.
 pub(super) fn has_no_binary(error: &Error) -> bool {
-    /// Who says so, in the server's `lsyscache.c`, `arrayfuncs.c`, `rangetypes.c` and `multirangetypes.c`.
+    /// Who says so, in the server's `lsyscache.c`, `arrayfuncs.c`, `rangetypes.c` and
+    /// `multirangetypes.c`.
     const ROUTINES: [&str; 4] =
         ["getTypeBinaryOutputInfo", "array_send", "get_range_io_data", "get_multirange_io_data"];
     error.server().is_some_and(|server| {

@@ -168,7 +168,7 @@ impl Pair {
         bytes
     }
 
-    /// Until nobody has anything to say.
+    /// Exchanges bytes until neither side has more to send.
     fn run(&mut self) -> Result<()> {
         loop {
             let sent = self.deliver();

@@ -1,4 +1,5 @@
-//! What goes over the connection: bytes cut anywhere, alerts, damage, versions, names, our own certificate.
+//! What goes over the connection: bytes cut anywhere, alerts, damage, versions, names, our own
+//! certificate.
 
 use std::io::{Read as _, Write as _};
 

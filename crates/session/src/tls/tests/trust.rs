@@ -137,7 +137,8 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     [header, value].concat()
 }
 
-/// A certificate of version 1, as `openssl x509 -req` of OpenSSL 3.0 makes it: no extensions, so no alternative names.
+/// A certificate of version 1, as `openssl x509 -req` of OpenSSL 3.0 makes it: no extensions, so no
+/// alternative names.
 fn version_1(ca: &Identity, common_name: &str, years: [u8; 2]) -> Identity {
     use rcgen::{PublicKeyData as _, SigningKey as _};
     let key = KeyPair::generate().unwrap();

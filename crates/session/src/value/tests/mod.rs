@@ -1,4 +1,5 @@
-//! Lies that are refused, values from a real server that are not, and decoders that survive whatever passes.
+//! Lies that are refused, values from a real server that are not, and decoders that survive
+//! whatever passes.
 
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::HashMap;
@@ -140,12 +141,12 @@ fn a_record_may_hold_what_nobody_knows() {
 
 /// Bytes that may be reserved for each byte of the value, at the most.
 ///
-/// An element takes four bytes of the value, a pair of an hstore eight; `Option<String>` takes 24 and a pair of them 48 and
-/// a byte in a table that is full to 7/8 and a power of two.
+/// An element takes four bytes of the value, a pair of an hstore eight; `Option<String>` takes 24
+/// and a pair of them 48 and a byte in a table that is full to 7/8 and a power of two.
 const MOST: usize = 48;
 
-/// Decodes with every decoder of postgres-types that accepts the type, if [`verify`] lets the value through: none may
-/// panic, and none reserve more than the value is worth.
+/// Decodes with every decoder of postgres-types that accepts the type, if [`verify`] lets the value
+/// through: none may panic, and none reserve more than the value is worth.
 fn decode(ty: &Type, bytes: &[u8]) {
     fn one<'a, T: FromSql<'a>>(ty: &Type, bytes: &'a [u8]) -> Option<T> {
         T::accepts(ty).then(|| T::from_sql(ty, bytes).ok()).flatten()
@@ -232,7 +233,8 @@ fn any_type() -> impl Strategy<Value = Type> {
     proptest::sample::select(types)
 }
 
-/// Words as they stand in lengths, counts and OIDs: a value made of them gets further than one of random bytes.
+/// Words as they stand in lengths, counts and OIDs: a value made of them gets further than one of
+/// random bytes.
 fn any_word() -> impl Strategy<Value = i32> {
     prop_oneof![
         4 => 0..6_i32,
@@ -264,7 +266,8 @@ proptest! {
         decode(&ty, &bytes);
     }
 
-    /// One word or one byte of a good value replaced; for every type, as a type may be lied about as well.
+    /// One word or one byte of a good value replaced; for every type, as a type may be lied about
+    /// as well.
     #[test]
     fn decoders_survive_a_good_value_gone_bad(
         ty in any_type(),
