@@ -244,10 +244,16 @@ impl Channels {
         (!round.sql.is_empty()).then_some(round)
     }
 
-    /// The server has confirmed the round.
-    pub(crate) fn confirmed(&mut self, round: Round, effects: &mut Effects) {
+    /// The server has confirmed the round. Not finally: within a transaction that a statement has
+    /// begun, whose rollback undoes it.
+    pub(crate) fn confirmed(&mut self, round: Round, is_final: bool, effects: &mut Effects) {
         for step in round.steps {
-            self.settle(&step.name, if step.listen { ListenState::Yes } else { ListenState::No });
+            let state = match (step.listen, is_final) {
+                (true, _) => ListenState::Yes,
+                (false, true) => ListenState::No,
+                (false, false) => ListenState::Unsure,
+            };
+            self.settle(&step.name, state);
             answer(step.replies, effects);
         }
         answer(round.unlisten_all, effects);
@@ -291,6 +297,21 @@ impl Channels {
             }
             channel.is_due
         });
+    }
+
+    /// A statement has undone LISTENs of the session, or the end of a transaction what was confirmed
+    /// in it. Wanted channels are asked for again, and those that may be listened to are given up.
+    pub(crate) fn renew(&mut self) {
+        self.due.clear();
+        for (name, channel) in &mut self.by_name {
+            if channel.is_wanted() {
+                channel.listen_state = ListenState::No;
+            }
+            channel.is_due = !channel.is_settled() || !channel.replies.is_empty();
+            if channel.is_due {
+                self.due.push_back(Arc::clone(name));
+            }
+        }
     }
 
     fn settle(&mut self, name: &ChannelName, listen_state: ListenState) {

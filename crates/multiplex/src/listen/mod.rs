@@ -114,7 +114,7 @@ impl Listeners {
 
     /// A statement has undone the LISTENs of the session.
     pub(crate) fn lost(&self) {
-        self.registry.lock().channels.restart();
+        self.registry.lock().channels.renew();
     }
 
     /// Whether there is any listener.
@@ -151,10 +151,16 @@ impl Listeners {
     }
 
     /// A round was answered.
-    pub(crate) fn finish(&self, round: Round, outcome: Result<(), &Error>, effects: &mut Effects) {
+    pub(crate) fn finish(
+        &self,
+        round: Round,
+        outcome: Result<(), &Error>,
+        is_final: bool,
+        effects: &mut Effects,
+    ) {
         let mut registry = self.registry.lock();
         match outcome {
-            Ok(()) => registry.channels.confirmed(round, effects),
+            Ok(()) => registry.channels.confirmed(round, is_final, effects),
             Err(error) if error.kind() == ErrorKind::Server => {
                 registry.channels.refused(round, error, effects);
             }

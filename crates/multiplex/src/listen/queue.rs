@@ -15,6 +15,12 @@ use crate::effects::Effects;
 /// ever.
 const KEPT_EVENTS: usize = 1_024;
 
+/// Notifications that one read of 64 KiB brings at most: 5,461 of twelve bytes each.
+const READ_EVENTS: usize = 64 * 1024 / 12;
+
+/// Bytes that they count at most: their texts, and [`EVENT_BYTES`] for each.
+const READ_SIZE: usize = 64 * 1024 + READ_EVENTS * EVENT_BYTES;
+
 /// Bytes that an event counts besides its texts: its place in the queue and the header of its
 /// allocation.
 const EVENT_BYTES: usize = 64;
@@ -93,7 +99,8 @@ impl Queue {
         {
             waiting.evict();
         }
-        if !std::mem::replace(&mut waiting.is_counted, true) {
+        if !waiting.is_counted && waiting.reaches(self.bounds.notifications, self.bounds.bytes) {
+            waiting.is_counted = true;
             waiting.behind = Some(self.catch_up.fell_behind(waiting.behind));
         }
         waiting.bytes += size;
@@ -130,7 +137,8 @@ impl Queue {
     /// Wakes the driver if it waits for this listener, whose queue is empty now.
     #[inline]
     fn caught_up(&self, mut waiting: MutexGuard<'_, Waiting>) {
-        if waiting.events.is_empty()
+        if waiting.behind.is_some()
+            && !waiting.reaches(self.bounds.notifications / 2, self.bounds.bytes / 2)
             && let Some(round) = waiting.behind.take()
         {
             drop(waiting);
@@ -174,6 +182,12 @@ impl Queue {
 }
 
 impl Waiting {
+    /// Whether one more read of the socket may bring more than these bounds leave room for.
+    fn reaches(&self, notifications: usize, bytes: usize) -> bool {
+        !self.events.is_empty()
+            && (self.events.len() + READ_EVENTS > notifications || self.bytes + READ_SIZE > bytes)
+    }
+
     fn is_empty(&self) -> bool {
         self.missed == 0 && self.news.is_none() && self.events.is_empty()
     }

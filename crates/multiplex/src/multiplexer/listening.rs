@@ -1,6 +1,6 @@
 //! LISTEN and UNLISTEN in rounds, each a request like others.
 
-use txpostgres_session::{Error, ErrorKind, Request};
+use txpostgres_session::{Error, ErrorKind, Request, TransactionStatus};
 
 use super::{Multiplexer, discard};
 use crate::effects::Effects;
@@ -55,30 +55,42 @@ impl Multiplexer {
                 true
             }
             Err(error) => {
-                self.listeners.finish(round, Err(&error), effects);
+                self.listeners.finish(round, Err(&error), true, effects);
                 false
             }
         }
     }
 
     /// A round was answered.
-    pub(super) fn reconciled(&mut self, id: SlotId, (outcome, _): Settled, effects: &mut Effects) {
+    pub(super) fn reconciled(
+        &mut self,
+        id: SlotId,
+        (outcome, status): Settled,
+        effects: &mut Effects,
+    ) {
         let round = match self.slots.free(id) {
             Slot::Round(round) => *round,
             other => return discard(other, effects),
         };
-        self.finish_round(round, outcome.map(drop), effects);
+        let is_final = status == TransactionStatus::Idle;
+        self.finish_round(round, outcome.map(drop), is_final, effects);
         // There may have been changes meanwhile, and a refused round may have to be tried in parts.
         self.reconciliation = Reconciliation::Due;
     }
 
-    fn finish_round(&mut self, round: Round, outcome: Result<(), Error>, effects: &mut Effects) {
+    fn finish_round(
+        &mut self,
+        round: Round,
+        outcome: Result<(), Error>,
+        is_final: bool,
+        effects: &mut Effects,
+    ) {
         if let Err(error) = &outcome
             && error.kind() == ErrorKind::Server
         {
             effects.warn(format!("LISTEN or UNLISTEN failed: {error}"));
         }
-        self.listeners.finish(round, outcome.as_ref().copied(), effects);
+        self.listeners.finish(round, outcome.as_ref().copied(), is_final, effects);
     }
 
     /// A statement has undone the LISTENs of the session: they are renewed.

@@ -298,6 +298,10 @@ fn write_many(
         return Err(Error::new(ErrorKind::Request, what).with_hint("take `copy_in_rows`"));
     }
     let parses = parse_if_unnamed(draft, statement)?;
+    if parses {
+        // It may have other columns by now than those that are known.
+        draft.describe(b'S', "")?;
+    }
     let mut items: u32 = 0;
     for index in 0..sets.len() {
         if index > 0 && (draft.len() >= limits::FLIGHT_BYTES || items == u32::MAX) {
@@ -311,7 +315,7 @@ fn write_many(
         // A procedure may commit what the first set does before the others have come.
         draft.acts();
     }
-    let first: &[Step] = if parses { &[Step::Parse] } else { &[] };
+    let first: &[Step] = if parses { &[Step::Parse, Step::Statement] } else { &[] };
     Ok(Steps::new(first).and_items(items))
 }
 

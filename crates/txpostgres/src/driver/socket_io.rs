@@ -85,7 +85,7 @@ enum Read {
     /// A chunk of the driving call's response, which should be fetched before more is read.
     Chunk,
     /// Notifications, whose listeners have not caught up.
-    Notified,
+    Notified { more: bool },
     /// Nothing, or the end.
     Nothing,
 }
@@ -181,11 +181,14 @@ impl SocketIo {
                     readiness.set_ready();
                     return true;
                 }
-                Read::Notified => {
-                    // The listeners wake the driver when they have emptied their queues, or else
-                    // the watchdog reads on.
-                    readiness.set_ready();
-                    self.yields = !self.waits_for_listeners(shared);
+                Read::Notified { more } => {
+                    // Listeners whose queues are nearly full wake the driver when they have
+                    // caught up, or the watchdog reads on. The others run before more is read.
+                    let waits = self.waits_for_listeners(shared);
+                    if waits || more {
+                        readiness.set_ready();
+                    }
+                    self.yields = more && !waits;
                     return true;
                 }
                 Read::Full | Read::Partial if reads >= READS_IN_A_TURN => {
@@ -340,8 +343,8 @@ impl SocketIo {
         drop(multiplexer);
         if received.is_fetched_first {
             Read::Chunk
-        } else if received.has_notified && (is_full || self.is_readable()) {
-            Read::Notified
+        } else if received.has_notified {
+            Read::Notified { more: is_full || self.is_readable() }
         } else if is_full {
             Read::Full
         } else {

@@ -244,7 +244,9 @@ async fn an_answer_that_comes_while_we_still_write() {
         assert_eq!(error.delivery(), Delivery::Answered);
         let results = bounded(connection.run_script("select 'works'")).await.unwrap();
         assert_eq!(results[0].rows().first().unwrap().get::<&str>(0).unwrap(), "works");
-        assert_eq!(connection.notices().len(), 50);
+        // The newest 50, and no more than their bound of 256 KiB.
+        let kept = connection.notices().len();
+        assert!((1..=50).contains(&kept), "{kept} notices are kept");
         bounded(connection.close()).await;
         server.finish().unwrap();
     }

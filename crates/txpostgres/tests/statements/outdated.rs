@@ -54,12 +54,11 @@ async fn a_type_that_was_made_anew() {
         connection.run_script(migrate).await.unwrap();
         connection.run_query(sql, (Mood("ok"),)).await.unwrap();
 
-        // In a transaction nothing can be tried again: the next one is right.
+        // The first statement of a transaction is asked again with its BEGIN.
         connection.run_script(migrate).await.unwrap();
         let ask = || {
             connection.run_interaction(async |cursor| cursor.run_query(sql, (Mood("ok"),)).await)
         };
-        assert_eq!(ask().await.unwrap_err().sqlstate(), Some(SqlState::INTERNAL_ERROR));
         ask().await.unwrap();
 
         // In a stream and in many sets as well.

@@ -16,8 +16,7 @@ const FORGETTING: [&str; 5] = [
 ];
 
 /// The same among others, in a script.
-const SCRIPTS: [&str; 4] = [
-    "select 1; discard all",
+const SCRIPTS: [&str; 3] = [
     "deallocate all; select 1",
     "begin; deallocate all; commit",
     "begin; deallocate all; rollback",
