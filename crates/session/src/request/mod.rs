@@ -204,10 +204,14 @@ impl Request<'_> {
                 let count = statement.parameters().len();
                 let head = bind_head_of_portal(portal, statement.name(), count)?;
                 draft.bind(&Binding { head: &head, ..statement.binding() }, parameters)?;
+                if parses {
+                    // It may have other columns by now than those that are known.
+                    draft.describe(b'P', portal)?;
+                }
                 draft.execute_portal(portal, rows)?;
                 if parses {
                     hints = Hints::of_statement(statement.sql());
-                    &[Step::Parse, Step::Bind, Step::ExecuteLimited]
+                    &[Step::Parse, Step::Bind, Step::Portal, Step::ExecuteLimited]
                 } else {
                     &[Step::Bind, Step::ExecuteLimited]
                 }

@@ -80,6 +80,7 @@ impl Driver {
         drop(socket);
         drop((before, replaced));
         self.shared.readiness.set_paused(false);
+        self.shared.readiness.clear_behind();
         self.shared.readiness.set_ready();
         let watchdog = watchdog::watch(Arc::clone(&self.shared), Arc::downgrade(self), generation);
         runtime.spawn(watchdog);

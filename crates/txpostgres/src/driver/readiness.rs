@@ -7,6 +7,8 @@
 //!     │     set (the socket's waker; a driver that stops while more may be there)
 //!
 //!   PAUSED ── the oldest response is over its limit: nothing is read (backpressure)
+//!   BEHIND: listeners have not taken what they were sent, and nothing is read
+//!   BEHIND ── listeners have not taken what they were sent: nothing is read
 //!   DRIVE, FLUSH ── a task found the socket's lock taken: its holder must go round again
 //! ```
 //!
@@ -23,6 +25,7 @@ const READY: u8 = 1;
 const PAUSED: u8 = 2;
 const DRIVE: u8 = 4;
 const FLUSH: u8 = 8;
+const BEHIND: u8 = 16;
 
 /// See the module's text. A new one is ready: nothing was read yet.
 #[derive(Debug)]
@@ -57,6 +60,22 @@ impl Readiness {
     #[inline]
     pub(crate) fn is_paused(&self) -> bool {
         self.0.load(Ordering::Acquire) & PAUSED != 0
+    }
+
+    /// Whether nothing must be read now.
+    #[inline]
+    pub(crate) fn must_not_read(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (PAUSED | BEHIND) != 0
+    }
+
+    /// Listeners are behind: nothing must be read.
+    pub(crate) fn set_behind(&self) {
+        self.0.fetch_or(BEHIND, Ordering::AcqRel);
+    }
+
+    /// Listeners have caught up, or are not waited for any more.
+    pub(crate) fn clear_behind(&self) {
+        self.0.fetch_and(!BEHIND, Ordering::AcqRel);
     }
 
     /// Begins or ends backpressure.

@@ -75,6 +75,16 @@ impl Wake for Shared {
     }
 }
 
+/// Woken when listeners have caught up, or are not waited for any more: reading goes on.
+pub(super) struct CaughtUp(pub(super) Arc<Shared>);
+
+impl Wake for CaughtUp {
+    fn wake(self: Arc<Self>) {
+        self.0.readiness.clear_behind();
+        self.0.wake_driver();
+    }
+}
+
 impl Alarm {
     /// Makes the watchdog check after an interval, unless it does so already.
     #[inline]

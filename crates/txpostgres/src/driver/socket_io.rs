@@ -25,7 +25,7 @@ use txpostgres_multiplex::{Effects, Input, Multiplexer};
 use txpostgres_session::{Error, ErrorKind, Ticket};
 
 use super::closing::Closing;
-use super::shared::Shared;
+use super::shared::{CaughtUp, Shared};
 use crate::io::ByteStream;
 
 /// Bytes read at a time: with 8 KiB a large answer would take eight times as many system calls.
@@ -49,6 +49,8 @@ pub(super) struct SocketIo {
     stream: Option<Box<dyn ByteStream>>,
     /// Wakes [`Shared`].
     waker: Waker,
+    /// Wakes it when listeners have caught up.
+    listeners_waker: Waker,
     received: Box<[u8]>,
     outgoing: BytesMut,
     /// Bytes of `outgoing` that are written.
@@ -95,6 +97,7 @@ impl SocketIo {
         Self {
             stream: None,
             waker: Waker::from(Arc::clone(shared)),
+            listeners_waker: Waker::from(Arc::new(CaughtUp(Arc::clone(shared)))),
             received: Box::default(),
             outgoing: BytesMut::new(),
             written: 0,
@@ -164,7 +167,7 @@ impl SocketIo {
             if !(was_ready || reads > 0 || readiness.is_ready()) {
                 return self.stream.is_none();
             }
-            if readiness.is_paused() {
+            if readiness.must_not_read() {
                 // The call that fetches the buffered chunks finds the socket ready, and reads on.
                 readiness.set_ready();
                 return true;
@@ -203,9 +206,14 @@ impl SocketIo {
 
     /// Registers the driver with the listeners that are behind. `false`: none is.
     fn waits_for_listeners(&mut self, shared: &Shared) -> bool {
-        let waker = self.waker.clone();
+        // Said before the waker is registered, which takes it back.
+        shared.readiness.set_behind();
+        let waker = self.listeners_waker.clone();
         let (waits, unused) = shared.multiplexer().wait_for_listeners(waker, &mut self.effects);
         drop(unused);
+        if !waits {
+            shared.readiness.clear_behind();
+        }
         waits
     }
 

@@ -76,7 +76,7 @@ fn tick(shared: &Shared, driver: &Driver) {
         tick
     };
     effects.run();
-    if tick.flush || shared.readiness.is_ready() && !shared.readiness.is_paused() {
+    if tick.flush || shared.readiness.is_ready() && !shared.readiness.must_not_read() {
         driver.drive(None, true);
     }
     if tick.again {
