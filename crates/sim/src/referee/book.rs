@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) begun_at: u64,
     /// The interaction that was inside then.
     pub(super) behind: Option<u32>,
+    /// The stream or COPY that had the line for itself then.
+    pub(super) after: Option<u32>,
     /// It was cancelled by its handle before it was over.
     is_cancelled: bool,
     /// Why it must not run.
@@ -89,6 +91,7 @@ impl Book {
             begun: 0,
             begun_at: 0,
             behind: None,
+            after: None,
             is_cancelled: false,
             forbidden: None,
             must_not_commit: false,

@@ -4,6 +4,7 @@ mod book;
 mod hearing;
 mod judge;
 mod memory;
+mod turns;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,6 @@ use crate::token::Token;
 
 use book::{Book, Entry, Stage};
 use hearing::Hearing;
-use judge::has_read;
 
 /// What excuses a call that fails or waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -231,51 +231,14 @@ impl Referee {
         Ok(())
     }
 
-    /// The closure of an interaction begins to run.
-    fn entered(&mut self, op: u32, read: u64, net: &Net) -> Result<(), Finding> {
-        let is_outermost = self.book.get(op).is_some_and(|entry| entry.root.is_none());
-        if let Some(entry) = self.book.get_mut(op) {
-            entry.stage = Stage::Inside;
-        }
-        if !is_outermost {
-            return Ok(());
-        }
-        let other = self.book.enter(op);
-        let other = other.filter(|other| self.book.is_running(*other));
-        let other = other.or_else(|| self.unfinished(read, net).find(|other| *other != op));
-        match other {
-            Some(other) if !self.causes.any() => {
-                let why = format!("interactions t{other} and t{op} are inside at once");
-                found(Rule::Isolation, why)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The interactions that have a transaction of which the client has not read the answer that
-    /// ends it.
-    fn unfinished(&self, read: u64, net: &Net) -> impl Iterator<Item = u32> {
-        let open = self.transactions.values();
-        open.filter(move |open| !has_read(open.answered, read, net)).filter_map(|open| open.owner)
-    }
-
-    /// The interaction that is inside: its closure runs, or the client has not read the answer that
-    /// ends its transaction. When its caller is told of that is another matter.
-    pub(crate) fn inside(&self, net: &Net) -> Option<u32> {
-        let read = net.session().map_or(0, |line| net.taken(line));
-        let is_inside = |inside: &u32| {
-            self.book.is_running(*inside) || self.unfinished(read, net).any(|it| it == *inside)
-        };
-        self.book.inside().filter(is_inside)
-    }
-
     fn begun(&mut self, op: u32, net: &Net) {
         let (clock, inside, now) = (self.clock, self.inside(net), self.now);
+        let alone = self.alone(net);
         let Some(entry) = self.book.get_mut(op) else {
             return;
         };
         (entry.stage, entry.begun, entry.behind) = (Stage::Begun, clock, inside);
-        entry.begun_at = now;
+        (entry.begun_at, entry.after) = (now, alone);
         self.coverage.count_name("begun: ", entry.op.kind.word());
         if entry.op.kind == Kind::Close {
             self.causes.close = true;
@@ -293,14 +256,17 @@ impl Referee {
 
     fn dropped(&mut self, op: u32, net: &Net) {
         let behind = self.book.is_behind(op, self.inside(net));
+        let after = self.book.get(op).and_then(|entry| entry.after);
+        let waits = after.is_some() && after == self.alone(net) && !self.causes.any();
         let has_started = self.executions.keys().any(|token| token.op == op);
         let Some(entry) = self.book.get_mut(op) else {
             return;
         };
         entry.stage = Stage::Dropped;
         self.coverage.count_name("dropped: ", entry.op.kind.word());
-        // It came after the interaction that is inside, so it cannot have been sent.
-        if behind && !has_started && entry.root.is_none() {
+        // It came after the interaction that is inside, or the stream that has the line, so it cannot
+        // have been sent.
+        if (behind || waits) && !has_started && entry.root.is_none() {
             entry.forbidden = Some("though it was dropped while it waited for its turn".to_owned());
         }
         self.book.leave(op);
