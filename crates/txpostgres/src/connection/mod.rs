@@ -235,6 +235,8 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn begin(handle: &'a Handle) -> Result<Self> {
+        // A call that was put aside may have left the end of the last session unread.
+        handle.driver.read_if_ready();
         let mark = Arc::default();
         let mut attempt = handle.attempt.lock();
         let mut multiplexer = handle.driver.lock();
