@@ -264,8 +264,8 @@ impl Referee {
         };
         entry.stage = Stage::Dropped;
         self.coverage.count_name("dropped: ", entry.op.kind.word());
-        // It came after the interaction that is inside, or the stream that has the line, so it cannot
-        // have been sent.
+        // It came after the interaction that is inside, or the stream that has the line, and so
+        // cannot have been sent.
         if (behind || waits) && !has_started && entry.root.is_none() {
             entry.forbidden = Some("though it was dropped while it waited for its turn".to_owned());
         }

@@ -45,8 +45,8 @@ impl Referee {
         self.book.inside().filter(is_inside)
     }
 
-    /// The stream or COPY that the server runs, or has run, and of which the client has not read the
-    /// end: no other request leaves before that.
+    /// The stream or COPY that the server runs, or has run, and of which the client has not read
+    /// the end: no other request leaves before that.
     pub(super) fn alone(&self, net: &Net) -> Option<u32> {
         let read = net.session().map_or(0, |line| net.taken(line));
         let is_open = |op: &u32| {
