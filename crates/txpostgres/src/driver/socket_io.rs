@@ -12,6 +12,7 @@
 //!                  └──── more ◀──────── read ──▶ nothing left: done
 //!                                           ├──▶ paused, a chunk to fetch first: READY, done
 //!                                           └──▶ bound of one turn, listeners behind: READY, yield
+//!            (whichever way it is done, what an answer has released is written first)
 //! ```
 
 use std::io;
@@ -177,6 +178,11 @@ impl SocketIo {
             }
             reads += 1;
             last = self.read(shared, own);
+            let goes_on = matches!(last, Read::Full | Read::Partial) && reads < READS_IN_A_TURN;
+            if !goes_on && self.has_to_write() {
+                // What an answer has released; no other task may come for a while.
+                self.write(shared, own);
+            }
             match last {
                 Read::Nothing => return true,
                 Read::Chunk => {
@@ -194,12 +200,12 @@ impl SocketIo {
                     self.yields = more && !waits;
                     return true;
                 }
-                Read::Full | Read::Partial if reads >= READS_IN_A_TURN => {
+                Read::Full | Read::Partial if goes_on => {}
+                Read::Full | Read::Partial => {
                     readiness.set_ready();
                     self.yields = true;
                     return true;
                 }
-                Read::Full | Read::Partial => {}
             }
         }
     }
