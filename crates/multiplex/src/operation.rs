@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use txpostgres_session::{
-    Answer, Column, EncodeBuffer, Execute, NextStep, Query, Request, Result, Session, Submitted,
-    Ticket,
+    Answer, Column, EncodeBuffer, Execute, NextStep, Query, Request, Result, Session, Ticket,
 };
 
 use crate::params::Params;

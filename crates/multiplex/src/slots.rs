@@ -215,6 +215,7 @@ impl Slots {
     }
 
     /// How many requests are in flight, and how many slots there are: bounds of memory, for tests.
+    #[cfg(test)]
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.in_flight.len(), self.slots.len())
     }

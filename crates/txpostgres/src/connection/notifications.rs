@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use txpostgres_multiplex::{ChannelName, Drive, Listeners, LockId, Reply, ReplyReceiver};
-use txpostgres_session::{Error, ErrorKind, Result, quote_ident};
+use txpostgres_multiplex::{Drive, Listeners, LockId, Reply, ReplyReceiver};
+use txpostgres_session::{Result, quote_ident};
 
 use super::Connection;
 use crate::driver::{Call, Scope, is_within};
