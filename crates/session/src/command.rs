@@ -30,12 +30,13 @@ impl Command {
     #[inline]
     pub(crate) fn from_tag(tag: &[u8]) -> Option<Self> {
         // The usual ones leave nothing behind.
-        if tag.starts_with(b"SELECT ") || tag.starts_with(b"INSERT ") {
+        if tag.starts_with(b"SELE") || tag.starts_with(b"INSE") {
             return None;
         }
         Self::from_rare_tag(tag)
     }
 
+    #[cold]
     #[inline(never)]
     fn from_rare_tag(tag: &[u8]) -> Option<Self> {
         Some(match tag {

@@ -14,7 +14,7 @@ use crate::request::Ticket;
 use crate::result::answer::Answer;
 use crate::result::row::{Column, Format, read_columns, type_of};
 use crate::result::rows::{Rows, skip_rows};
-use crate::transaction_effect::{TransactionEffect, TransactionWatch};
+use crate::transaction_effect::TransactionWatch;
 use crate::transaction_status::TransactionStatus;
 
 /// What became of the exchange with a message.
@@ -233,6 +233,9 @@ impl Exchange {
             b'Z' => {
                 let status = read_ready(body)?;
                 if next == Next::Settled {
+                    self.answer.status = status;
+                    self.answer.effect =
+                        self.transaction.finish(status, self.steps.hints().may_chain);
                     return Ok(Progress::Settled(status));
                 }
             }
@@ -304,7 +307,7 @@ impl Exchange {
     #[inline]
     fn complete(&mut self, body: &[u8]) -> Result<()> {
         let Some((0, tag)) = body.split_last() else {
-            return Err(violation("the server sent a CommandComplete that breaks off"));
+            return Err(broken_off());
         };
         if self.expect == Expect::Begin {
             self.transaction.begun();
@@ -315,15 +318,15 @@ impl Exchange {
         } else {
             self.finish_result(tag);
         }
-        match Command::from_tag(tag) {
-            None => self.transaction.other(),
-            Some(command) => self.note(command),
+        if let Some(command) = Command::from_tag(tag) {
+            self.note(command);
         }
         Ok(())
     }
 
     /// A statement is complete that changed what the session has on the server.
     #[cold]
+    #[inline(never)]
     fn note(&mut self, command: Command) {
         self.transaction.ran(command);
         // Of most parameters the text says that names mean the same as before.
@@ -334,11 +337,6 @@ impl Exchange {
     /// A notice has come in the middle of the answer.
     pub(crate) fn noticed(&mut self, notice: &ServerError) {
         self.transaction.noticed(notice.code());
-    }
-
-    /// Whether the server has refused the request, or a part of it.
-    pub(crate) fn was_refused(&self) -> bool {
-        self.failure.as_ref().is_some_and(|error| error.server().is_some())
     }
 
     #[cold]
@@ -421,24 +419,15 @@ impl Exchange {
         self.failure.get_or_insert(error);
     }
 
-    /// What the request did to the transaction, now that the server is ready for the next one.
-    #[inline]
-    pub(crate) fn transaction_effect(&self, status: TransactionStatus) -> TransactionEffect {
-        self.transaction.finish(status, self.steps.hints().may_chain)
-    }
-
     /// The answer, now that the server is ready for the next request.
-    pub(crate) fn settle(
-        mut self,
-        status: TransactionStatus,
-        effect: TransactionEffect,
-    ) -> Result<Box<Answer>> {
-        if let Some(error) = self.failure {
-            return Err(explained(error.with_transaction_effect(effect), self.intervention));
+    pub(crate) fn settle(self) -> Result<Box<Answer>> {
+        match self.failure {
+            None => Ok(self.answer),
+            Some(error) => {
+                let error = error.with_transaction_effect(self.answer.effect);
+                Err(explained(error, self.intervention))
+            }
         }
-        self.answer.status = status;
-        self.answer.effect = effect;
-        Ok(self.answer)
     }
 
     /// What the server had already said when the connection broke, if it is final.
@@ -476,6 +465,11 @@ fn are_the_same(known: &[Column], columns: &[Column]) -> bool {
 #[inline]
 pub(crate) fn is_between(input: &[u8]) -> bool {
     matches!(input.first(), Some(b'N' | b'S' | b'A' | b'E'))
+}
+
+#[cold]
+fn broken_off() -> Error {
+    violation("the server sent a CommandComplete that breaks off")
 }
 
 /// A row has come where none is owed.

@@ -81,7 +81,7 @@ impl fmt::Debug for TransactionEffect {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TransactionWatch {
     effect: TransactionEffect,
-    /// What the server warned of since the last tag.
+    /// What the server warned of since the last command.
     warning: Warning,
     /// A ROLLBACK was seen that may have been one to a savepoint.
     is_ambiguous: bool,
@@ -112,12 +112,6 @@ impl TransactionWatch {
         if std::mem::take(&mut self.warning) == Warning::IsOpen {
             self.had(TransactionEffect::MET_OPEN);
         }
-    }
-
-    /// A statement is complete that does nothing to the transaction.
-    #[inline]
-    pub(crate) fn other(&mut self) {
-        self.warning = Warning::None;
     }
 
     /// A statement is complete.
@@ -158,7 +152,7 @@ impl TransactionWatch {
     /// The request is complete. `may_chain`: its text has an `AND CHAIN`.
     #[inline]
     pub(crate) fn finish(
-        mut self,
+        &mut self,
         status: TransactionStatus,
         may_chain: bool,
     ) -> TransactionEffect {
@@ -189,7 +183,7 @@ mod tests {
                 // Our own, sent along.
                 Some(Command::Begin) if word.contains('+') => watch.begun(),
                 Some(command) => watch.ran(command),
-                None => watch.other(),
+                None => {}
             }
         }
         let effect = format!("{:?}", watch.finish(status, may_chain));

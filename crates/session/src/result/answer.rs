@@ -176,6 +176,7 @@ impl Answer {
     }
 
     /// One of many items is complete; the rows of all of them are in one result.
+    #[inline(never)]
     pub(crate) fn finish_item(&mut self, tag: &[u8]) {
         self.result.tag.set(tag);
         self.results = 1;
@@ -200,9 +201,16 @@ impl Answer {
     #[inline]
     fn current(&mut self) -> &mut ResultSet {
         if self.results > self.earlier.len() {
-            self.earlier.push(std::mem::take(&mut self.result));
+            self.begin_another();
         }
         &mut self.result
+    }
+
+    /// The result that is complete makes room for the next one.
+    #[cold]
+    #[inline(never)]
+    fn begin_another(&mut self) {
+        self.earlier.push(std::mem::take(&mut self.result));
     }
 
     /// The columns of the rows, if the server described any.

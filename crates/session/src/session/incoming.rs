@@ -14,6 +14,7 @@ use crate::protocol::phase::Phase;
 use crate::protocol::startup::Stage;
 use crate::protocol::wire::{AuthState, Message, Reader, split_message, violation};
 use crate::request::Ticket;
+use crate::result::answer::Answer;
 use crate::result::rows::OWN_BUFFER_BYTES;
 use crate::transaction_status::TransactionStatus;
 
@@ -215,16 +216,12 @@ impl Session {
     fn settle(&mut self, status: TransactionStatus) {
         self.status = status;
         self.tell_piece();
-        let Some(exchange) = self.pipeline.front() else {
-            return;
-        };
-        let effect = exchange.transaction_effect(status);
-        if self.since_idle.is_open() {
-            self.transaction_goes_on(status);
-        }
         if let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
-            let outcome = Exchange::settle(exchange, status, effect);
+            let outcome = Exchange::settle(exchange);
+            if self.since_idle.is_open() {
+                self.transaction_goes_on(ticket, &outcome, status);
+            }
             self.events.push_back(Event::Settled { ticket, outcome, status });
             if !self.gate.is_clear() {
                 self.gate.settled(ticket);
@@ -233,15 +230,17 @@ impl Session {
         }
     }
 
-    /// The oldest request is complete, in whose transaction something was said that must be
-    /// remembered until its end.
+    /// A request is complete, in whose transaction something was said that must be remembered
+    /// until its end.
     #[cold]
-    fn transaction_goes_on(&mut self, status: TransactionStatus) {
-        let Some(exchange) = self.pipeline.front() else {
-            return;
-        };
-        let undone = self.since_idle.settled(exchange.ticket, exchange.was_refused(), status);
-        if let Some(ticket) = undone {
+    fn transaction_goes_on(
+        &mut self,
+        ticket: Ticket,
+        outcome: &Result<Box<Answer>>,
+        status: TransactionStatus,
+    ) {
+        let was_refused = outcome.as_ref().is_err_and(|error| error.server().is_some());
+        if let Some(ticket) = self.since_idle.settled(ticket, was_refused, status) {
             self.events.push_back(Event::ListensLost { ticket });
         }
     }
