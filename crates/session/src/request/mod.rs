@@ -179,7 +179,7 @@ impl Request<'_> {
             Request::Prepare { name, sql } => {
                 draft.parse(name, sql, &[])?;
                 draft.describe(b'S', name)?;
-                &[Step::Parse, Step::Statement]
+                &[Step::Parse]
             }
             Request::Run { statement, parameters, results } => {
                 write_run(draft, statement, parameters, results)?;
@@ -204,14 +204,10 @@ impl Request<'_> {
                 let count = statement.parameters().len();
                 let head = bind_head_of_portal(portal, statement.name(), count)?;
                 draft.bind(&Binding { head: &head, ..statement.binding() }, parameters)?;
-                if parses {
-                    // It may have other columns by now than those that are known.
-                    draft.describe(b'P', portal)?;
-                }
                 draft.execute_portal(portal, rows)?;
                 if parses {
                     hints = Hints::of_statement(statement.sql());
-                    &[Step::Parse, Step::Bind, Step::Portal, Step::ExecuteLimited]
+                    &[Step::Parse, Step::Bind, Step::ExecuteLimited]
                 } else {
                     &[Step::Bind, Step::ExecuteLimited]
                 }
@@ -302,10 +298,6 @@ fn write_many(
         return Err(Error::new(ErrorKind::Request, what).with_hint("take `copy_in_rows`"));
     }
     let parses = parse_if_unnamed(draft, statement)?;
-    if parses {
-        // It may have other columns by now than those that are known.
-        draft.describe(b'S', "")?;
-    }
     let mut items: u32 = 0;
     for index in 0..sets.len() {
         if index > 0 && (draft.len() >= limits::FLIGHT_BYTES || items == u32::MAX) {

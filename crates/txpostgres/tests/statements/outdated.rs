@@ -3,7 +3,7 @@
 
 // clippy.toml allows it in tests, but not in what tests share.
 use txpostgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use txpostgres::{Connection, Error, ErrorKind, SqlState};
+use txpostgres::{Connection, Error, ErrorKind};
 use txpostgres_testkit::{Database, shared};
 
 use crate::support::{assert_works, bounded, connected};
