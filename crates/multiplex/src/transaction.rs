@@ -127,6 +127,8 @@ pub(crate) struct Ending {
     waker: Option<Waker>,
     /// Nothing fetches the outcome.
     is_abandoned: bool,
+    /// The level of its savepoint was left: by a rollback, when it was submitted.
+    is_level_left: bool,
     outcome: Option<Result<()>>,
 }
 
@@ -363,7 +365,14 @@ impl Ending {
     /// `waker`: of the task that awaits the outcome; `None` if nothing does.
     pub(crate) fn new(lease: LockId, level: u32, kind: EndKind, waker: Option<Waker>) -> Self {
         let is_abandoned = waker.is_none();
-        Self { lease, level, kind, waker, is_abandoned, outcome: None }
+        let is_level_left = !matches!(kind, EndKind::Release(_));
+        Self { lease, level, kind, waker, is_abandoned, is_level_left, outcome: None }
+    }
+
+    /// Whether the level of its savepoint must be left now; once. What comes next may have entered
+    /// a level of the same number.
+    pub(crate) fn leaves_level(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_level_left, true)
     }
 
     pub(crate) fn kind(&self) -> &EndKind {

@@ -267,7 +267,7 @@ impl Multiplexer {
                 ending.abandon(effects);
                 let (lease, level) = (ending.lease, ending.level);
                 // Requests from now on come behind it.
-                if level > 0 {
+                if ending.leaves_level() {
                     self.leave_savepoint(lease, level);
                 }
             }

@@ -195,7 +195,7 @@ impl Multiplexer {
         let (lease, level) = (ending.lease, ending.level);
         let is_nested = ending.kind().is_nested();
         let verdict = ending.judge(answer, status);
-        let is_released = verdict.outcome.is_ok();
+        let leaves_level = verdict.outcome.is_ok() && ending.leaves_level();
         ending.put(verdict.outcome);
         effects.wake(ending.take_waker());
         if ending.is_abandoned() {
@@ -213,7 +213,7 @@ impl Multiplexer {
             drop(self.end(lease, level, EndKind::RollBack, None, effects));
         } else if !is_nested {
             self.release(lease, effects);
-        } else if is_released && let Some(transaction) = self.transaction_of(lease) {
+        } else if leaves_level && let Some(transaction) = self.transaction_of(lease) {
             transaction.leave(level);
         }
     }

@@ -30,6 +30,10 @@ struct Listener {
 
 impl Hearing {
     pub(super) fn notified(&mut self, line: usize, channel: &str, payload: &str) {
+        // What an earlier session is still told can be heard by none.
+        if self.said.last().is_some_and(|(newest, ..)| *newest > line) {
+            return;
+        }
         self.said.push((line, channel.to_owned(), payload.to_owned()));
     }
 

@@ -257,7 +257,9 @@ impl Referee {
     fn dropped(&mut self, op: u32, net: &Net) {
         let behind = self.book.is_behind(op, self.inside(net));
         let after = self.book.get(op).and_then(|entry| entry.after);
-        let waits = after.is_some() && after == self.alone(net) && !self.causes.any();
+        let waits = after.is_some() && after == self.alone(net);
+        // What was inside of an earlier session holds up no call of this one.
+        let is_disturbed = self.causes.any();
         let has_started = self.executions.keys().any(|token| token.op == op);
         let Some(entry) = self.book.get_mut(op) else {
             return;
@@ -266,7 +268,7 @@ impl Referee {
         self.coverage.count_name("dropped: ", entry.op.kind.word());
         // It came after the interaction that is inside, or the stream that has the line, and so
         // cannot have been sent.
-        if (behind || waits) && !has_started && entry.root.is_none() {
+        if (behind || waits) && !is_disturbed && !has_started && entry.root.is_none() {
             entry.forbidden = Some("though it was dropped while it waited for its turn".to_owned());
         }
         self.book.leave(op);
