@@ -287,10 +287,8 @@ impl Multiplexer {
         let slot = match (mode, &mut self.session) {
             (ResponseMode::Streamed(limit), Some(session)) => {
                 session.stream(ticket, 0);
-                let capacity = match is_exclusive {
-                    true => Capacity::Exclusive(limit),
-                    false => Capacity::Shared(limit),
-                };
+                let capacity =
+                    if is_exclusive { Capacity::Exclusive(limit) } else { Capacity::Shared(limit) };
                 Slot::Buffered(Box::new(ResponseBuffer::new(capacity, Some(waker))))
             }
             (ResponseMode::Chunked, Some(session)) => {
@@ -561,7 +559,10 @@ impl Multiplexer {
     /// single call delays only itself.
     #[inline]
     pub fn has_dependants(&self) -> bool {
-        self.slots.in_flight_len() > 1 || self.lock.has_waiters() || self.listeners.has_any()
+        self.slots.in_flight_len() > 1
+            || self.lock.has_waiters()
+            || self.listeners.has_any()
+            || self.transaction.as_ref().is_some_and(Transaction::has_waiting)
     }
 
     /// Registers `driver` to be woken when all listeners have emptied their queues; `false` if they

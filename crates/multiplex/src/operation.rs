@@ -75,6 +75,7 @@ thread_local! {
 
 /// Takes the buffer of this thread, or a new one.
 #[inline]
+#[allow(clippy::unnecessary_box_returns, reason = "it goes back into its box")]
 pub(crate) fn take_buffer() -> Box<EncodeBuffer> {
     BUFFER.take().unwrap_or_default()
 }

@@ -142,9 +142,8 @@ impl ResponseBuffer {
     /// Whether the buffer is over its limit. `others`: requests are in flight behind the response.
     pub(crate) fn is_over_limit(&self, others: bool) -> bool {
         let limit = match self.capacity {
-            Capacity::Exclusive(limit) => limit.max(1),
             Capacity::Shared(limit) if others => limit.saturating_mul(SHARED_LIMITS).max(1),
-            Capacity::Shared(limit) => limit.max(1),
+            Capacity::Exclusive(limit) | Capacity::Shared(limit) => limit.max(1),
             Capacity::Unbounded => return false,
         };
         self.size >= limit && self.end.is_none()

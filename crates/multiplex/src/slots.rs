@@ -74,7 +74,7 @@ pub enum Driven {
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    slots: Vec<(Ticket, Slot)>,
+    all: Vec<(Ticket, Slot)>,
     free: Vec<u32>,
     /// The slots of the requests in flight, by ticket; `None` for one that settled before earlier
     /// ones, as a request that was withdrawn does.
@@ -90,14 +90,11 @@ impl Slots {
     #[inline]
     pub(crate) fn insert(&mut self, ticket: Ticket, slot: Slot) -> SlotId {
         self.buffers += usize::from(matches!(slot, Slot::Buffered(_)));
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                self.slots.push((ticket, Slot::Free));
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
-        if let Some(free) = self.slots.get_mut(index as usize) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.all.push((ticket, Slot::Free));
+            u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(free) = self.all.get_mut(index as usize) {
             *free = (ticket, slot);
         }
         if self.in_flight.is_empty() {
@@ -110,7 +107,7 @@ impl Slots {
     /// The contents of a slot, if it is still this request's.
     #[inline]
     pub(crate) fn get(&mut self, id: SlotId) -> Option<&mut Slot> {
-        match self.slots.get_mut(id.index as usize) {
+        match self.all.get_mut(id.index as usize) {
             Some((ticket, slot)) if *ticket == id.ticket && !matches!(slot, Slot::Free) => {
                 Some(slot)
             }
@@ -122,7 +119,7 @@ impl Slots {
     pub(crate) fn in_flight(&mut self, ticket: Ticket) -> Option<&mut Slot> {
         let at = usize::try_from(ticket.number().checked_sub(self.first)?).ok()?;
         let index = (*self.in_flight.get(at)?)?;
-        self.slots.get_mut(index as usize).map(|(_, slot)| slot)
+        self.all.get_mut(index as usize).map(|(_, slot)| slot)
     }
 
     /// Takes a request out of those in flight, since its answer has arrived. Its slot stays.
@@ -134,7 +131,7 @@ impl Slots {
             self.in_flight.pop_front();
             self.first += 1;
         }
-        let (_, slot) = self.slots.get_mut(index as usize)?;
+        let (_, slot) = self.all.get_mut(index as usize)?;
         Some((SlotId { index, ticket }, slot))
     }
 
@@ -191,7 +188,7 @@ impl Slots {
         if self.buffers == 0 {
             return None;
         }
-        match self.slots.get((*self.in_flight.front()?)? as usize)? {
+        match self.all.get((*self.in_flight.front()?)? as usize)? {
             (_, Slot::Buffered(buffer)) => Some(buffer),
             _ => None,
         }
@@ -201,7 +198,7 @@ impl Slots {
     #[inline]
     pub(crate) fn take_oldest_waker(&mut self) -> Option<Driven> {
         for index in self.in_flight.iter().flatten() {
-            let waker = match self.slots.get_mut(*index as usize) {
+            let waker = match self.all.get_mut(*index as usize) {
                 Some((_, Slot::Waiting(waker))) => waker.take().map(Driven::ByCall),
                 Some((_, Slot::Buffered(buffer))) => buffer.take_waker().map(Driven::ByReader),
                 Some((_, Slot::Ending(ending))) => ending.take_waker().map(Driven::ByCall),
@@ -217,7 +214,7 @@ impl Slots {
     /// How many requests are in flight, and how many slots there are: bounds of memory, for tests.
     #[cfg(test)]
     pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.in_flight.len(), self.slots.len())
+        (self.in_flight.len(), self.all.len())
     }
 }
 

@@ -232,6 +232,11 @@ impl Transaction {
         matches!(self.state, TransactionState::Ending(_))
     }
 
+    /// Whether calls wait for the answer to BEGIN.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether its statements run in the server's transaction.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, TransactionState::Beginning(_) | TransactionState::Open(_))
@@ -316,6 +321,7 @@ impl Transaction {
     }
 
     /// Decides what must be sent to end the transaction.
+    #[allow(clippy::match_same_arms, reason = "a table of states, in the order of the drawing")]
     pub(crate) fn end(&mut self, kind: &EndKind) -> EndPlan {
         let plan = match (self.state, kind) {
             (TransactionState::Ending(_), _) => EndPlan::Done(Err(outlived())),

@@ -125,7 +125,7 @@ impl Queue {
                 return Poll::Pending;
             }
             if let Some(waker) = spare.take() {
-                self.wait(waiting, waker);
+                Self::wait(waiting, waker);
                 return Poll::Pending;
             }
             drop(waiting);
@@ -149,7 +149,7 @@ impl Queue {
     }
 
     /// Registers the listener, whose queue is empty.
-    fn wait(&self, mut waiting: MutexGuard<'_, Waiting>, waker: Waker) {
+    fn wait(mut waiting: MutexGuard<'_, Waiting>, waker: Waker) {
         let replaced = waiting.waker.replace(waker);
         drop(waiting);
         drop(replaced);
@@ -162,7 +162,7 @@ impl Queue {
 
     /// Registers the waker that is woken by the next event.
     pub fn register(&self, waker: Waker) {
-        self.wait(self.waiting.lock(), waker);
+        Self::wait(self.waiting.lock(), waker);
     }
 
     /// Ends the queue; its events can still be taken.

@@ -54,14 +54,10 @@ impl Multiplexer {
             return Poll::Ready(Err(self.why_closed()));
         }
         let (lease, level) = match access {
-            Access::Shared => {
-                let passes = self.lock.poll_shared(id, waker, effects);
-                return if passes { Poll::Ready(Ok(None)) } else { Poll::Pending };
-            }
             Access::Session(generation) if generation != self.generation => {
                 return Poll::Ready(Err(self.session_is_over()));
             }
-            Access::Session(_) => {
+            Access::Shared | Access::Session(_) => {
                 let passes = self.lock.poll_shared(id, waker, effects);
                 return if passes { Poll::Ready(Ok(None)) } else { Poll::Pending };
             }

@@ -22,6 +22,7 @@ pub enum Input<'a> {
 
 /// The consequences of a read for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four answers, of which any may hold")]
 pub struct Received {
     /// The session is over.
     pub has_ended: bool,
@@ -91,11 +92,11 @@ impl Multiplexer {
                     self.has_notified = true;
                     self.listeners.dispatch(&notification, effects);
                 }
-                Event::ListensLost { ticket } => {
-                    // A round knows what it says.
-                    if !matches!(self.slots.in_flight(ticket), Some(Slot::Round(_))) {
-                        self.listens_lost();
-                    }
+                // A round knows what it says.
+                Event::ListensLost { ticket }
+                    if !matches!(self.slots.in_flight(ticket), Some(Slot::Round(_))) =>
+                {
+                    self.listens_lost();
                 }
                 Event::Notice(notice) => effects.log(notice),
                 Event::Closed(error) => {

@@ -73,7 +73,7 @@ impl Multiplexer {
             other => return discard(other, effects),
         };
         let is_final = status == TransactionStatus::Idle;
-        self.finish_round(round, outcome.map(drop), is_final, effects);
+        self.finish_round(round, outcome.as_ref().map(drop), is_final, effects);
         // There may have been changes meanwhile, and a refused round may have to be tried in parts.
         self.reconciliation = Reconciliation::Due;
     }
@@ -81,16 +81,16 @@ impl Multiplexer {
     fn finish_round(
         &mut self,
         round: Round,
-        outcome: Result<(), Error>,
+        outcome: Result<(), &Error>,
         is_final: bool,
         effects: &mut Effects,
     ) {
-        if let Err(error) = &outcome
+        if let Err(error) = outcome
             && error.kind() == ErrorKind::Server
         {
             effects.warn(format!("LISTEN or UNLISTEN failed: {error}"));
         }
-        self.listeners.finish(round, outcome.as_ref().copied(), is_final, effects);
+        self.listeners.finish(round, outcome, is_final, effects);
     }
 
     /// A statement has undone the LISTENs of the session: they are renewed.

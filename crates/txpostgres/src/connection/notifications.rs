@@ -224,13 +224,11 @@ impl Asking<'_> {
     /// The two ends of the channel for the outcome of a round; none for a statement in the
     /// transaction.
     fn reply(&self) -> (Option<Reply>, Option<ReplyReceiver>) {
-        match self.lease {
-            Some(_) => (None, None),
-            None => {
-                let (reply, receiver) = Reply::new();
-                (Some(reply), Some(receiver))
-            }
+        if self.lease.is_some() {
+            return (None, None);
         }
+        let (reply, receiver) = Reply::new();
+        (Some(reply), Some(receiver))
     }
 
     async fn answered(
