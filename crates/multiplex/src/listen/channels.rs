@@ -300,7 +300,8 @@ impl Channels {
     }
 
     /// A statement has undone LISTENs of the session, or the end of a transaction what was
-    /// confirmed in it. Wanted channels are asked for again, and those that may be listened to are given up.
+    /// confirmed in it. Wanted channels are asked for again, and those that may be listened to are
+    /// given up.
     pub(crate) fn renew(&mut self) {
         self.due.clear();
         for (name, channel) in &mut self.by_name {

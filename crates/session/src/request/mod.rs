@@ -179,7 +179,7 @@ impl Request<'_> {
             Request::Prepare { name, sql } => {
                 draft.parse(name, sql, &[])?;
                 draft.describe(b'S', name)?;
-                &[Step::Parse]
+                &[Step::Parse, Step::Statement]
             }
             Request::Run { statement, parameters, results } => {
                 write_run(draft, statement, parameters, results)?;
@@ -311,7 +311,7 @@ fn write_many(
         // A procedure may commit what the first set does before the others have come.
         draft.acts();
     }
-    let first: &[Step] = if parses { &[Step::Parse, Step::Statement] } else { &[] };
+    let first: &[Step] = if parses { &[Step::Parse] } else { &[] };
     Ok(Steps::new(first).and_items(items))
 }
 
