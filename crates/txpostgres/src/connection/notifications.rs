@@ -12,7 +12,7 @@ use crate::notify::{
     NOTIFY, Notifications, NotifyObserver, ObserverId, Subscription, channel_name, notification,
 };
 #[cfg(doc)]
-use crate::{Cursor, NotifyEvent, QueueBounds};
+use crate::{Cursor, ErrorKind, NotifyEvent, QueueBounds};
 
 /// Notifications.
 ///
