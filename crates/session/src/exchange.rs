@@ -388,7 +388,9 @@ impl Exchange {
             b'E' => {
                 let mut error = Error::from_server(ServerError::parse(body));
                 let items = self.answer.items();
-                if self.steps.are_repeated() && matches!(self.expect, Expect::Bind | Expect::Rows) {
+                let is_of_item =
+                    matches!(self.expect, Expect::Bind | Expect::Columns | Expect::Rows);
+                if self.steps.are_repeated() && is_of_item {
                     error = error.with_item(items);
                 }
                 self.fail(if self.expect.is_before_running() && items == 0 {

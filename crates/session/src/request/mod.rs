@@ -204,13 +204,15 @@ impl Request<'_> {
                 let count = statement.parameters().len();
                 let head = bind_head_of_portal(portal, statement.name(), count)?;
                 draft.bind(&Binding { head: &head, ..statement.binding() }, parameters)?;
-                draft.execute_portal(portal, rows)?;
-                if parses {
+                let steps: &[Step] = if parses {
                     hints = Hints::of_statement(statement.sql());
-                    &[Step::Parse, Step::Bind, Step::ExecuteLimited]
+                    draft.describe(b'P', portal)?;
+                    &[Step::Parse, Step::Bind, Step::Portal, Step::ExecuteLimited]
                 } else {
                     &[Step::Bind, Step::ExecuteLimited]
-                }
+                };
+                draft.execute_portal(portal, rows)?;
+                steps
             }
             Request::Fetch { portal, rows, .. } => {
                 draft.execute_portal(portal, rows)?;
@@ -275,7 +277,8 @@ fn write_run(
     Ok(())
 }
 
-/// A statement that the server does not keep is parsed anew, with the types that we know.
+/// A statement that the server does not keep is parsed anew, with the types that we know. Its portal
+/// is described as well: it may have other columns than the last time.
 fn parse_if_unnamed(draft: &mut Draft<'_>, statement: &Statement) -> Result<bool> {
     let unnamed = statement.name().is_empty();
     if unnamed {
@@ -307,12 +310,19 @@ fn write_many(
         let written =
             sets.with(index, &mut |parameters| draft.bind(&statement.binding(), parameters));
         written.map_err(|error| error.with_item(index))?;
+        if parses && index == 0 {
+            draft.describe(b'P', "")?;
+        }
         draft.execute();
         // A procedure may commit what the first set does before the others have come.
         draft.acts();
     }
-    let first: &[Step] = if parses { &[Step::Parse] } else { &[] };
-    Ok(Steps::new(first).and_items(items))
+    Ok(if parses {
+        let first = &[Step::Parse, Step::Bind, Step::Portal, Step::Execute];
+        Steps::new(first).and_items(items - 1)
+    } else {
+        Steps::new(&[]).and_items(items)
+    })
 }
 
 /// Numbers a request of a session; answers come in this order.

@@ -157,7 +157,7 @@ impl Model {
                 self.say(b't', &types);
                 self.describe(&sql, 0);
             }
-            b'D' => self.describe(&self.portals[""].0.clone(), 1),
+            b'D' => self.describe(&self.portals[&texts(&body[1..])[0]].0.clone(), 1),
             b'C' if body[0] == b'P' => {
                 self.portals.remove(&texts(&body[1..])[0]);
                 self.say(b'3', b"");
