@@ -156,11 +156,11 @@ impl Multiplexer {
         }
     }
 
-    /// Takes an open session. Its tickets continue those of the last one.
+    /// Takes an open session, which follows the last one.
     pub fn install(&mut self, session: Session, effects: &mut Effects) {
         let mut session = Box::new(session);
-        if let Some(last) = &self.session {
-            session.number_from(last.next_ticket());
+        if let Some(last) = &mut self.session {
+            session.follow(last);
         }
         self.session = Some(session);
         self.availability = Availability::Open;
@@ -170,7 +170,6 @@ impl Multiplexer {
         self.pending_cancel = None;
         // The session may have ended with the same bytes that opened it.
         self.dispatch(None, effects);
-        self.begin_round(effects);
     }
 
     /// Which session of the connection this is, the first being 1.
@@ -302,8 +301,7 @@ impl Multiplexer {
 
     #[inline]
     pub(crate) fn insert(&mut self, ticket: Ticket, slot: Slot) -> SlotId {
-        let is_end = matches!(slot, Slot::Ending(_));
-        if !is_end
+        if slot.is_cancellable()
             && self.transaction.as_ref().is_some_and(Transaction::is_exclusive)
             && let Some(session) = &mut self.session
         {
@@ -312,7 +310,7 @@ impl Multiplexer {
         self.slots.insert(ticket, slot)
     }
 
-    /// Submits a request whose answer is ignored, if it may be sent.
+    /// Submits a request that cleans up after a call, if it may be sent. Its answer is ignored.
     pub fn tell(&mut self, access: Access, request: Request<'_>) -> bool {
         if !self.is_admitted(access) {
             return false;
@@ -320,7 +318,7 @@ impl Multiplexer {
         let Ok(Ok(ticket)) = self.open_session().map(|session| session.submit(request)) else {
             return false;
         };
-        self.insert(ticket, Slot::Ignored);
+        self.insert(ticket, Slot::Cleanup);
         true
     }
 
@@ -335,7 +333,7 @@ impl Multiplexer {
         let Ok(Ok(undoing)) = self.open_session().map(|session| session.submit(by)) else {
             return;
         };
-        self.insert(undoing, Slot::Ignored);
+        self.insert(undoing, Slot::Cleanup);
         if is_in_flight {
             if let Some(session) = &mut self.session {
                 session.make_exclusive(undoing);

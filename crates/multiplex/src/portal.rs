@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use txpostgres_session::{Column, Execute, Request, Result, Rows};
+use txpostgres_session::{Column, Delivery, Execute, Request, Result, Rows};
 
 use crate::call::{Call, Fetched};
 use crate::cancellation::Cancellation;
@@ -170,7 +170,13 @@ impl<'a, P: Params, D: Drive> Portal<'a, P, D> {
                     return Poll::Ready(Ok(Portion::End { row_count, columns }));
                 }
                 Err(error) => {
-                    self.stage = Stage::Over;
+                    let stage = std::mem::replace(&mut self.stage, Stage::Over);
+                    // A fetch that was withdrawn has left the portal open. Any other error has
+                    // failed the transaction, whose end closes it.
+                    if matches!(stage, Stage::Fetching(_)) && error.delivery() == Delivery::NotSent
+                    {
+                        self.close();
+                    }
                     return Poll::Ready(Err(error));
                 }
             }

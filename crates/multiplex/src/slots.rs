@@ -36,7 +36,7 @@ impl SlotId {
 ///
 /// ```text
 ///   Waiting ────▶ Answered ──fetched──▶ Free        Ending ──▶ Ended ──fetched──▶ Free
-///      └─chunk─▶ Buffered ──end fetched──▶ Free     Round, Ignored, Undone ──settled──▶ Free
+///      └─chunk─▶ Buffered ──end fetched──▶ Free     Round, Ignored, Cleanup, UndoneBy ──settled──▶ Free
 /// ```
 #[derive(Debug, Default)]
 pub(crate) enum Slot {
@@ -54,9 +54,20 @@ pub(crate) enum Slot {
     Round(Box<Round>),
     /// The answer is ignored.
     Ignored,
+    /// The request undoes or closes what a call has left in the session. The answer is ignored.
+    Cleanup,
     /// The answer is ignored; if the request succeeds, this one undoes it, otherwise that is
     /// withdrawn.
     UndoneBy(Ticket),
+}
+
+impl Slot {
+    /// Whether the cancel of a transaction reaches the request: not the end of the transaction, nor
+    /// what must reach the server so that the session is as it was.
+    #[inline]
+    pub(crate) fn is_cancellable(&self) -> bool {
+        !matches!(self, Self::Ending(_) | Self::Cleanup | Self::Round(_))
+    }
 }
 
 /// Who must drive a connection whose socket has become ready.

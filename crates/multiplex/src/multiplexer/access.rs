@@ -212,6 +212,7 @@ impl Multiplexer {
                     transaction.leave(level);
                 } else if !transaction.is_replaced() {
                     self.release(lease, effects);
+                    self.begin_round(effects);
                 }
                 EndStart::Done(outcome)
             }
@@ -272,7 +273,8 @@ impl Multiplexer {
         }
     }
 
-    /// Ends the lease, so that others may go on.
+    /// Ends the lease, so that others may go on. LISTEN and UNLISTEN that were requested meanwhile
+    /// are due then.
     pub(super) fn release(&mut self, lease: LockId, effects: &mut Effects) {
         if self.transaction_of(lease).is_some()
             && let Some(transaction) = self.transaction.take()
@@ -280,8 +282,6 @@ impl Multiplexer {
             transaction.wake_all(effects);
         }
         self.lock.release(lease, effects);
-        // LISTEN and UNLISTEN that were requested meanwhile come before other requests.
-        self.begin_round(effects);
     }
 
     /// Rolls back a transaction of which only BEGIN was executed, so that its first request, this
@@ -297,7 +297,7 @@ impl Multiplexer {
         let Ok(ticket) = self.open_session().and_then(|session| session.submit(rollback)) else {
             return false;
         };
-        self.slots.insert(ticket, Slot::Ignored);
+        self.insert(ticket, Slot::Cleanup);
         if let Some(transaction) = &mut self.transaction {
             transaction.restart();
         }

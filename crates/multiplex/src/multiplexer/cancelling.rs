@@ -100,7 +100,9 @@ impl Multiplexer {
             return Vec::new();
         };
         let mut tickets = session.outstanding_since(begun);
-        tickets.retain(|ticket| !matches!(self.slots.in_flight(*ticket), Some(Slot::Ending(_))));
+        tickets.retain(|ticket| {
+            self.slots.in_flight(*ticket).is_none_or(|slot| slot.is_cancellable())
+        });
         tickets
     }
 

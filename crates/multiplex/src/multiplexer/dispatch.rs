@@ -71,7 +71,8 @@ impl Multiplexer {
             }
     }
 
-    /// Dispatches every event of the session.
+    /// Dispatches every event of the session, then begins the round of LISTEN that may have become
+    /// due: after the last event, since what the events say may change the round.
     pub(super) fn dispatch(&mut self, own: Option<Ticket>, effects: &mut Effects) {
         while let Some(event) = self.session.as_mut().and_then(|session| session.next_event()) {
             match event {
@@ -105,6 +106,9 @@ impl Multiplexer {
                 }
                 _ => {}
             }
+        }
+        if self.reconciliation == Reconciliation::Due {
+            self.begin_round(effects);
         }
     }
 
@@ -161,12 +165,9 @@ impl Multiplexer {
                 }
                 self.slots.free(id);
             }
-            Slot::Ignored | Slot::Answered(_) | Slot::Free => {
+            Slot::Ignored | Slot::Cleanup | Slot::Answered(_) | Slot::Free => {
                 self.slots.free(id);
             }
-        }
-        if self.reconciliation == Reconciliation::Due {
-            self.begin_round(effects);
         }
     }
 

@@ -491,11 +491,16 @@ impl Session {
         self.pipeline.next_ticket()
     }
 
-    /// Gives the next request this ticket: sessions that follow each other may number their
-    /// requests without repeating a number. Without effect while requests are outstanding, or if
-    /// the number was given out already.
-    pub fn number_from(&mut self, ticket: Ticket) {
-        self.pipeline.number_from(ticket);
+    /// Continues `last`, the session that was before this one on the same connection: requests are
+    /// numbered on, without repeating a ticket, and what queries that outlive `last` know of its
+    /// types and statements is forgotten, since this server process has never seen them. Numbering
+    /// has no effect while requests are outstanding.
+    pub fn follow(&mut self, last: &mut Self) {
+        let next = last.next_ticket();
+        last.forget_types();
+        last.statements.dropped_by(next);
+        self.pipeline.number_from(next);
+        self.statements.dropped_by(next);
     }
 
     /// Whether requests may be submitted.

@@ -26,7 +26,7 @@ pub(crate) struct StatementCache {
     tag: u64,
     names_given: u64,
     to_close: Vec<Evicted>,
-    /// The last request by which the server dropped all statements.
+    /// No request before this one has prepared a statement that the server still has.
     dropped_by: Option<Ticket>,
 }
 
@@ -147,8 +147,8 @@ impl StatementCache {
         }
     }
 
-    /// The server has dropped all prepared statements, by this request. They are not closed; what
-    /// an earlier request had prepared is not remembered any more.
+    /// The server has dropped all prepared statements, by this request or before it. They are not
+    /// closed; what an earlier request had prepared is not remembered any more.
     pub(crate) fn dropped_by(&mut self, ticket: Ticket) {
         self.last = None;
         self.dropped_by = Some(ticket);
