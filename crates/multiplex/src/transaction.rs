@@ -78,6 +78,8 @@ pub(crate) struct Transaction {
     level: u32,
     /// Its requests are exclusive, so that they can be cancelled.
     is_exclusive: bool,
+    /// It must end: no further statement is sent.
+    is_cancelled: bool,
     /// Calls that wait for the answer to BEGIN.
     waiting: Vec<Waker>,
 }
@@ -168,8 +170,15 @@ impl EndKind {
 
 impl Transaction {
     pub(crate) fn new(lease: LockId, begin: Arc<str>, is_exclusive: bool) -> Self {
-        let state = TransactionState::Idle;
-        Self { lease, begin, state, level: 0, is_exclusive, waiting: Vec::new() }
+        Self {
+            lease,
+            begin,
+            state: TransactionState::Idle,
+            level: 0,
+            is_exclusive,
+            is_cancelled: false,
+            waiting: Vec::new(),
+        }
     }
 
     pub(crate) fn begin_sql(&self) -> Arc<str> {
@@ -206,6 +215,8 @@ impl Transaction {
                 return Admission::Refused(over());
             }
             TransactionState::Foreign => return Admission::Refused(begun_by_hand()),
+            // A cancel has reached what was sent before it, and reaches nothing later.
+            _ if self.is_cancelled => return Admission::Refused(cancelled()),
             _ if level.is_some_and(|level| level != self.level) => {
                 return Admission::Refused(nested_is_running());
             }
@@ -225,6 +236,11 @@ impl Transaction {
     /// Registers a call that waits for the answer to BEGIN.
     pub(crate) fn wait(&mut self, waker: &mut Option<Waker>) {
         self.waiting.extend(waker.take());
+    }
+
+    /// It is cancelled: its statements are refused from now on, but for its end.
+    pub(crate) fn cancel(&mut self) {
+        self.is_cancelled = true;
     }
 
     /// Whether its end was submitted.
@@ -523,6 +539,11 @@ pub(crate) fn over() -> Error {
         "the interaction's transaction is over: it could not begin, or one of its statements ended it",
     )
     .with_hint("leave BEGIN, COMMIT and ROLLBACK to run_interaction")
+}
+
+#[cold]
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the interaction was cancelled before the statement was sent")
 }
 
 #[cold]

@@ -50,7 +50,8 @@ pub struct CancelStart {
 }
 
 impl Multiplexer {
-    /// Cancels a request, or all requests of a transaction except for the one that ends it.
+    /// Cancels a request, or all requests of a transaction except for the one that ends it; further
+    /// requests of the transaction are refused.
     pub fn cancel(
         &mut self,
         target: CancelTarget,
@@ -93,9 +94,13 @@ impl Multiplexer {
         }
     }
 
-    /// The requests of a transaction that a cancel may reach, the newest first.
+    /// Ends a transaction to further requests. Returns those that a cancel may reach, the newest
+    /// first.
     fn cancellable(&mut self, lease: crate::LockId) -> Vec<Ticket> {
-        let begun = self.transaction_of(lease).and_then(|transaction| transaction.begun());
+        let begun = self.transaction_of(lease).and_then(|transaction| {
+            transaction.cancel();
+            transaction.begun()
+        });
         let (Some(begun), Some(session)) = (begun, &mut self.session) else {
             return Vec::new();
         };

@@ -1,10 +1,12 @@
 //! Cancels that meet the end of a transaction: what ends it can be neither cancelled nor taken
 //! back.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::task::Poll;
 use std::thread;
 
 use tokio::sync::{Barrier, oneshot};
@@ -138,6 +140,35 @@ async fn a_handle_and_a_drop_at_one_time_leave_the_connection_usable() {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+/// A cancel that comes before a statement, in the same poll: the statement is not sent, and so holds
+/// up nothing when the interaction is dropped before it hears of the cancel.
+#[tokio::test]
+async fn nothing_is_sent_in_an_interaction_behind_its_cancel() {
+    let (_database, connection) = connected().await;
+    for begins in [false, true] {
+        let is_cancelled = AtomicBool::new(false);
+        let mut interaction = connection.interaction();
+        let handle = interaction.cancel_handle();
+        let mut running = Box::pin(interaction.run(async |cursor| {
+            if begins {
+                cursor.run_query("select 1", ()).await?;
+            }
+            drop(handle.cancel());
+            is_cancelled.store(true, Ordering::Release);
+            cursor.run_query(LONG, ()).await.map(drop)
+        }));
+        // Until the poll that cancels, and no further.
+        poll_fn(|cx| {
+            let polled = running.as_mut().poll(cx);
+            if is_cancelled.load(Ordering::Acquire) { Poll::Ready(()) } else { polled.map(drop) }
+        })
+        .await;
+        drop(running);
+        bounded(connection.run_query("select 1", ())).await.unwrap();
+    }
+    assert_works(&connection).await;
 }
 
 /// Cancels, from a thread of its own, at the very moment that it is told to.
