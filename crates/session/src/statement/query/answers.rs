@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::refusal::{Staleness, has_no_binary, staleness};
-use super::{Held, Lookup, NextStep, Purpose, Query, Stage, Waiting};
+use super::{Held, Lookup, NextStep, Purpose, Query, RETRIES, Stage, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::answer::Answer;
 use crate::result::row::Column;
@@ -178,8 +178,13 @@ impl Query {
             }
         }
         let has_no_binary = matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error);
-        let is_curable = staleness != Staleness::None || (has_no_binary && is_worth_keeping(sql));
-        if is_curable && !self.retried {
+        let may_retry = match staleness {
+            // That others have changed something in between says nothing of the next time.
+            Staleness::OfAll => self.retries < RETRIES,
+            Staleness::OfThis => self.retries == 0,
+            Staleness::None => has_no_binary && is_worth_keeping(sql) && self.retries == 0,
+        };
+        if may_retry {
             let error = if staleness == Staleness::OfAll { error.went_stale() } else { error };
             let next = match status {
                 TransactionStatus::Idle => NextStep::Again,
@@ -188,7 +193,7 @@ impl Query {
                 }
                 _ => return refused(sql, error, has_no_binary),
             };
-            self.retried = true;
+            self.retries += 1;
             if has_no_binary {
                 self.describe_first();
             }

@@ -9,8 +9,8 @@
 //!        └── parameters of unknown types ▶ Preparing ──┬──────▶ Described ▶ Running
 //!                                                      └─ new type ▶ LookingUp ▶ Described
 //!
-//!   Running, Anew, Fresh ── the plan is stale, outside a transaction, first time ──▶ New
-//!   Fresh ── a column cannot be had in binary, outside a transaction, first time ──▶ Preparing
+//!   Running, Anew, Fresh ── the plan is stale, outside a transaction ──────────────▶ New
+//!   Fresh ── a column cannot be had in binary, outside a transaction ──▶ Preparing
 //! ```
 //!
 //! A stale plan is found out while the server binds the parameters, before it runs anything, so
@@ -44,11 +44,16 @@ pub use plan::{EncodedQuery, Plan};
 /// Plans that may go stale while the values are encoded, before the query insists: 2.
 const REPLANS: u8 = 2;
 
+/// Times that a statement is asked again because what was known of it was stale: 3. Each time the
+/// server has run nothing of it, and something has changed since it was described.
+const RETRIES: u8 = 3;
+
 /// One statement on its way to its answer.
 #[derive(Debug, Default)]
 pub struct Query {
     stage: Stage,
-    retried: bool,
+    /// How often it was asked again after the server refused it.
+    retries: u8,
     /// How often the statement went stale while its values were encoded.
     replans: u8,
     /// A BEGIN was sent along with the last step.
@@ -150,7 +155,7 @@ pub enum NextStep {
     Again,
     /// The statement had gone stale, and with it failed the transaction in which nothing but the
     /// BEGIN that was sent along has taken place: submit a ROLLBACK, and then plan and submit again
-    /// with the BEGIN. Comes once at most. The error is the outcome if that is not possible.
+    /// with the BEGIN. The error is the outcome if that is not possible.
     AgainAfterRollback(Error),
     /// This is the answer.
     Done(Result<Box<Answer>>),
@@ -367,8 +372,9 @@ impl Query {
         session.statements().mark_stale(sql);
         session.statements().forget(sql);
         self.describe_first();
-        !std::mem::replace(&mut self.retried, true)
-            && session.transaction_status() != TransactionStatus::Failed
+        let is_first = self.retries == 0;
+        self.retries = self.retries.saturating_add(1);
+        is_first && session.transaction_status() != TransactionStatus::Failed
     }
 
     /// Abandons the query: a statement that it has prepared in the server is not cached, so it must
