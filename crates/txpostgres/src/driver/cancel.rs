@@ -172,6 +172,8 @@ impl CancelTask {
         ticket: Ticket,
         key: Option<CancelKey>,
     ) -> Self {
+        // A handle may be used outside of the runtime, whose clock may stand still in a test.
+        let _in_runtime = requester.runtime.enter();
         let now = Instant::now().into_std();
         let run = CancelRun::new(ticket, key, now, requester.grace);
         Self { driver: Arc::clone(driver), run, may_have_left: false, is_over: false }
