@@ -180,7 +180,7 @@ impl World {
         self.settle()?;
         let is_open = self.connection.as_ref().is_some_and(|it| !it.is_closed());
         if !self.referee.was_notified(&payload) {
-            return self.unheard(is_open, channel, &payload);
+            return self.unheard(is_open, &listeners, channel, &payload);
         }
         let heard = self.within_watchdog(|this| this.have_heard(&listeners, channel, &payload))?;
         if heard || self.referee.causes.any() {
@@ -191,7 +191,13 @@ impl World {
     }
 
     /// The server has not said it: it is in a transaction, or does not listen.
-    fn unheard(&mut self, is_open: bool, channel: u32, payload: &str) -> Result<(), Finding> {
+    fn unheard(
+        &mut self,
+        is_open: bool,
+        listeners: &[(u32, u32, u32)],
+        channel: u32,
+        payload: &str,
+    ) -> Result<(), Finding> {
         let Some(session) = self.net.session().filter(|_| is_open) else {
             return Ok(());
         };
@@ -202,7 +208,9 @@ impl World {
         // interaction has the session.
         let is_known = |this: &Self| {
             let is_leased = this.referee.inside(&this.net).is_some();
+            // Those that it was meant for may have ended meanwhile by what they heard before it.
             is_leased
+                || this.have_heard(listeners, channel, payload)
                 || this.server.listens(session, &channel_of(channel))
                 || this.server.wakes_at(this.now).is_some()
         };
