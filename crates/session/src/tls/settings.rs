@@ -61,7 +61,7 @@ impl TlsSettings {
     /// Reads the certificates and checks that everything fits together. With [`Root::System`] it
     /// reads the operating system's files.
     pub fn build(options: &TlsOptions) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let (authorities, root_name) = read_authorities(options)?;
         let verifier = Verifier {
             authorities,

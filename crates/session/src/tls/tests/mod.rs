@@ -97,7 +97,7 @@ impl<'a> Site<'a> {
     }
 
     fn accept(&self) -> ServerConnection {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)
             .unwrap();
@@ -115,7 +115,8 @@ impl<'a> Site<'a> {
         };
         let resolver = rustls::sign::CertifiedKey::new(
             vec![self.identity.certificate.clone()],
-            rustls::crypto::ring::sign::any_supported_type(&self.identity.private_key()).unwrap(),
+            rustls::crypto::aws_lc_rs::sign::any_supported_type(&self.identity.private_key())
+                .unwrap(),
         );
         let mut config =
             builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(resolver)));
