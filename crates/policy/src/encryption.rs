@@ -31,6 +31,7 @@ pub enum Tls {
 ///   disable                       No
 ///   allow                         No ───refused by the server───▶ IfOffered
 ///   prefer                        IfOffered ──no handshake, or refused by pg_hba.conf──▶ No
+///                                 IfOffered ──bytes that are not TLS──▶ (an error)
 ///   require, verify-ca, -full     Yes
 ///   any, over a Unix socket       No
 /// ```
@@ -153,6 +154,9 @@ mod tests {
         assert_eq!(tls(SslMode::Prefer, &handshake), (Tls::IfOffered, Some(Tls::No)));
         assert_eq!(tls(SslMode::VerifyCa, &handshake), (Tls::Yes, None));
         assert_eq!(approaches(SslMode::Prefer).after(&handshake, true), None);
+        // Bytes that were put into the handshake.
+        let stuffed = Error::new(ErrorKind::Protocol, "bad");
+        assert_eq!(tls(SslMode::Prefer, &stuffed), (Tls::IfOffered, None));
     }
 
     #[test]

@@ -149,9 +149,9 @@ impl Startup {
         let optional = matches!(self.encryption, Encryption::Tls { optional: true, .. });
         match byte {
             // Bytes that an attacker puts before the handshake would be taken for the server's,
-            // under TLS (CVE-2021-23222).
-            b'S' if followed => Err(Error::new(
-                ErrorKind::Tls,
+            // under TLS (CVE-2021-23222). `Protocol`, so that `prefer` does not go on in plain
+            // text: a server without TLS says so, and an attack that was noticed is an error.
+            b'S' if followed => Err(violation(
                 "bytes arrived before the TLS handshake that could have been put there by anyone",
             )),
             b'S' => {

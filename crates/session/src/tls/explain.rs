@@ -22,7 +22,8 @@ pub(super) fn explain(error: &TlsError, settings: &TlsSettings, host: &str) -> E
         TlsError::AlertReceived(alert) => received(*alert, settings),
         TlsError::DecryptError => failed("a TLS record was changed on the way"),
         TlsError::InvalidMessage(_) | TlsError::InappropriateMessage { .. } => {
-            failed("what the server sent is not TLS").with_source(error.clone())
+            // Not `Tls`: `prefer` must not go on in plain text after it.
+            Error::new(ErrorKind::Protocol, "what the server sent is not TLS")
         }
         TlsError::PeerIncompatible(_) => failed("the server and we have no way of TLS in common")
             .with_source(error.clone())

@@ -109,10 +109,21 @@ impl Connector {
                 }
                 Err(refusal) => refusal,
             };
-            if approaches.after(&refusal, session.is_encrypted()).is_none() {
+            let Some(next) = approaches.after(&refusal, session.is_encrypted()) else {
                 return Err(refusal);
+            };
+            if approach.tls != Tls::No && next.tls == Tls::No {
+                // What follows, a password among it, can be read on the way: never in silence.
+                tracing::warn!(
+                    target: "txpostgres", %endpoint, error = %refusal,
+                    "TLS failed, and sslmode=prefer goes on without encryption; \
+                     sslmode=require does not"
+                );
+            } else {
+                tracing::debug!(
+                    target: "txpostgres", %endpoint, error = %refusal, "trying another way"
+                );
             }
-            tracing::debug!(target: "txpostgres", %endpoint, error = %refusal, "trying another way");
         }
     }
 

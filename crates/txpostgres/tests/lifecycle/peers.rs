@@ -109,9 +109,31 @@ async fn a_server_that_greets_first() {
     let server = Script::new().send(greeting).silence(Duration::from_secs(9)).play().unwrap();
     let text = "what answers there is not a PostgreSQL server: its answer begins with 'S'";
     found_out(&server.dsn(), ErrorKind::Protocol, text).await;
-    let server = Script::new().send(greeting).silence(Duration::from_secs(9)).play().unwrap();
-    let text = "bytes arrived before the TLS handshake that could have been put there by anyone";
-    found_out(&format!("{} sslmode=require", server.dsn()), ErrorKind::Tls, text).await;
+    for mode in ["prefer", "require"] {
+        let server = Script::new().send(greeting).silence(Duration::from_secs(9)).play().unwrap();
+        let text =
+            "bytes arrived before the TLS handshake that could have been put there by anyone";
+        let dsn = format!("{} sslmode={mode}", server.dsn());
+        found_out(&dsn, ErrorKind::Protocol, text).await;
+    }
+}
+
+/// A handshake that was stuffed is an attack, or a server that is broken: `prefer` does not go on
+/// in plain text with the password. In one segment the bytes are found out before the handshake, in
+/// two by it.
+#[tokio::test]
+async fn a_stuffed_handshake_is_not_followed_by_plain_text() {
+    let error = b"E\0\0\0\x20SFATAL\0C42501\0Msend me your password\0\0";
+    let before = "bytes arrived before the TLS handshake that could have been put there by anyone";
+    let within = "what the server sent is not TLS";
+    let pause = Duration::from_millis(200);
+    let at_once = Script::new().expect_ssl_request().send([b"S", &error[..]].concat());
+    let in_two = Script::new().expect_ssl_request().send(b"S").expect([0x16]).send(error);
+    for (script, text) in [(at_once, before), (in_two, within)] {
+        let server = script.silence(pause).play().unwrap();
+        let dsn = format!("{} sslmode=prefer password=hunter2", server.dsn());
+        found_out(&dsn, ErrorKind::Protocol, text).await;
+    }
 }
 
 /// Each of these begins well and then says nothing more.
