@@ -103,6 +103,9 @@ pub const SCRAM_KEYS: usize = 64;
 /// KB.
 pub const CERTIFICATE_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Bytes of all revocation lists of a folder together.
+pub const REVOCATION_FOLDER_BYTES: usize = 64 * 1024 * 1024;
+
 /// Bytes of a command tag that we keep: `COMPLETION_TAG_BUFSIZE` in PostgreSQL is 64, its NUL
 /// included.
 pub const COMMAND_TAG_BYTES: usize = 63;

@@ -319,8 +319,33 @@ impl Config {
         self.sslkey.as_deref().filter(|path| !is_empty(path)).or_else(found)
     }
 
-    /// What the client's key is encrypted with. It is kept, and of no use yet: encrypted keys are
-    /// not supported.
+    /// The PEM file of certificate revocation lists. If neither this nor
+    /// [`sslcrldir`](Self::sslcrldir) is set, `~/.postgresql/root.crl` if it exists. Where there
+    /// are lists each certificate of the server's chain needs one.
+    pub fn sslcrl(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.sslcrl = Some(path.into());
+        self
+    }
+
+    /// See [`sslcrl`](Self::sslcrl).
+    pub fn get_sslcrl(&self) -> Option<&Path> {
+        let found = || self.resolved.as_ref().and_then(|resolved| resolved.sslcrl.as_deref());
+        let said = self.sslcrl.as_deref().filter(|path| !is_empty(path));
+        said.or_else(|| if self.get_sslcrldir().is_none() { found() } else { None })
+    }
+
+    /// The folder of certificate revocation lists, as `openssl rehash` prepares one.
+    pub fn sslcrldir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.sslcrldir = Some(path.into());
+        self
+    }
+
+    /// See [`sslcrldir`](Self::sslcrldir).
+    pub fn get_sslcrldir(&self) -> Option<&Path> {
+        self.sslcrldir.as_deref().filter(|path| !is_empty(path))
+    }
+
+    /// What the client's key is encrypted with, in PKCS #8 or in the traditional form.
     pub fn sslpassword(&mut self, password: impl Into<Password>) -> &mut Self {
         self.sslpassword = Some(password.into());
         self

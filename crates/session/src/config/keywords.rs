@@ -226,6 +226,8 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     path!(sslcert, Some("PGSSLCERT")),
     path!(sslkey, Some("PGSSLKEY")),
     secret!(sslpassword, None),
+    path!(sslcrl, Some("PGSSLCRL")),
+    path!(sslcrldir, Some("PGSSLCRLDIR")),
     choice!(sslcertmode, Some("PGSSLCERTMODE"), SslCertMode),
     row!(sslsni, Some("PGSSLSNI"), switch, on),
     row!(ssl_min_protocol_version, Some("PGSSLMINPROTOCOLVERSION"), least_tls_version, |version| {
@@ -284,8 +286,6 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     ignored("gsslib"),
     ignored("gssdelegation"),
     ignored("sslcompression"),
-    unsupported!("sslcrl", Some("PGSSLCRL"), "certificate revocation lists are not checked"),
-    unsupported!("sslcrldir", Some("PGSSLCRLDIR"), "certificate revocation lists are not checked"),
     unsupported!("sslkeylogfile", None, "the keys of TLS sessions are not written down"),
     unsupported!("scram_client_key", None, "give the password"),
     unsupported!("scram_server_key", None, "give the password"),

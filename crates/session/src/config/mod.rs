@@ -99,6 +99,8 @@ pub struct Config {
     sslcert: Option<PathBuf>,
     sslkey: Option<PathBuf>,
     sslpassword: Option<Password>,
+    sslcrl: Option<PathBuf>,
+    sslcrldir: Option<PathBuf>,
     sslcertmode: Option<SslCertMode>,
     sslsni: Option<bool>,
     ssl_min_protocol_version: Option<TlsVersion>,

@@ -21,6 +21,7 @@ pub(super) struct Resolved {
     pub(super) sslrootcert: Option<SslRootCert>,
     pub(super) sslcert: Option<PathBuf>,
     pub(super) sslkey: Option<PathBuf>,
+    pub(super) sslcrl: Option<PathBuf>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -34,7 +35,7 @@ impl Config {
     /// 2. the `PG*` variables (an empty variable counts as none);
     /// 3. the machine: the operating system's user name, the Unix socket directory
     ///    (`/var/run/postgresql` if it exists, else `/tmp`), and the files `~/.pgpass`,
-    ///    `~/.postgresql/root.crt`, `postgresql.crt` and `postgresql.key`.
+    ///    `~/.postgresql/root.crt`, `root.crl`, `postgresql.crt` and `postgresql.key`.
     ///
     /// The result is [validated](Self::validate). Files are read here, and not again: to see what
     /// they say later, resolve the original once more. [`NoEnvironment`](super::NoEnvironment)
@@ -141,12 +142,7 @@ impl Config {
         resolved.sslrootcert = existing("root.crt").map(SslRootCert::File);
         resolved.sslcert = existing("postgresql.crt");
         resolved.sslkey = existing("postgresql.key");
-        if let Some(path) = existing("root.crl") {
-            resolved.warnings.push(format!(
-                "\"{}\" is ignored: certificate revocation lists are not checked",
-                path.display()
-            ));
-        }
+        resolved.sslcrl = existing("root.crl");
     }
 
     /// Whether the environment has been asked.

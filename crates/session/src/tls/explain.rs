@@ -1,12 +1,12 @@
 //! What went wrong with TLS, in one sentence, and which parameter would change it.
 
-use std::time::Duration;
-
-use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription as Alert, CertificateError, Error as TlsError};
+use rustls::{
+    AlertDescription as Alert, CertificateError, Error as TlsError, PeerIncompatible,
+    PeerMisbehaved,
+};
 
 use super::settings::TlsSettings;
-use super::verifier::SelfSigned;
+use super::verify::Refusal;
 use crate::{Error, ErrorKind};
 
 /// Names of a certificate that are listed in an error; some have hundreds.
@@ -18,29 +18,73 @@ pub(super) fn failed(message: impl Into<std::borrow::Cow<'static, str>>) -> Erro
 
 pub(super) fn explain(error: &TlsError, settings: &TlsSettings, host: &str) -> Error {
     match error {
-        TlsError::InvalidCertificate(verdict) => certificate(verdict, settings, host),
+        TlsError::InvalidCertificate(verdict) => certificate(verdict, host),
         TlsError::AlertReceived(alert) => received(*alert, settings),
         TlsError::DecryptError => failed("a TLS record was changed on the way"),
         TlsError::InvalidMessage(_) | TlsError::InappropriateMessage { .. } => {
             // Not `Tls`: `prefer` must not go on in plain text after it.
             Error::new(ErrorKind::Protocol, "what the server sent is not TLS")
         }
-        TlsError::PeerIncompatible(_) => failed("the server and we have no way of TLS in common")
-            .with_source(error.clone())
-            .with_hint(
-                "TLS 1.2 and 1.3 can be used; see ssl_min_protocol_version here and on the server",
-            ),
+        TlsError::PeerIncompatible(what) => incompatible(what),
+        TlsError::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme) => {
+            failed("the server signed the TLS handshake in a way that was not offered to it")
+        }
+        TlsError::PeerMisbehaved(_) => failed("the server broke the rules of TLS"),
+        TlsError::PeerSentOversizedRecord => {
+            failed("the server sent a TLS record that is too long")
+        }
         TlsError::NoApplicationProtocol => {
             failed("the server does not speak PostgreSQL by TLS (ALPN)")
         }
-        _ => failed("TLS failed").with_source(error.clone()),
+        TlsError::NoCertificatesPresented => failed("the server sent no certificate"),
+        TlsError::HandshakeNotComplete => failed("the TLS handshake has not ended"),
+        TlsError::FailedToGetCurrentTime => failed("the system does not tell the time"),
+        TlsError::FailedToGetRandomBytes => failed("could not obtain random bytes from the system"),
+        _ => failed("TLS failed"),
     }
 }
 
-fn certificate(verdict: &CertificateError, settings: &TlsSettings, host: &str) -> Error {
+fn incompatible(what: &PeerIncompatible) -> Error {
+    use PeerIncompatible as What;
+    let lacks = match what {
+        What::NoCipherSuitesInCommon => ": no cipher suite",
+        What::NoKxGroupsInCommon | What::NamedGroupsExtensionRequired => {
+            ": no group for the exchange of keys; X25519, P-256 and P-384 can be used"
+        }
+        What::NoSignatureSchemesInCommon | What::SignatureAlgorithmsExtensionRequired => {
+            ": no way to sign the handshake"
+        }
+        What::ExtendedMasterSecretExtensionRequired => ": no extended master secret (RFC 7627)",
+        _ => "",
+    };
+    failed(format!("the server and we have no way of TLS in common{lacks}")).with_hint(
+        "TLS 1.2 and 1.3 can be used; see ssl_min_protocol_version here and on the server",
+    )
+}
+
+/// The name of an alert in RFC 8446, section 6.
+fn alert_name(alert: Alert) -> &'static str {
+    match alert {
+        Alert::CloseNotify => "close_notify",
+        Alert::UnexpectedMessage => "unexpected_message",
+        Alert::BadRecordMac => "bad_record_mac",
+        Alert::RecordOverflow => "record_overflow",
+        Alert::HandshakeFailure => "handshake_failure",
+        Alert::IllegalParameter => "illegal_parameter",
+        Alert::DecodeError => "decode_error",
+        Alert::DecryptError => "decrypt_error",
+        Alert::InsufficientSecurity => "insufficient_security",
+        Alert::InternalError => "internal_error",
+        Alert::InappropriateFallback => "inappropriate_fallback",
+        Alert::UserCanceled => "user_canceled",
+        Alert::MissingExtension => "missing_extension",
+        Alert::UnsupportedExtension => "unsupported_extension",
+        _ => "an alert of another kind",
+    }
+}
+
+fn certificate(verdict: &CertificateError, host: &str) -> Error {
     use CertificateError as Verdict;
-    let root = settings.root_name();
-    let trust = "sslrootcert must name the certificate of the authority that signed it";
     match verdict {
         Verdict::NotValidForNameContext { presented, .. } => {
             let mut names: Vec<_> =
@@ -53,29 +97,15 @@ fn certificate(verdict: &CertificateError, settings: &TlsSettings, host: &str) -
                 _ => format!("it is for {}", names.join(", ")),
             };
             failed(format!("the server's certificate is not for \"{host}\" ({names})"))
-                .with_hint("sslmode=verify-ca does not check the name")
+                .with_hint("host must be a name of the certificate; hostaddr may tell where it is")
         }
-        Verdict::ExpiredContext { not_after, .. } => {
-            failed(format!("the server's certificate expired on {}", date(*not_after)))
-                .with_hint("give the server a new one")
-        }
-        Verdict::NotValidYetContext { not_before, .. } => {
-            failed(format!("the server's certificate is not valid before {}", date(*not_before)))
-                .with_hint("one of the two clocks may be wrong")
-        }
-        Verdict::UnknownIssuer => {
-            failed(format!("the server's certificate is not signed by an authority of {root}"))
-                .with_hint(trust)
-        }
-        Verdict::Other(other) if other.0.is::<SelfSigned>() => {
-            failed(format!("the server's certificate is self-signed, and not one of {root}"))
-                .with_hint("sslrootcert may name the certificate itself")
-        }
+        Verdict::Other(other) => match other.0.downcast_ref::<Refusal>() {
+            Some(Refusal { message, hint }) => failed(message.clone()).with_hint(hint.clone()),
+            None => failed("the server's certificate is not to be trusted"),
+        },
         Verdict::BadEncoding => failed("the server's certificate cannot be read"),
         Verdict::BadSignature => failed("the server's certificate does not belong to its key"),
-        _ => failed("the server's certificate is not to be trusted")
-            .with_source(TlsError::InvalidCertificate(verdict.clone()))
-            .with_hint(trust),
+        _ => failed("the server's certificate is not to be trusted"),
     }
 }
 
@@ -110,20 +140,14 @@ fn received(alert: Alert, settings: &TlsSettings) -> Error {
             return failed("the server does not know the name that we asked for")
                 .with_hint("sslsni=0 does not send it");
         }
-        other => failed(format!("the server ended TLS ({other:?})")),
+        Alert::HandshakeFailure => {
+            failed("the server ended TLS: it found no way in common with us (handshake_failure)")
+        }
+        other => failed(format!("the server ended TLS ({})", alert_name(other))),
     };
     if settings.has_certificate() {
         error.with_hint("our certificate is the one that sslcert names")
     } else {
         error.with_hint("it may demand a client certificate: name one by sslcert and sslkey")
-    }
-}
-
-/// A moment as `2026-11-22T16:00:00Z`.
-fn date(time: UnixTime) -> String {
-    let since_1970 = Duration::from_secs(time.as_secs());
-    match der::DateTime::from_unix_duration(since_1970) {
-        Ok(date) => date.to_string(),
-        Err(_) => "a day that is too far away".into(),
     }
 }

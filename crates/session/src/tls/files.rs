@@ -20,6 +20,10 @@ pub struct TlsFiles {
     pub sslcert: Option<PathBuf>,
     /// `sslkey`.
     pub sslkey: Option<PathBuf>,
+    /// `sslcrl`.
+    pub sslcrl: Option<PathBuf>,
+    /// `sslcrldir`.
+    pub sslcrldir: Option<PathBuf>,
     /// `~/.postgresql`, or `%APPDATA%\postgresql` on Windows.
     pub folder: Option<PathBuf>,
 }
@@ -47,6 +51,8 @@ impl TlsSettings {
             }),
             sslcert: settings.get_sslcert().filter(|_| shows).map(Path::to_owned),
             sslkey: settings.get_sslkey().map(Path::to_owned),
+            sslcrl: settings.get_sslcrl().map(Path::to_owned),
+            sslcrldir: settings.get_sslcrldir().map(Path::to_owned),
             // The configuration has found the default files already.
             folder: None,
         };
@@ -74,6 +80,8 @@ impl TlsOptions {
     ///
     /// * with `sslmode=disable` nothing is read;
     /// * a root file that does not exist is an error only if the certificate must be verified;
+    /// * revocation lists are read only where there is a root; those that are named must be there,
+    ///   which libpq does not mind;
     /// * a certificate of ours that does not exist is not used; one that does exist needs its key.
     ///
     /// It reads files and may block; call it only when TLS is going to be used, since a key that
@@ -83,6 +91,10 @@ impl TlsOptions {
             return Ok(self);
         }
         self.root = read_root(self.sslmode, files)?;
+        #[cfg(feature = "tls")]
+        if self.root != Root::None {
+            self.revocation = super::revocation_files::read(&self.root, files)?;
+        }
         self.client = read_client(files)?;
         Ok(self)
     }
@@ -172,7 +184,7 @@ fn check_access(_: &Metadata, _: &str) -> Result<()> {
     Ok(())
 }
 
-fn read_file(what: &str, path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_file(what: &str, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = File::open(path)
         .and_then(|file| file.take(limits::CERTIFICATE_FILE_BYTES + 1).read_to_end(&mut bytes));

@@ -4,24 +4,28 @@ mod files;
 mod options;
 
 #[cfg(feature = "tls")]
-mod certificate;
-#[cfg(feature = "tls")]
 mod explain;
+#[cfg(feature = "tls")]
+mod keys;
+#[cfg(feature = "tls")]
+mod revocation_files;
 #[cfg(feature = "tls")]
 mod settings;
 #[cfg(feature = "tls")]
 mod stream;
 #[cfg(feature = "tls")]
-mod verifier;
+mod verify;
 #[cfg(not(feature = "tls"))]
 mod without;
+#[cfg(feature = "tls")]
+mod x509;
 
 #[cfg(feature = "tls")]
 #[cfg(test)]
 mod tests;
 
 pub use files::TlsFiles;
-pub use options::{ClientCertificate, Root, TlsOptions};
+pub use options::{ClientCertificate, RevocationLists, Root, TlsOptions};
 #[cfg(feature = "tls")]
 pub use settings::TlsSettings;
 #[cfg(feature = "tls")]

@@ -14,6 +14,9 @@ pub struct TlsOptions {
     pub negotiation: SslNegotiation,
     /// Which authorities are trusted.
     pub root: Root,
+    /// Lists of the certificates that their authorities have revoked. Where there are some, each
+    /// certificate of a chain needs one of its issuer; without a root they are of no use.
+    pub revocation: Option<RevocationLists>,
     /// Our own certificate, shown to a server that asks for one.
     pub client: Option<ClientCertificate>,
     /// Whether a server that does not ask for our certificate is refused (`sslcertmode=require`).
@@ -32,6 +35,7 @@ impl Default for TlsOptions {
             sslmode: SslMode::default(),
             negotiation: SslNegotiation::default(),
             root: Root::None,
+            revocation: None,
             client: None,
             client_required: false,
             sni: true,
@@ -56,6 +60,16 @@ pub enum Root {
         /// Its name, for messages.
         name: String,
     },
+}
+
+/// Certificate revocation lists in PEM. None in it means that none of the certificates can be
+/// checked, and so that all are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RevocationLists {
+    /// The lists, one after the other.
+    pub pem: Vec<u8>,
+    /// Where they are from, for messages.
+    pub name: String,
 }
 
 /// A certificate of ours and the key that belongs to it, both in PEM.

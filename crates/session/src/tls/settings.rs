@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::{ClientConfig, SignatureScheme, SupportedProtocolVersion};
 
-use super::certificate::Certificate;
-use super::options::{ClientCertificate, Root, TlsOptions};
-use super::verifier::{Authorities, Verifier};
+use super::keys::private_key;
+use super::options::{ClientCertificate, RevocationLists, Root, TlsOptions};
+use super::verify::{Authorities, Revocation, Verifier};
+use super::x509::{Certificate, RevocationList};
 use crate::config::{SslMode, SslNegotiation, TlsVersion};
 use crate::{Error, ErrorKind, Result};
 
@@ -30,7 +31,6 @@ struct Shared {
     config: Arc<ClientConfig>,
     sslmode: SslMode,
     direct: bool,
-    root_name: String,
     has_certificate: bool,
     client_required: bool,
 }
@@ -62,9 +62,8 @@ impl TlsSettings {
     /// reads the operating system's files.
     pub fn build(options: &TlsOptions) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let (authorities, root_name) = read_authorities(options)?;
         let verifier = Verifier {
-            authorities,
+            authorities: read_authorities(options)?,
             check_name: options.sslmode == SslMode::VerifyFull,
             algorithms: provider.signature_verification_algorithms,
         };
@@ -89,7 +88,6 @@ impl TlsSettings {
             config: Arc::new(config),
             sslmode: options.sslmode,
             direct: options.negotiation == SslNegotiation::Direct,
-            root_name,
             has_certificate: options.client.is_some(),
             client_required: options.client_required,
         })))
@@ -130,11 +128,6 @@ impl TlsSettings {
     pub(super) fn has_certificate(&self) -> bool {
         self.0.has_certificate
     }
-
-    /// Where the authorities are from, for messages.
-    pub(super) fn root_name(&self) -> &str {
-        &self.0.root_name
-    }
 }
 
 fn versions(options: &TlsOptions) -> Result<Vec<&'static SupportedProtocolVersion>> {
@@ -155,50 +148,64 @@ fn versions(options: &TlsOptions) -> Result<Vec<&'static SupportedProtocolVersio
     Ok(versions)
 }
 
-fn read_authorities(options: &TlsOptions) -> Result<(Option<Authorities>, String)> {
-    match &options.root {
-        Root::None => match options.sslmode {
-            SslMode::VerifyCa | SslMode::VerifyFull => Err(config(format!(
-                "sslmode={} needs a root certificate",
+fn read_authorities(options: &TlsOptions) -> Result<Option<Authorities>> {
+    let (certificates, name) = match &options.root {
+        Root::None => {
+            return match options.sslmode {
+                SslMode::VerifyCa | SslMode::VerifyFull => Err(config(format!(
+                    "sslmode={} needs a root certificate",
+                    options.sslmode.as_str()
+                ))
+                .with_hint("name a file by sslrootcert, or use sslrootcert=system")),
+                _ => Ok(None),
+            };
+        }
+        Root::System if options.sslmode == SslMode::Disable => return Ok(None),
+        // Anybody can have a certificate of a public authority: only the name tells who it is.
+        Root::System if options.sslmode != SslMode::VerifyFull => {
+            return Err(config(format!(
+                "sslmode={} is too weak for sslrootcert=system",
                 options.sslmode.as_str()
             ))
-            .with_hint("name a file by sslrootcert, or use sslrootcert=system")),
-            _ => Ok((None, String::new())),
-        },
-        Root::System if options.sslmode == SslMode::Disable => Ok((None, String::new())),
-        // Anybody can have a certificate of a public authority: only the name tells who it is.
-        Root::System if options.sslmode != SslMode::VerifyFull => Err(config(format!(
-            "sslmode={} is too weak for sslrootcert=system",
-            options.sslmode.as_str()
-        ))
-        .with_hint("use sslmode=verify-full")),
+            .with_hint("use sslmode=verify-full"));
+        }
         Root::System => {
             let found = rustls_native_certs::load_native_certs();
-            let mut store = RootCertStore::empty();
-            store.add_parsable_certificates(found.certs.iter().cloned());
-            if store.is_empty() {
+            if found.certs.is_empty() {
                 let error = config("the operating system has no root certificates");
                 return Err(match found.errors.into_iter().next() {
                     Some(cause) => error.with_source(cause),
                     None => error.with_hint("on Debian they are in the package ca-certificates"),
                 });
             }
-            let authorities = Authorities { store, certificates: found.certs };
-            Ok((Some(authorities), "the operating system".into()))
+            (found.certs, "the operating system".to_owned())
         }
         Root::Pem { pem, name } => {
             let certificates = read_certificates(pem, "root certificate", name)?;
-            let mut store = RootCertStore::empty();
-            for certificate in &certificates {
-                store.add(certificate.clone()).map_err(|error| {
-                    config(format!("root certificate file \"{name}\" cannot be used"))
-                        .with_source(error)
-                })?;
+            if let Some(at) = certificates.iter().position(|one| Certificate::read(one).is_none()) {
+                return Err(config(format!(
+                    "root certificate file \"{name}\" cannot be used: its certificate {} is none",
+                    at + 1
+                )));
             }
-            let authorities = Authorities { store, certificates };
-            Ok((Some(authorities), format!("\"{name}\"")))
+            (certificates, format!("\"{name}\""))
         }
+    };
+    let revocation = options.revocation.as_ref().map(read_revocation).transpose()?;
+    Ok(Some(Authorities { certificates, name, revocation }))
+}
+
+fn read_revocation(lists: &RevocationLists) -> Result<Revocation> {
+    let RevocationLists { pem, name } = lists;
+    let found = CertificateRevocationListDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, PemError>>()
+        .map_err(|_| config(format!("revocation lists of \"{name}\" are not in PEM")))?;
+    let lists: Vec<_> = found.iter().map(|list| list.as_ref().to_vec()).collect();
+    if let Some(at) = lists.iter().position(|list| RevocationList::read(list).is_none()) {
+        let message = format!("revocation list {} of \"{name}\" cannot be read", at + 1);
+        return Err(config(message).with_hint("its authority must make it again"));
     }
+    Ok(Revocation { lists, name: format!("\"{name}\"") })
 }
 
 fn read_certificates(pem: &[u8], what: &str, name: &str) -> Result<Vec<CertificateDer<'static>>> {
@@ -215,25 +222,15 @@ fn read_certificates(pem: &[u8], what: &str, name: &str) -> Result<Vec<Certifica
 fn read_client(client: &ClientCertificate, provider: &CryptoProvider) -> Result<CertifiedKey> {
     let name = &client.key_name;
     let chain = read_certificates(&client.certificate, "certificate", &client.certificate_name)?;
-    let pem = String::from_utf8_lossy(client.key.as_bytes());
-    if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(config(format!(
-            "private key file \"{name}\" is encrypted, which is not supported"
-        ))
-        .with_hint("openssl pkey -in FILE -out DECRYPTED removes the password"));
-    }
-    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
-        config(format!("private key file \"{name}\" has no private key in it"))
-            .with_hint("it must be in PEM, with a line such as -----BEGIN PRIVATE KEY-----")
-    })?;
+    let key = private_key(client)?;
     let key = provider.key_provider.load_private_key(key).map_err(|_| {
         config(format!("private key file \"{name}\" has a key of a kind that cannot be used"))
-            .with_hint("RSA of 2,048 bits or more, ECDSA P-256 and P-384, and Ed25519 can")
+            .with_hint("RSA of 2,048 to 8,192 bits, ECDSA P-256, P-384 and P-521, and Ed25519 can")
     })?;
     // Not by rustls, which reads the certificate with webpki, and that refuses version 1.
     let certificate = chain.first().and_then(|bytes| Certificate::read(bytes));
     let matches = certificate.is_some_and(|certificate| {
-        key.public_key().is_none_or(|ours| ours.as_ref() == certificate.key_info())
+        key.public_key().is_none_or(|ours| ours.as_ref() == certificate.key.info)
     });
     if !matches {
         return Err(config(format!(

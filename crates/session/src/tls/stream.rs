@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use super::certificate::Certificate;
 use super::explain::{explain, failed};
 use super::settings::{ALPN, TlsSettings};
+use super::x509::Certificate;
 use crate::auth::Channel;
 use crate::{Error, ErrorKind, Result};
 
@@ -134,8 +134,7 @@ impl Tls {
     pub fn channel(&self) -> Channel {
         let certificate = self.connection.peer_certificates().and_then(|chain| chain.first());
         Channel::Tls {
-            server_end_point: certificate
-                .and_then(|bytes| Certificate::read(bytes)?.end_point(bytes)),
+            server_end_point: certificate.and_then(|bytes| Certificate::read(bytes)?.end_point()),
         }
     }
 

@@ -163,7 +163,14 @@ fn files_of_the_user() {
     if cfg!(unix) {
         assert_eq!(config.get_sslrootcert(), Some(&SslRootCert::File(root)));
         assert_eq!(config.get_sslcert(), Some(Path::new("/home/me/.postgresql/postgresql.crt")));
-        assert_eq!(config.warnings().len(), 1);
+        let list = Path::new("/home/me/.postgresql/root.crl");
+        assert_eq!(config.get_sslcrl(), Some(list));
+        for said in ["sslcrl=/x", "sslcrldir=/x sslcrl=/x"] {
+            assert_eq!(resolved(said, &world).get_sslcrl(), Some(Path::new("/x")));
+        }
+        let folder = resolved("sslcrldir=/x", &world);
+        assert_eq!((folder.get_sslcrl(), folder.get_sslcrldir()), (None, Some(Path::new("/x"))));
+        assert!(config.warnings().is_empty());
     }
     assert_eq!(config.get_sslkey(), None);
     assert_eq!(config.settings(), [("sslcert", String::new())]);

@@ -111,7 +111,6 @@ fn what_errors_say() {
             "replication=database",
             "replication is not supported: replication connections take another protocol",
         ),
-        ("sslcrl=/x", "sslcrl is not supported: certificate revocation lists are not checked"),
         ("scram_client_key=x", "scram_client_key is not supported: give the password"),
         ("user=a\0b", "the connection string has a NUL in it"),
         (
