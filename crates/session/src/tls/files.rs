@@ -20,6 +20,8 @@ pub struct TlsFiles {
     pub sslcert: Option<PathBuf>,
     /// `sslkey`.
     pub sslkey: Option<PathBuf>,
+    /// `sslpassword`: what the key is encrypted with.
+    pub sslpassword: Option<Password>,
     /// `sslcrl`.
     pub sslcrl: Option<PathBuf>,
     /// `sslcrldir`.
@@ -51,6 +53,7 @@ impl TlsSettings {
             }),
             sslcert: settings.get_sslcert().filter(|_| shows).map(Path::to_owned),
             sslkey: settings.get_sslkey().map(Path::to_owned),
+            sslpassword: settings.get_sslpassword().cloned(),
             sslcrl: settings.get_sslcrl().map(Path::to_owned),
             sslcrldir: settings.get_sslcrldir().map(Path::to_owned),
             // The configuration has found the default files already.
@@ -163,6 +166,7 @@ fn read_client(files: &TlsFiles) -> Result<Option<ClientCertificate>> {
         certificate_name,
         key: Password::from(key),
         key_name,
+        key_password: files.sslpassword.clone(),
     }))
 }
 

@@ -81,6 +81,8 @@ pub struct ClientCertificate {
     pub certificate_name: String,
     /// The private key.
     pub key: Password,
+    /// What the key is encrypted with (`sslpassword`).
+    pub key_password: Option<Password>,
     /// Where it is from, for messages.
     pub key_name: String,
 }

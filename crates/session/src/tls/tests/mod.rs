@@ -1,5 +1,6 @@
 //! Handshakes with a rustls server in memory.
 
+mod keys;
 mod stream;
 mod trust;
 
@@ -79,6 +80,7 @@ impl Identity {
             certificate_name: "my.crt".into(),
             key: crate::config::Password::from(self.key.serialize_pem()),
             key_name: "my.key".into(),
+            key_password: None,
         }
     }
 }

@@ -133,6 +133,10 @@ fn a_record_that_was_changed() {
     }
 }
 
+/// Its contents are those of no key.
+const ENCRYPTED: &str =
+    "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+
 #[test]
 fn client_certificates() {
     let ca = authority("ours");
@@ -170,12 +174,18 @@ fn client_certificates() {
     for (client, text, hint) in [
         (client, "\"my.crt\" does not match private key file \"my.key\"", ""),
         (
+            ClientCertificate { key: Password::from(ENCRYPTED), ..mine.client() },
+            "\"my.key\" is encrypted, and no password was given for it",
+            "sslpassword",
+        ),
+        (
             ClientCertificate {
-                key: Password::from("-----BEGIN ENCRYPTED PRIVATE KEY-----"),
+                key: Password::from(ENCRYPTED),
+                key_password: Some(Password::from("hush")),
                 ..mine.client()
             },
-            "\"my.key\" is encrypted, which is not supported",
-            "openssl pkey",
+            "\"my.key\" is encrypted and cannot be read",
+            "",
         ),
         (
             ClientCertificate { key: Password::from("hush"), ..mine.client() },
