@@ -29,6 +29,11 @@ pub(super) fn explain(error: &TlsError, settings: &TlsSettings, host: &str) -> E
         TlsError::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme) => {
             failed("the server signed the TLS handshake in a way that was not offered to it")
         }
+        // rustls has no name for schemes of keys for RSA-PSS alone, and counts them as wrong.
+        TlsError::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm) => {
+            failed("the server signed the TLS 1.2 handshake in a way that is not supported")
+                .with_hint("a key for RSA-PSS alone needs TLS 1.3")
+        }
         TlsError::PeerMisbehaved(_) => failed("the server broke the rules of TLS"),
         TlsError::PeerSentOversizedRecord => {
             failed("the server sent a TLS record that is too long")
@@ -148,6 +153,9 @@ fn received(alert: Alert, settings: &TlsSettings) -> Error {
     if settings.has_certificate() {
         error.with_hint("our certificate is the one that sslcert names")
     } else {
-        error.with_hint("it may demand a client certificate: name one by sslcert and sslkey")
+        error.with_hint(
+            "it may demand a client certificate: name one by sslcert and sslkey; or its own is of \
+             a kind that is not supported, such as Ed448 or DSA",
+        )
     }
 }

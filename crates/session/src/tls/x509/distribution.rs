@@ -137,8 +137,8 @@ impl<'a> Scope<'a> {
                 _ => return None,
             };
             if is_set()? {
-                // Two kinds at once are a contradiction.
-                (found.kinds == Kinds::All).then_some(())?;
+                // Two kinds at once are a contradiction: a list that is of no use.
+                found.is_partial |= found.kinds != Kinds::All;
                 found.kinds = kinds;
             }
         }
