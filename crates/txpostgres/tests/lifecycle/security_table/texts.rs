@@ -29,22 +29,22 @@ async fn a_certificate_that_is_refused_says_why() {
         (
             Shown::WrongName,
             "the server's certificate is not for \"localhost\" (it is for \"elsewhere.example\")",
-            "sslmode=verify-ca",
+            "hostaddr",
         ),
         (
             Shown::SelfSigned,
-            "the server's certificate is self-signed, and not one of \"",
+            "the server's certificate (CN=localhost) is self-signed, and not one of \"",
             "sslrootcert",
         ),
         (
             Shown::Expired,
-            "the server's certificate expired on 2001-01-01T00:00:00Z",
+            "the server's certificate (CN=testkit server) expired on 2001-01-01T00:00:00Z",
             "give the server a new one",
         ),
         // It has the name of the one that we know, and not its key.
         (
             Shown::OtherAuthority,
-            "the server's certificate is not signed by an authority of \"",
+            "the server's certificate (CN=testkit server) is not signed by an authority of \"",
             "sslrootcert",
         ),
         (Shown::Nothing, "the server does not offer TLS, and sslmode requires it", "ssl = on"),
