@@ -59,6 +59,6 @@ pub(super) const STRICTER: &[Stricter] = &[
             "revocation: intermediate, delta list alone",
             "revocation: two intermediates, delta list alone",
         ],
-        why: "a delta list is none by itself; OpenSSL before 3.0.20 took it for a whole one",
+        why: "a delta list is none by itself; OpenSSL 3.0.19 takes it for a whole one, 3.0.22 no longer",
     },
 ];

@@ -32,6 +32,7 @@ mod peer;
 mod revocation;
 mod shapes;
 mod table;
+mod warnings;
 
 use deliberate::STRICTER;
 use keys::has_openssl;

@@ -44,7 +44,7 @@ async fn a_certificate_that_is_refused_says_why() {
         // It has the name of the one that we know, and not its key.
         (
             Shown::OtherAuthority,
-            "the server's certificate (CN=testkit server) is not signed by an authority of \"",
+            "the server's certificate (CN=localhost) is not signed by an authority of \"",
             "sslrootcert",
         ),
         (Shown::Nothing, "the server does not offer TLS, and sslmode requires it", "ssl = on"),
