@@ -3,6 +3,7 @@
 mod key;
 mod method;
 mod password;
+mod saslprep;
 mod scram;
 #[cfg(test)]
 mod tests;

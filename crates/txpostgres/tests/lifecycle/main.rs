@@ -23,6 +23,7 @@ mod lost;
 mod many_calls;
 mod opening;
 mod outside_runtime;
+mod passwords;
 mod peers;
 mod put_aside;
 mod refused;
