@@ -130,9 +130,6 @@ plain! {
     load_balance_hosts, get_load_balance_hosts: LoadBalanceHosts = LoadBalanceHosts::default();
     /// The oldest version of the protocol. 3.0 if not set.
     min_protocol_version, get_min_protocol_version: ProtocolVersion = ProtocolVersion::V3_0;
-    /// The newest version of the protocol, which is asked for. 3.2 if not set; servers that do not
-    /// know it are talked to in 3.0. (libpq 18 asks for 3.0.)
-    max_protocol_version, get_max_protocol_version: ProtocolVersion = ProtocolVersion::V3_2;
     /// How many statements are kept prepared on a connection; with 0, only unnamed statements are
     /// used, as some poolers need it. [`limits::STATEMENT_CACHE`] if not set. libpq does not know
     /// this keyword.
@@ -340,6 +337,24 @@ impl Config {
     /// See [`ssl_max_protocol_version`](Self::ssl_max_protocol_version).
     pub fn get_ssl_max_protocol_version(&self) -> Option<TlsVersion> {
         self.ssl_max_protocol_version
+    }
+
+    /// The newest version of the protocol, which is asked for. 3.0 if not set, as in libpq: some
+    /// poolers refuse a newer one, or do not answer it at all. If
+    /// [`min_protocol_version`](Self::min_protocol_version) is above 3.0 and this is not set, the
+    /// newest that is known. A server that knows no newer one is talked to in 3.0.
+    pub fn max_protocol_version(&mut self, version: ProtocolVersion) -> &mut Self {
+        self.max_protocol_version = Some(version);
+        self
+    }
+
+    /// See [`max_protocol_version`](Self::max_protocol_version).
+    pub fn get_max_protocol_version(&self) -> ProtocolVersion {
+        match (self.max_protocol_version, self.get_min_protocol_version()) {
+            (Some(version), _) => version,
+            (None, ProtocolVersion::V3_0) => ProtocolVersion::V3_0,
+            (None, _) => ProtocolVersion::V3_2,
+        }
     }
 
     /// In which ways the server may ask who we are. All that are supported, if not set.

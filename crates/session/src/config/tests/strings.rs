@@ -215,7 +215,15 @@ fn defaults_and_numbers() {
     let config = Config::new();
     assert_eq!(config.get_sslmode(), SslMode::Prefer);
     assert_eq!(config.get_connect_timeout(), Some(Duration::from_secs(30)));
-    assert_eq!(config.get_max_protocol_version(), ProtocolVersion::V3_2);
+    for (text, newest) in [
+        ("", ProtocolVersion::V3_0),
+        ("max_protocol_version=latest", ProtocolVersion::V3_2),
+        ("max_protocol_version=3.2", ProtocolVersion::V3_2),
+        // As libpq: who asks for 3.2 at least would get nothing otherwise.
+        ("min_protocol_version=3.2", ProtocolVersion::V3_2),
+    ] {
+        assert_eq!(read(text).get_max_protocol_version(), newest, "{text:?}");
+    }
     assert!(config.get_keepalives() && config.get_sslsni());
     assert_eq!(read("sslrootcert=system").get_sslmode(), SslMode::VerifyFull);
     for (text, time) in [("0", None), ("-1", None), ("1", Some(1)), (" 5 ", Some(5))] {
