@@ -236,6 +236,52 @@ fn defaults_and_numbers() {
     assert_eq!((config.get_keepalives_idle(), config.get_keepalives_count()), (None, None));
     assert_eq!(config.get_tcp_user_timeout(), Some(Duration::from_millis(1500)));
     assert_eq!(read("statement_cache_size=0").get_statement_cache_size(), 0);
+    assert_eq!(config.get_min_scram_iterations(), 0);
+    assert_eq!(read("min_scram_iterations=4096").get_min_scram_iterations(), 4096);
+}
+
+/// A separator that was lost, in whatever place: the password is neither in the error nor in what
+/// `Debug` shows of a configuration.
+#[test]
+fn a_lost_separator_shows_no_password() {
+    let words = [
+        "password",
+        "Password",
+        "PASSWORD",
+        "pasword",
+        "passwrod",
+        "passwd",
+        "pass",
+        "pwd",
+        "sslpassword",
+        "ssl-password",
+        "sslpasword",
+        "oauth_client_secret",
+        "scram_client_key",
+    ];
+    for word in words {
+        for text in [
+            format!("{word}hunter2=x"),
+            format!("host=h {word}hunter2=x user=me"),
+            format!("user=me port=5432{word}=hunter2"),
+            format!("port=5432{word}hunter2"),
+            format!("sslmode=require{word}hunter2 user=me"),
+            format!("postgresql://h/db?{word}hunter2=x"),
+            format!("postgresql://h/db?user=me&{word}hunter2=x"),
+            format!("postgresql://h/db?sslmode=require{word}hunter2"),
+            format!("postgresql://h:5432{word}hunter2/db"),
+        ] {
+            let error = Config::parse(&text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter"), "{text}: {error}");
+        }
+        let error = Config::new().set(&format!("{word}hunter2"), "x").unwrap_err();
+        assert!(!error.to_string().contains("hunter"), "{word}: {error}");
+    }
+    // What is misspelt is still shown.
+    for word in ["pasword", "passwd", "pwd", "colour", "usr", "pot", "apname"] {
+        let error = Config::parse(&format!("{word}=x")).unwrap_err();
+        assert!(error.to_string().contains(&format!("\"{word}\"")), "{error}");
+    }
 }
 
 #[test]
