@@ -91,6 +91,10 @@ pub const CACHED_STATEMENT_BYTES: usize = 16 * 1024;
 /// microsecond. An endless count is a way to burn the client's processor (CVE-2026-42198).
 pub const SCRAM_ITERATIONS: u32 = 100_000;
 
+/// SCRAM iterations below which there is a warning, if the server is not verified: 4,096, the least
+/// that RFC 7677, section 4, recommends, and PostgreSQL's default.
+pub const USUAL_SCRAM_ITERATIONS: u32 = 4_096;
+
 /// Bytes of a SCRAM nonce or salt that we accept; PostgreSQL sends 24 and 24 in base64.
 pub const SCRAM_FIELD_BYTES: usize = 1_024;
 

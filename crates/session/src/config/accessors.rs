@@ -124,6 +124,11 @@ plain! {
     ssl_min_protocol_version, get_ssl_min_protocol_version: TlsVersion = TlsVersion::V1_2;
     /// Whether SCRAM must be bound to the TLS channel. If the server offers it, if not set.
     channel_binding, get_channel_binding: ChannelBinding = ChannelBinding::default();
+    /// The fewest iterations of SCRAM that the server may ask for; with fewer the connection fails,
+    /// before anything is sent that depends on the password. No minimum if not set: PostgreSQL's
+    /// `scram_iterations` may be 1. There is a warning when a server that is not verified asks for
+    /// fewer than [`limits::USUAL_SCRAM_ITERATIONS`]. libpq does not know this keyword.
+    min_scram_iterations, get_min_scram_iterations: u32 = 0;
     /// Which role the server must have. Any, if not set.
     target_session_attrs, get_target_session_attrs: TargetSessionAttrs = TargetSessionAttrs::default();
     /// In which order hosts are tried. As written, if not set.

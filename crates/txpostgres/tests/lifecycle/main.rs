@@ -19,6 +19,7 @@ mod drops;
 mod endless_peers;
 mod left_waiting;
 mod limits;
+mod login;
 mod lost;
 mod many_calls;
 mod opening;

@@ -184,6 +184,10 @@ fn what_does_not_go_together() {
             "ssl_min_protocol_version TLSv1.3 is above ssl_max_protocol_version TLSv1.2",
         ),
         (
+            "min_scram_iterations=100001",
+            "min_scram_iterations 100001 is above 100000, which are the most that are computed",
+        ),
+        (
             "host=a,b port=1,2,3",
             "3 ports for 2 hosts: give one port for all hosts, or one for each",
         ),
