@@ -76,8 +76,16 @@ pub const REPORTED_PARAMETERS: usize = 128;
 pub const NOTICES: usize = 50;
 
 /// Bytes of the notices kept for [`Session::notices`](crate::Session), all of them together: 256
-/// KiB. One that alone has more is told by its event and not kept.
+/// KiB.
 pub const NOTICES_BYTES: usize = 256 * 1024;
+
+/// Bytes of each field of a notice that alone would have more than [`NOTICES_BYTES`]: 8 KiB are
+/// kept. There are 18 kinds of fields.
+pub const NOTICE_FIELD_BYTES: usize = 8 * 1024;
+
+/// Bytes of one field of an error or notice that are printed, before they are escaped: 4 KiB. A
+/// server quotes user input in its messages, and one line of a log must not have a megabyte.
+pub const PRINTED_BYTES: usize = 4 * 1024;
 
 /// Statements kept prepared on a connection when nothing else is said. asyncpg and pgx keep 100 and
 /// 512.

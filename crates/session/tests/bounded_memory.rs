@@ -134,8 +134,7 @@ fn large_notices(dialog: &Dialog) {
         }
         let kept = ALLOCATOR.current_usage().saturating_sub(before);
         assert!(kept < limits::NOTICES_BYTES + ITSELF, "{kept} of notices of {size}");
-        let is_kept = player.session.notices().len() > 0;
-        assert_eq!(is_kept, size < limits::NOTICES_BYTES, "{size}");
+        assert!(player.session.notices().len() > 0, "{size}");
     }
 }
 

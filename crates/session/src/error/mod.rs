@@ -1,5 +1,6 @@
 //! One error type: whose fault it was, what the server said, whether the server got the request.
 
+pub(crate) mod escaped;
 mod printed;
 pub(crate) mod server_error;
 pub(crate) mod sqlstate;
@@ -116,7 +117,8 @@ pub enum Delivery {
 /// * The alternate form (`{:#}`) adds what helps to mend it: detail, hint, the statement with a
 ///   caret under the position.
 ///
-/// Neither shows parameter values or secrets.
+/// Neither shows parameter values or secrets. What was said by others is escaped, and each field is
+/// cut after [`limits::PRINTED_BYTES`](crate::limits::PRINTED_BYTES).
 pub struct Error(Box<Report>);
 
 struct Report {
