@@ -27,16 +27,15 @@ const FLOORS: [Floors; 2] = [
     Floors {
         package: "txpostgres-session",
         floors: &[
-            &["limits", "error", "command", "transaction_effect", "transaction_status"],
             &[
-                "config",
-                "loss",
-                "notices",
-                "quoting",
-                "send_buffer",
-                "statement/text",
+                "limits",
+                "error",
+                "command",
                 "statement/lexer",
+                "transaction_effect",
+                "transaction_status",
             ],
+            &["config", "loss", "notices", "quoting", "send_buffer", "statement/text"],
             &["auth"],
             &["tls"],
             &["protocol/wire"],

@@ -7,6 +7,7 @@ mod cycles;
 mod demo;
 mod folders;
 mod modules;
+mod poolers;
 mod prose;
 mod run;
 mod sim;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or on yours
 cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
+cargo xtask test --poolers      each kind of call through PgBouncer and Pgpool-II, and on PostgreSQL 14 and 18
 cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
 cargo xtask tidy                dependencies, folders, import cycles and comments, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
             demo::demo(option.strip_prefix("--dsn="))
         }
         ["test"] => test::test(&[]),
+        ["test", "--poolers"] => poolers::poolers(),
         ["test", "--", rest @ ..] => test::test(rest),
         ["sim", rest @ ..] => sim::sim(rest),
         ["tidy"] => tidy::tidy(),

@@ -90,10 +90,15 @@ impl Approaches {
             self.last.tls = tls;
             return Some(self.last);
         }
-        // PostgreSQL before 9.3 and some poolers refuse 3.2 instead of offering 3.0.
+        // PostgreSQL before 9.3 and some poolers refuse 3.2 instead of offering 3.0; Pgpool-II
+        // calls that an internal error.
         let unknown_version = matches!(
             refusal.sqlstate(),
-            Some(SqlState::FEATURE_NOT_SUPPORTED | SqlState::PROTOCOL_VIOLATION)
+            Some(
+                SqlState::FEATURE_NOT_SUPPORTED
+                    | SqlState::PROTOCOL_VIOLATION
+                    | SqlState::INTERNAL_ERROR
+            )
         );
         if by_server
             && unknown_version
@@ -175,12 +180,14 @@ mod tests {
 
     #[test]
     fn an_old_protocol_is_tried_if_it_may_be() {
-        let mut any = approaches(SslMode::Disable);
-        assert_eq!(
-            any.after(&refusal("0A000"), false).map(|next| next.version),
-            Some(ProtocolVersion::V3_0)
-        );
-        assert_eq!(any.after(&refusal("0A000"), false), None);
+        for code in ["0A000", "08P01", "XX000"] {
+            let mut any = approaches(SslMode::Disable);
+            assert_eq!(
+                any.after(&refusal(code), false).map(|next| next.version),
+                Some(ProtocolVersion::V3_0)
+            );
+            assert_eq!(any.after(&refusal(code), false), None);
+        }
         let new = ProtocolVersion::V3_2;
         let mut strict = Approaches::new(SslMode::Disable, true, new, new);
         assert_eq!(strict.after(&refusal("0A000"), false), None);

@@ -17,6 +17,8 @@ pub enum Event {
     /// Login needs a key derived from the password: run it where it may take a while, then call
     /// [`Session::supply_key`](crate::Session::supply_key).
     DeriveKey(Box<KeyDerivation>),
+    /// The login has sent what is not well protected: one sentence for the log.
+    Warning(String),
     /// The first ReadyForQuery: requests may be submitted.
     Opened,
     /// A request has its answer, which is final. Each ticket settles exactly once.

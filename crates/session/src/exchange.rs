@@ -313,6 +313,9 @@ impl Exchange {
             self.transaction.begun();
             return Ok(());
         }
+        if self.expect == Expect::NextResult {
+            self.begin_another()?;
+        }
         if self.steps.are_repeated() && self.expect == Expect::Rows {
             self.answer.finish_item(tag);
         } else {
@@ -347,6 +350,9 @@ impl Exchange {
     /// Reads what a message brings; where it leads is not decided here.
     #[inline(never)]
     fn read(&mut self, tag: u8, body: &[u8]) -> Result<()> {
+        if self.expect == Expect::NextResult && matches!(tag, b'I' | b'T' | b'G' | b'H') {
+            self.begin_another()?;
+        }
         match tag {
             b'I' => {
                 Reader::new(body, "EmptyQueryResponse").end()?;
@@ -409,6 +415,16 @@ impl Exchange {
         Ok(())
     }
 
+    /// A script has another result: each takes memory, also without rows, and so there are as many
+    /// as the script has statements.
+    #[cold]
+    fn begin_another(&self) -> Result<()> {
+        if self.answer.results() > self.steps.hints().more_statements {
+            return Err(violation("the server sent more results than the script has statements"));
+        }
+        Ok(())
+    }
+
     #[inline]
     fn finish_result(&mut self, tag: &[u8]) {
         if !self.abandoned {
@@ -424,6 +440,9 @@ impl Exchange {
     /// The answer, now that the server is ready for the next request.
     pub(crate) fn settle(self) -> Result<Box<Answer>> {
         match self.failure {
+            None if self.steps.hints().sets_encoding && self.answer.has_rows() => {
+                Err(in_another_encoding().with_transaction_effect(self.answer.effect))
+            }
             None => Ok(self.answer),
             Some(error) => {
                 let error = error.with_transaction_effect(self.answer.effect);
@@ -436,6 +455,17 @@ impl Exchange {
     pub(crate) fn into_failure(self) -> Option<Error> {
         self.failure.map(|error| explained(error.without_retry(), self.intervention))
     }
+}
+
+/// The server reports another `client_encoding` at the end of a request only, and not at all if it
+/// is UTF-8 again by then: what came in between may be in any encoding, and would often be read as
+/// UTF-8 without an error.
+#[cold]
+fn in_another_encoding() -> Error {
+    let what = "the script changes client_encoding, so its values cannot be read";
+    Error::new(ErrorKind::Request, what).with_delivery(Delivery::Answered).with_hint(
+        "leave client_encoding alone: text is exchanged as UTF-8, whatever the database has",
+    )
 }
 
 /// Whether we did something about a request before its end.

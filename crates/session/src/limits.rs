@@ -76,8 +76,16 @@ pub const REPORTED_PARAMETERS: usize = 128;
 pub const NOTICES: usize = 50;
 
 /// Bytes of the notices kept for [`Session::notices`](crate::Session), all of them together: 256
-/// KiB. One that alone has more is told by its event and not kept.
+/// KiB.
 pub const NOTICES_BYTES: usize = 256 * 1024;
+
+/// Bytes of each field of a notice that alone would have more than [`NOTICES_BYTES`]: 8 KiB are
+/// kept. There are 18 kinds of fields.
+pub const NOTICE_FIELD_BYTES: usize = 8 * 1024;
+
+/// Bytes of one field of an error or notice that are printed, before they are escaped: 4 KiB. A
+/// server quotes user input in its messages, and one line of a log must not have a megabyte.
+pub const PRINTED_BYTES: usize = 4 * 1024;
 
 /// Statements kept prepared on a connection when nothing else is said. asyncpg and pgx keep 100 and
 /// 512.
@@ -90,6 +98,10 @@ pub const CACHED_STATEMENT_BYTES: usize = 16 * 1024;
 /// SCRAM iterations that we compute. PostgreSQL's default is 4,096; each costs a quarter of a
 /// microsecond. An endless count is a way to burn the client's processor (CVE-2026-42198).
 pub const SCRAM_ITERATIONS: u32 = 100_000;
+
+/// SCRAM iterations below which there is a warning, if the server is not verified: 4,096, the least
+/// that RFC 7677, section 4, recommends, and PostgreSQL's default.
+pub const USUAL_SCRAM_ITERATIONS: u32 = 4_096;
 
 /// Bytes of a SCRAM nonce or salt that we accept; PostgreSQL sends 24 and 24 in base64.
 pub const SCRAM_FIELD_BYTES: usize = 1_024;

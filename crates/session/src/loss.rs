@@ -27,6 +27,11 @@ impl Loss {
         }
     }
 
+    /// Whether the peer broke the rules.
+    pub(crate) fn is_violation(&self) -> bool {
+        self.kind == ErrorKind::Protocol
+    }
+
     pub(crate) fn error(&self, delivery: Delivery) -> Error {
         let error = Error::new(self.kind, self.message.clone()).with_delivery(delivery);
         match &self.server {

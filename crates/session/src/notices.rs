@@ -14,8 +14,14 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Keeps a notice, if it is not too large; the oldest ones give way.
+    /// Keeps a notice, or the beginning of each field of a large one; the oldest ones give way.
     pub(crate) fn push(&mut self, notice: &ServerError) {
+        let notice = if notice.len() > limits::NOTICES_BYTES {
+            notice.shortened(limits::NOTICE_FIELD_BYTES)
+        } else {
+            notice.clone()
+        };
+        // Of a kind of field there is one, but for a peer that lies.
         if notice.len() > limits::NOTICES_BYTES {
             return;
         }
@@ -28,7 +34,7 @@ impl Notices {
             self.bytes -= oldest.len();
         }
         self.bytes += notice.len();
-        self.kept.push_back(notice.clone());
+        self.kept.push_back(notice);
     }
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &ServerError> {
@@ -52,8 +58,14 @@ mod tests {
         }
         assert_eq!(notices.iter().len(), limits::NOTICES);
         assert_eq!(notices.iter().next().unwrap().message(), limits::NOTICES.to_string());
-        // One that is too large is not kept, and drives out no other.
+        // Of one that is too large the beginning is kept.
         notices.push(&notice(&"x".repeat(limits::NOTICES_BYTES)));
+        let last = notices.iter().last().unwrap();
+        assert_eq!(last.message(), "x".repeat(limits::NOTICE_FIELD_BYTES) + "…");
+        assert_eq!(last.severity(), "NOTICE");
+        // A peer that repeats a field gets nothing kept, and drives out no other.
+        let many = b"Mtoo much\0".repeat(limits::NOTICES_BYTES / 5);
+        notices.push(&ServerError::parse(&many));
         assert_eq!(notices.iter().len(), limits::NOTICES);
         let third = "y".repeat(limits::NOTICES_BYTES / 3 - 100);
         for _ in 0..9 {

@@ -111,7 +111,8 @@ fn nothing_takes_more_than_it_sends() {
     large_notices(&dialog);
     for (what, bytes, factor) in floods {
         let mut player = open(&dialog);
-        player.session.submit(Request::Script { sql: "select 1" }).unwrap();
+        let sql = if what == "empty statements" { ";".repeat(100_000) } else { "select 1".into() };
+        player.session.submit(Request::Script { sql: &sql }).unwrap();
         let peak = peak(&mut player, &bytes, READ);
         assert!(!player.session.is_closed(), "{what}");
         let bound = factor * bytes.len() + EVENTS + ITSELF;
@@ -134,8 +135,7 @@ fn large_notices(dialog: &Dialog) {
         }
         let kept = ALLOCATOR.current_usage().saturating_sub(before);
         assert!(kept < limits::NOTICES_BYTES + ITSELF, "{kept} of notices of {size}");
-        let is_kept = player.session.notices().len() > 0;
-        assert_eq!(is_kept, size < limits::NOTICES_BYTES, "{size}");
+        assert!(player.session.notices().len() > 0, "{size}");
     }
 }
 

@@ -68,17 +68,19 @@ fn unpack(version: &str, work: &Path, home: &Path) -> Result<(), SetupError> {
     fs::rename(&root, home).doing(|| format!("cannot rename {}", root.display()))
 }
 
-/// Installs Debian's package, if we are root on Debian. Returns whether it was installed.
-pub(crate) fn from_debian() -> bool {
+/// Installs a package of Debian's, if we are root on Debian. Returns whether it was installed.
+pub(crate) fn from_debian(package: &str) -> bool {
     if !rustix::process::geteuid().is_root() || !Path::new("/etc/debian_version").exists() {
         return false;
     }
-    eprintln!("testkit: installing Debian's package postgresql");
+    eprintln!("testkit: installing Debian's package {package}");
     let apt = |args: &[&str]| {
         let mut command = Command::new("apt-get");
-        run(command.args(args).env("DEBIAN_FRONTEND", "noninteractive")).is_ok()
+        // In run level 1 the package's service is not started.
+        command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        run(command.args(args)).is_ok()
     };
-    let install = ["install", "-y", "-q", "--no-install-recommends", "postgresql"];
+    let install = ["install", "-y", "-q", "--no-install-recommends", package];
     apt(&install) || (apt(&["update", "-q"]) && apt(&install))
 }
 

@@ -77,7 +77,7 @@ impl Install {
             Ok(folder) => Self::at(&folder, account),
             Err(error) => {
                 if wanted.is_none()
-                    && fetch::from_debian()
+                    && fetch::from_debian("postgresql")
                     && let Some(found) = here()
                 {
                     return Ok(found);

@@ -5,7 +5,7 @@
 //! * [`Cluster`]: a server for a single test, with settings, `pg_hba` lines, TLS or a major version
 //!   of its own, which can be stopped, killed and frozen.
 //! * [`Script`]: a peer that plays a dialog byte by byte, with [`backend`] for its messages.
-//! * [`PgBouncer`]: a pooler between client and server, if one is installed.
+//! * [`Pooler`]: PgBouncer or Pgpool-II between client and server, if it is installed.
 //! * [`Proxy`]: a proxy between client and server that cuts, resets, stalls and delays.
 //!
 //! Everything here blocks and uses plain threads, so it serves tests of any kind, and it depends on
@@ -27,9 +27,10 @@ mod database;
 mod errand;
 mod fetch;
 mod install;
-mod pgbouncer;
+
 mod places;
 mod player;
+mod pooler;
 mod proxy;
 mod script;
 mod scripted_server;
@@ -44,7 +45,7 @@ pub use builder::Builder;
 pub use cluster::{Cluster, StopMode};
 pub use database::Database;
 pub use install::Install;
-pub use pgbouncer::PgBouncer;
+pub use pooler::{Pooler, Pooling};
 pub use proxy::{Direction, Proxy};
 pub use script::Script;
 pub use scripted_server::{Mismatch, ScriptedServer};

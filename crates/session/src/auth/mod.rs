@@ -3,6 +3,7 @@
 mod key;
 mod method;
 mod password;
+mod saslprep;
 mod scram;
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,8 @@ mod tests;
 use std::fmt;
 use std::mem;
 
-use crate::config::{ChannelBinding, Password, RequireAuth};
+use crate::config::{AuthenticationMethod as Method, ChannelBinding, Password, RequireAuth};
+use crate::limits;
 use crate::{Error, ErrorKind, Result};
 
 pub use key::{DerivedKey, KeyCache, KeyDerivation};
@@ -46,6 +48,12 @@ pub struct Login {
     pub channel_binding: ChannelBinding,
     /// Keys of earlier logins.
     pub keys: KeyCache,
+    /// The fewest iterations of SCRAM that are accepted.
+    pub min_scram_iterations: u32,
+    /// Whether a network lies between us and the server: not with a Unix socket.
+    pub over_network: bool,
+    /// Whether TLS, if the session uses it, verifies the server's certificate.
+    pub verifies_server: bool,
 }
 
 /// What is to be done after a message from the server.
@@ -69,6 +77,7 @@ pub struct Authentication {
     login: Login,
     nonce: [u8; NONCE_BYTES],
     stage: Stage,
+    warnings: Vec<String>,
 }
 
 /// Where the login is. Any other message than those drawn is an error, and leads to `Failed`.
@@ -100,7 +109,12 @@ impl Authentication {
     /// A login that has not begun. The nonce must never have been used before: 18 bytes from the
     /// system's randomness.
     pub fn new(login: Login, nonce: [u8; NONCE_BYTES]) -> Self {
-        Self { login, nonce, stage: Stage::Begun }
+        Self { login, nonce, stage: Stage::Begun, warnings: Vec::new() }
+    }
+
+    /// What the user should know about what has been sent, one sentence each; each is told once.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        mem::take(&mut self.warnings)
     }
 
     /// Takes the body of an `R` message, that is what follows the length word.
@@ -122,7 +136,12 @@ impl Authentication {
     }
 
     /// The whole table of the automaton: the stage after a message, and what is to be done.
-    fn after(&self, stage: Stage, asked: Asked<'_>, channel: &Channel) -> Result<(Stage, Step)> {
+    fn after(
+        &mut self,
+        stage: Stage,
+        asked: Asked<'_>,
+        channel: &Channel,
+    ) -> Result<(Stage, Step)> {
         match (stage, asked) {
             (Stage::Begun, Asked::Nothing) => {
                 self.accept(&Asked::Nothing)?;
@@ -131,11 +150,14 @@ impl Authentication {
             (Stage::Begun, asked @ Asked::Cleartext) => {
                 self.accept(&asked)?;
                 let body = password::cleartext(self.password()?)?;
+                self.warn_if_readable(channel, "the password in clear text", Method::Password);
                 Ok((Stage::PasswordSent, Step::Send(body)))
             }
             (Stage::Begun, asked @ Asked::Md5(salt)) => {
                 self.accept(&asked)?;
                 let body = password::md5(&self.login.user, self.password()?, salt);
+                let what = "an MD5 hash, from which the password can be guessed,";
+                self.warn_if_readable(channel, what, Method::Md5);
                 Ok((Stage::PasswordSent, Step::Send(body)))
             }
             (Stage::Begun, Asked::Sasl(offered)) => {
@@ -150,7 +172,9 @@ impl Authentication {
                 Err(asked.unsupported())
             }
             (Stage::ScramBegun(first), Asked::SaslContinue(message)) => {
-                self.answer(first.challenge(message)?)
+                let challenge = first.challenge(message)?;
+                self.judge_iterations(challenge.iterations, channel)?;
+                self.answer(challenge)
             }
             (Stage::ProofSent(expected, key), Asked::SaslFinal(message)) => {
                 expected.check(message)?;
@@ -191,6 +215,42 @@ impl Authentication {
         }
         if self.must_bind() && !matches!(asked, Asked::Sasl(_)) {
             return Err(unbound(&asked.sentence()));
+        }
+        Ok(())
+    }
+
+    /// Notes that this left over a network without TLS.
+    fn warn_if_readable(&mut self, channel: &Channel, what: &str, method: Method) {
+        if self.login.over_network && *channel == Channel::Plain {
+            self.warnings.push(format!(
+                "{what} was sent over an unencrypted connection, as the server asked for it \
+                 (sslmode=require encrypts, require_auth=!{} refuses)",
+                method.as_str()
+            ));
+        }
+    }
+
+    /// Whether a key of so few iterations may be used. The proof is sent before the server has
+    /// proved anything, so that a server that is another one may guess the password from it, the
+    /// faster the fewer iterations it asked for.
+    fn judge_iterations(&mut self, iterations: u32, channel: &Channel) -> Result<()> {
+        let least = self.login.min_scram_iterations;
+        if iterations < least {
+            return Err(refused(format!(
+                "the server asks for {iterations} SCRAM iterations, and min_scram_iterations for {least} at least"
+            ))
+            .with_hint(
+                "set the password again with a larger scram_iterations on the server",
+            ));
+        }
+        let is_verified = matches!(channel, Channel::Tls { .. }) && self.login.verifies_server;
+        if iterations < limits::USUAL_SCRAM_ITERATIONS && self.login.over_network && !is_verified {
+            self.warnings.push(format!(
+                "the server, which is not verified, asked for {iterations} SCRAM iterations: fewer than {} \
+                 make it easy to guess the password from what was sent (sslmode=verify-full verifies, \
+                 min_scram_iterations={0} refuses)",
+                limits::USUAL_SCRAM_ITERATIONS
+            ));
         }
         Ok(())
     }

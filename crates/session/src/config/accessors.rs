@@ -124,15 +124,17 @@ plain! {
     ssl_min_protocol_version, get_ssl_min_protocol_version: TlsVersion = TlsVersion::V1_2;
     /// Whether SCRAM must be bound to the TLS channel. If the server offers it, if not set.
     channel_binding, get_channel_binding: ChannelBinding = ChannelBinding::default();
+    /// The fewest iterations of SCRAM that the server may ask for; with fewer the connection fails,
+    /// before anything is sent that depends on the password. No minimum if not set: PostgreSQL's
+    /// `scram_iterations` may be 1. There is a warning when a server that is not verified asks for
+    /// fewer than [`limits::USUAL_SCRAM_ITERATIONS`]. libpq does not know this keyword.
+    min_scram_iterations, get_min_scram_iterations: u32 = 0;
     /// Which role the server must have. Any, if not set.
     target_session_attrs, get_target_session_attrs: TargetSessionAttrs = TargetSessionAttrs::default();
     /// In which order hosts are tried. As written, if not set.
     load_balance_hosts, get_load_balance_hosts: LoadBalanceHosts = LoadBalanceHosts::default();
     /// The oldest version of the protocol. 3.0 if not set.
     min_protocol_version, get_min_protocol_version: ProtocolVersion = ProtocolVersion::V3_0;
-    /// The newest version of the protocol, which is asked for. 3.2 if not set; servers that do not
-    /// know it are talked to in 3.0. (libpq 18 asks for 3.0.)
-    max_protocol_version, get_max_protocol_version: ProtocolVersion = ProtocolVersion::V3_2;
     /// How many statements are kept prepared on a connection; with 0, only unnamed statements are
     /// used, as some poolers need it. [`limits::STATEMENT_CACHE`] if not set. libpq does not know
     /// this keyword.
@@ -365,6 +367,24 @@ impl Config {
     /// See [`ssl_max_protocol_version`](Self::ssl_max_protocol_version).
     pub fn get_ssl_max_protocol_version(&self) -> Option<TlsVersion> {
         self.ssl_max_protocol_version
+    }
+
+    /// The newest version of the protocol, which is asked for. 3.0 if not set, as in libpq: some
+    /// poolers refuse a newer one, or do not answer it at all. If
+    /// [`min_protocol_version`](Self::min_protocol_version) is above 3.0 and this is not set, the
+    /// newest that is known. A server that knows no newer one is talked to in 3.0.
+    pub fn max_protocol_version(&mut self, version: ProtocolVersion) -> &mut Self {
+        self.max_protocol_version = Some(version);
+        self
+    }
+
+    /// See [`max_protocol_version`](Self::max_protocol_version).
+    pub fn get_max_protocol_version(&self) -> ProtocolVersion {
+        match (self.max_protocol_version, self.get_min_protocol_version()) {
+            (Some(version), _) => version,
+            (None, ProtocolVersion::V3_0) => ProtocolVersion::V3_0,
+            (None, _) => ProtocolVersion::V3_2,
+        }
     }
 
     /// In which ways the server may ask who we are. All that are supported, if not set.

@@ -242,6 +242,15 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     text!(requirepeer, Some("PGREQUIREPEER")),
     choice!(channel_binding, Some("PGCHANNELBINDING"), ChannelBinding),
     row!(require_auth, Some("PGREQUIREAUTH"), require_auth, ToString::to_string),
+    row!(
+        min_scram_iterations,
+        None,
+        |text: &str| text
+            .trim_ascii()
+            .parse()
+            .map_err(|_| Refusal::Expected("a number of iterations")),
+        ToString::to_string
+    ),
     choice!(target_session_attrs, Some("PGTARGETSESSIONATTRS"), TargetSessionAttrs),
     choice!(load_balance_hosts, Some("PGLOADBALANCEHOSTS"), LoadBalanceHosts),
     row!(min_protocol_version, Some("PGMINPROTOCOLVERSION"), protocol, |version| {

@@ -49,6 +49,7 @@ pub use password::Password;
 pub use resolve::IntoConfig;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use keywords::{KEYWORDS, Target};
 use resolve::Resolved;
 
@@ -108,6 +109,7 @@ pub struct Config {
     requirepeer: Option<String>,
     channel_binding: Option<ChannelBinding>,
     require_auth: Option<RequireAuth>,
+    min_scram_iterations: Option<u32>,
     target_session_attrs: Option<TargetSessionAttrs>,
     load_balance_hosts: Option<LoadBalanceHosts>,
     min_protocol_version: Option<ProtocolVersion>,
@@ -227,6 +229,13 @@ impl Config {
                 "min_protocol_version {} is above max_protocol_version {}",
                 least.as_str(),
                 most.as_str()
+            )));
+        }
+        let iterations = self.get_min_scram_iterations();
+        if iterations > limits::SCRAM_ITERATIONS {
+            return Err(refused(format!(
+                "min_scram_iterations {iterations} is above {}, which are the most that are computed",
+                limits::SCRAM_ITERATIONS
             )));
         }
         for (name, value) in &self.runtime_parameters {

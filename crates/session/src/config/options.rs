@@ -137,9 +137,9 @@ choice! {
     #[derive(PartialOrd, Ord)]
     ProtocolVersion {
         /// 3.0, of every server since 2003.
+        #[default]
         V3_0 = "3.0",
         /// 3.2, of PostgreSQL 18: cancel keys of more than 4 bytes.
-        #[default]
         V3_2 = "3.2",
     }
 }

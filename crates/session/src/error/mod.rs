@@ -1,5 +1,6 @@
 //! One error type: whose fault it was, what the server said, whether the server got the request.
 
+pub(crate) mod escaped;
 mod printed;
 pub(crate) mod server_error;
 pub(crate) mod sqlstate;
@@ -10,7 +11,11 @@ use std::sync::Arc;
 
 use crate::error::server_error::ServerError;
 use crate::error::sqlstate::SqlState;
+use crate::statement::lexer::foreign_placeholder;
 use crate::transaction_effect::TransactionEffect;
+
+/// How the names of our prepared statements begin.
+pub(crate) const NAME_PREFIX: &str = "txpg_";
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -116,7 +121,8 @@ pub enum Delivery {
 /// * The alternate form (`{:#}`) adds what helps to mend it: detail, hint, the statement with a
 ///   caret under the position.
 ///
-/// Neither shows parameter values or secrets.
+/// Neither shows parameter values or secrets. What was said by others is escaped, and each field is
+/// cut after [`limits::PRINTED_BYTES`](crate::limits::PRINTED_BYTES).
 pub struct Error(Box<Report>);
 
 struct Report {
@@ -159,6 +165,12 @@ impl Error {
     /// The server's own words.
     pub fn from_server(error: ServerError) -> Self {
         let mut this = Self::new(ErrorKind::Server, "");
+        if is_of_another_session(&error) {
+            this.0.hint = Some(Cow::Borrowed(
+                "behind a pooler in transaction mode set statement_cache_size=0, or have the pooler keep \
+                 prepared statements (max_prepared_statements of PgBouncer 1.21 and later)",
+            ));
+        }
         this.0.server = Some(error);
         this.0.delivery = Delivery::Answered;
         this
@@ -226,7 +238,17 @@ impl Error {
     /// The same error, with the statement it belongs to.
     #[must_use]
     pub fn with_statement(mut self, statement: impl Into<Arc<str>>) -> Self {
-        self.0.statement = Some(statement.into());
+        let statement = statement.into();
+        let is_misread =
+            matches!(self.sqlstate(), Some(SqlState::SYNTAX_ERROR | SqlState::UNDEFINED_FUNCTION));
+        if is_misread
+            && self.0.hint.is_none()
+            && let Some(found) = foreign_placeholder(&statement)
+        {
+            let hint = format!("parameters are written $1, $2, … and not {found}");
+            self.0.hint = Some(hint.into());
+        }
+        self.0.statement = Some(statement);
         self
     }
 
@@ -416,6 +438,13 @@ impl Error {
     }
 }
 
+/// Whether a prepared statement of ours is unknown, or known already: the session on the server is
+/// not the one that it was prepared in.
+fn is_of_another_session(error: &ServerError) -> bool {
+    matches!(error.code(), SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT)
+        && error.message().contains(NAME_PREFIX)
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
@@ -436,6 +465,20 @@ mod tests {
         assert!(lost(Delivery::NotSent).is_retryable());
         assert!(!lost(Delivery::Unknown).is_retryable());
         assert!(!syntax_error().is_retryable());
+    }
+
+    #[test]
+    fn what_helps_is_said() {
+        let hint = |sql: &str| syntax_error().with_statement(sql).hint().map(str::to_owned);
+        assert_eq!(hint("select %s").unwrap(), "parameters are written $1, $2, … and not %s");
+        assert_eq!(hint("select 1 +"), None);
+        let division = ServerError::parse(b"VERROR\0C22012\0Mdivision by zero\0\0");
+        assert_eq!(Error::from_server(division).with_statement("select ?").hint(), None);
+        for (text, is_ours) in [("txpg_1_2", true), ("mine", false)] {
+            let body = format!("VERROR\0C26000\0Mprepared statement \"{text}\" does not exist\0\0");
+            let error = Error::from_server(ServerError::parse(body.as_bytes()));
+            assert_eq!(error.hint().is_some_and(|hint| hint.contains("=0")), is_ours);
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use std::fmt;
 
 use super::{Error, ErrorKind};
-use crate::error::server_error::{ServerError, one_line};
+use crate::error::escaped::{is_hidden, lines, one_line};
+use crate::error::server_error::ServerError;
 
 impl Error {
     fn write_statement(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,7 +43,7 @@ fn write_excerpt(
         .chars()
         .skip(skip)
         .take(2 * EXCERPT)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_hidden(c) { ' ' } else { c })
         .collect();
     let before = if skip > 0 { "..." } else { "" };
     let after = if line.chars().count() > skip + 2 * EXCERPT { "..." } else { "" };
@@ -86,9 +87,8 @@ impl fmt::Display for Error {
                     ("CONTEXT", server.context()),
                 ];
                 for (name, text) in more {
-                    for line in text.iter().flat_map(|text| text.lines()) {
-                        write!(f, "\n{name}: ")?;
-                        one_line(f, line)?;
+                    if let Some(text) = text {
+                        lines(f, name, &text)?;
                     }
                 }
             }
@@ -143,6 +143,37 @@ mod tests {
         let (line, caret) = (lines.next().unwrap(), lines.next().unwrap());
         assert!(line.len() < 200);
         assert_eq!(line.find('!'), caret.find('^'));
+    }
+
+    /// Six forms of a megabyte in every field that is printed, each character of it escaped.
+    #[test]
+    fn what_is_printed_is_bounded() {
+        let long = "\u{1b}".repeat(1_000_000);
+        let body = format!("VERROR\0CP0001\0M{long}\0D{long}\0H{long}\0q{long}\0W{long}\0\0");
+        let server = ServerError::parse(body.as_bytes());
+        let error = Error::from_server(server.clone());
+        assert_eq!(error.server().unwrap().message().len(), 1_000_000);
+        for shown in [
+            error.to_string(),
+            format!("{error:#}"),
+            format!("{error:?}"),
+            format!("{server}"),
+            format!("{server:#}"),
+            format!("{server:?}"),
+            Error::new(ErrorKind::Request, long.clone()).to_string(),
+            Error::new(ErrorKind::Request, "x").with_source(long.clone()).to_string(),
+            format!("{:#}", Error::connection_dead(&error).with_hint(long.clone())),
+        ] {
+            assert!(shown.len() < 200_000, "{}", shown.len());
+            assert!(!shown.contains('\u{1b}'));
+        }
+        assert!(error.to_string().contains("bytes more)"), "it says that it was cut");
+    }
+
+    #[test]
+    fn the_statement_is_shown_without_what_is_hidden() {
+        let text = format!("{:#}", syntax_error(1).with_statement("a\u{202e}b\u{2028}c\u{200b}"));
+        assert!(text.contains("LINE 1: a b c \n"), "{text}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::error::escaped::{cut, lines, one_line};
 use crate::error::sqlstate::SqlState;
 
 /// An error or a notice in the server's own words (manual, section 54.8, "Error and Notice Message
@@ -29,6 +30,24 @@ impl ServerError {
         }
         this.fatal = matches!(this.severity().as_ref(), "FATAL" | "PANIC");
         this
+    }
+
+    /// The same message, each of its fields cut after so many bytes.
+    pub(crate) fn shortened(&self, most: usize) -> Self {
+        let mut fields = Vec::new();
+        for field in self.fields.split(|&byte| byte == 0).filter(|field| !field.is_empty()) {
+            // The field's letter is one byte; a cut character is shown as a replacement.
+            match field.get(..=most) {
+                Some(start) => {
+                    fields.extend_from_slice(start);
+                    fields.extend_from_slice("…".as_bytes());
+                }
+                None => fields.extend_from_slice(field),
+            }
+            fields.push(0);
+        }
+        fields.push(0);
+        Self { fields: fields.into(), ..*self }
     }
 
     /// Bytes that it takes.
@@ -149,22 +168,10 @@ impl ServerError {
     }
 }
 
-/// Writes `text` on one line: what a terminal or a log would take for more than text is escaped.
-pub(crate) fn one_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    use fmt::Write as _;
-    for c in text.chars() {
-        if c.is_control() {
-            write!(f, "{}", c.escape_default())?;
-        } else {
-            f.write_char(c)?;
-        }
-    }
-    Ok(())
-}
-
 impl fmt::Display for ServerError {
     /// One line: severity, SQLSTATE, message. The alternate form (`{:#}`) adds detail, hint and
-    /// context.
+    /// context. Each field is cut after [`limits::PRINTED_BYTES`](crate::limits::PRINTED_BYTES);
+    /// [`message`](Self::message) and the others have the whole of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         one_line(f, &self.severity())?;
         write!(f, " {}: ", self.code)?;
@@ -173,9 +180,8 @@ impl fmt::Display for ServerError {
             let more =
                 [("DETAIL", self.detail()), ("HINT", self.hint()), ("CONTEXT", self.context())];
             for (name, text) in more {
-                for line in text.iter().flat_map(|text| text.lines()) {
-                    write!(f, "\n{name}: ")?;
-                    one_line(f, line)?;
+                if let Some(text) = text {
+                    lines(f, name, &text)?;
                 }
             }
         }
@@ -186,9 +192,9 @@ impl fmt::Display for ServerError {
 impl fmt::Debug for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerError")
-            .field("severity", &self.severity())
+            .field("severity", &cut(&self.severity()).0)
             .field("code", &self.code)
-            .field("message", &self.message())
+            .field("message", &cut(&self.message()).0)
             .finish_non_exhaustive()
     }
 }

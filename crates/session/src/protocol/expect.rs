@@ -33,7 +33,7 @@
 //!                   SimpleQueryRows     DataRow                SimpleQueryRows
 //!                                       CommandComplete        NextResult
 //!                   DrainSimpleCopyOut  CopyData               DrainSimpleCopyOut
-//!                                       CopyDone               NextResult
+//!                                       CopyDone               CopyOutEnd
 //!                   NextResult          (as SimpleQuery)
 //!                                       ReadyForQuery          settled
 //!   CopyIn          CopyIn              CopyInResponse         CopyInData
@@ -42,7 +42,8 @@
 //!   CopyOut         CopyOut             CopyOutResponse        CopyOutData
 //!                                       (else as SimpleQuery)  it is no COPY TO STDOUT
 //!                   CopyOutData         CopyData               CopyOutData
-//!                                       CopyDone               NextResult
+//!                                       CopyDone               CopyOutEnd
+//!                   CopyOutEnd          CommandComplete        NextResult
 //!   Sync            Ready               ReadyForQuery          settled
 //!   any             any                 ErrorResponse          Failed
 //!                   Failed              ReadyForQuery          settled
@@ -196,6 +197,8 @@ pub(crate) enum Expect {
     /// The answer to a COPY whose data we get.
     CopyOut,
     CopyOutData,
+    /// The data is complete; its CommandComplete is owed.
+    CopyOutEnd,
     Ready,
     Failed,
 }
@@ -253,6 +256,7 @@ impl Expect {
             Expect::CopyInData,
             Expect::CopyOut,
             Expect::CopyOutData,
+            Expect::CopyOutEnd,
             Expect::Ready,
             Expect::Failed,
         ];
@@ -298,8 +302,10 @@ impl Expect {
             (Self::SimpleQuery | Self::NextResult | Self::CopyIn | Self::CopyOut, b'T')
             | (Self::SimpleQueryRows, b'D') => Next::To(Self::SimpleQueryRows),
             (Self::SimpleQuery | Self::NextResult | Self::CopyIn | Self::CopyOut, b'C' | b'I')
-            | (Self::SimpleQueryRows | Self::CopyInData, b'C')
-            | (Self::DrainSimpleCopyOut | Self::CopyOutData, b'c') => Next::To(Self::NextResult),
+            | (Self::SimpleQueryRows | Self::CopyInData | Self::CopyOutEnd, b'C') => {
+                Next::To(Self::NextResult)
+            }
+            (Self::DrainSimpleCopyOut | Self::CopyOutData, b'c') => Next::To(Self::CopyOutEnd),
             (Self::SimpleQuery | Self::NextResult | Self::CopyIn, b'H')
             | (Self::DrainSimpleCopyOut, b'd') => Next::To(Self::DrainSimpleCopyOut),
             (Self::Ready | Self::Failed | Self::NextResult, b'Z') => Next::Settled,

@@ -230,6 +230,11 @@ impl Startup {
         Ok(self.follow(step))
     }
 
+    /// What the user should know about the login, one sentence each; each is told once.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        self.authentication.take_warnings()
+    }
+
     fn follow(&mut self, step: Step) -> Reply {
         match step {
             Step::Wait => Reply::Wait,

@@ -188,6 +188,16 @@ impl Answer {
         self.item_rows = self.item_rows.saturating_add(rows);
     }
 
+    /// How many results are complete.
+    pub(crate) fn results(&self) -> usize {
+        self.results
+    }
+
+    /// Whether there are rows in any of them.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.earlier.iter().chain([&self.result]).any(|result| result.came() > 0)
+    }
+
     /// How many items are done, of a request of many.
     pub fn items(&self) -> usize {
         self.items

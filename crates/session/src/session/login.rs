@@ -61,6 +61,9 @@ impl Session {
     }
 
     pub(super) fn reply(&mut self, reply: Reply) -> Result<()> {
+        if let Phase::Starting(startup) = &mut self.phase {
+            self.events.extend(startup.take_warnings().into_iter().map(Event::Warning));
+        }
         match reply {
             Reply::Wait => {}
             Reply::Send(body) => {

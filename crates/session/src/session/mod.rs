@@ -452,7 +452,14 @@ impl Session {
             let has_left =
                 self.send_buffer.has_left(exchange.acts_at()) && !exchange.awaits_copy_data();
             let delivery = if has_left { Delivery::Unknown } else { Delivery::NotSent };
-            let error = exchange.into_failure().unwrap_or_else(|| loss.error(delivery));
+            let error = match exchange.into_failure() {
+                // That the peer breaks the protocol is not hidden by what the call could not do.
+                Some(failure) if loss.is_violation() && failure.server().is_none() => {
+                    loss.error(delivery).with_source(failure)
+                }
+                Some(failure) => failure,
+                None => loss.error(delivery),
+            };
             self.events.push_back(Event::Settled {
                 ticket,
                 outcome: Err(error),

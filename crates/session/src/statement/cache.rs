@@ -8,6 +8,7 @@ use lru::LruCache;
 
 use super::Statement;
 use super::text::is_worth_keeping;
+use crate::error::NAME_PREFIX;
 use crate::limits;
 use crate::request::Ticket;
 
@@ -106,7 +107,7 @@ impl StatementCache {
         }
         self.names_given += 1;
         // Of one length whatever the tag is, so that what a session sends is too.
-        format!("txpg_{:016x}_{}", self.tag, self.names_given)
+        format!("{NAME_PREFIX}{:016x}_{}", self.tag, self.names_given)
     }
 
     /// Remembers a statement, if it can be of use again.

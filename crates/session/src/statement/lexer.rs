@@ -18,6 +18,26 @@ pub(crate) fn has_and_chain(sql: &str) -> bool {
     reads(false) || (sql.contains('\\') && reads(true))
 }
 
+/// A place for a parameter as other libraries write it, outside of literals, quoted names and
+/// comments: `%s`, `%(name)s`, `?` or `:name`.
+pub(crate) fn foreign_placeholder(sql: &str) -> Option<&'static str> {
+    let mut tokens = Lexer { rest: sql.as_bytes(), backslashes: false };
+    let mut before: &[u8] = b"";
+    while let Some(token) = tokens.next_token() {
+        let next = tokens.rest.first().copied();
+        match token {
+            b"?" => return Some("?"),
+            b"%" if next == Some(b's') || next == Some(b'(') => return Some("%s"),
+            // Not a cast.
+            b":" if before != b":" && next.is_some_and(|next| next.is_ascii_alphabetic()) => {
+                return Some(":name");
+            }
+            _ => before = token,
+        }
+    }
+    None
+}
+
 /// Whether the byte may be part of a name that is not quoted.
 pub(crate) fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || !byte.is_ascii()
@@ -131,6 +151,24 @@ pub(crate) fn after_comment(mut rest: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_for_parameters_of_other_libraries_are_found() {
+        for (sql, found) in [
+            ("select * from t where id = %s", Some("%s")),
+            ("select %(id)s", Some("%s")),
+            ("select ?", Some("?")),
+            ("insert into t values (?,?)", Some("?")),
+            ("select 'x' where id=:id", Some(":name")),
+            ("select :id::int", Some(":name")),
+            ("select 1::int, $1", None),
+            ("select '%s ? :name', \"?\", $$ ? $$ -- ?", None),
+            ("select 5 % 3", None),
+            ("", None),
+        ] {
+            assert_eq!(foreign_placeholder(sql), found, "{sql}");
+        }
+    }
 
     #[test]
     fn and_chain_is_found_outside_of_quotes_only() {

@@ -2,7 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod catalog;
-mod lexer;
+pub(crate) mod lexer;
 pub(crate) mod query;
 pub(crate) mod text;
 

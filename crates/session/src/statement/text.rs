@@ -44,6 +44,7 @@ fn first_word(mut sql: &str) -> &str {
 
 /// What the answer to a text may bring that its command tags do not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools)] // Each is independent of the others.
 pub(crate) struct Hints {
     /// It may be a COPY, or have one among its statements: what is sent behind it could be taken
     /// for the COPY's data.
@@ -52,13 +53,17 @@ pub(crate) struct Hints {
     pub(crate) may_chain: bool,
     /// A SET or RESET of it may have names mean something else: of `search_path`, of the role.
     pub(crate) sets_names: bool,
+    /// It may have the server speak another encoding than UTF-8 for some of its statements.
+    pub(crate) sets_encoding: bool,
+    /// How many statements it has at most, besides the first one.
+    pub(crate) more_statements: usize,
 }
 
 impl Hints {
     /// Of any number of statements.
     pub(crate) fn of_script(sql: &str) -> Self {
         let mut hints = Self::default();
-        let mut mentions_chain = false;
+        let (mut mentions_chain, mut mentions_encoding) = (false, false);
         for word in sql.as_bytes().split(|&byte| !is_of_name(byte)) {
             let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
             match word.len() {
@@ -66,9 +71,11 @@ impl Hints {
                 4 if is(b"copy") => hints.may_copy = true,
                 4 if is(b"role") => hints.sets_names = true,
                 5 if is(b"chain") => mentions_chain = true,
+                5 if is(b"names") => mentions_encoding = true,
                 6 if is(b"schema") => hints.sets_names = true,
                 11 if is(b"search_path") => hints.sets_names = true,
                 13 if is(b"authorization") => hints.sets_names = true,
+                15 if is(b"client_encoding") => mentions_encoding = true,
                 21 if is(b"session_authorization") => hints.sets_names = true,
                 _ => {}
             }
@@ -76,6 +83,8 @@ impl Hints {
         // A quoted name may be written by the numbers of its characters.
         hints.sets_names |= sql.contains('\\');
         hints.may_chain = mentions_chain && has_and_chain(sql);
+        hints.sets_encoding = mentions_encoding && sets_encoding(sql);
+        hints.more_statements = sql.bytes().filter(|&byte| byte == b';').count();
         hints
     }
 
@@ -88,6 +97,32 @@ impl Hints {
     pub(crate) fn of_statement(sql: &str) -> Self {
         if is_planned(first_word(sql)) { Self::default() } else { Self::of_script(sql) }
     }
+}
+
+/// Whether a text sets `client_encoding` to anything but UTF-8, be it within a literal: by SET, SET
+/// NAMES or `set_config`.
+fn sets_encoding(sql: &str) -> bool {
+    let words = sql.as_bytes().split(|&byte| !is_of_name(byte)).filter(|word| !word.is_empty());
+    let mut before: &[u8] = b"";
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
+        let is_one_of =
+            |all: &[&str]| all.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes()));
+        let sets = ["set", "local", "session", "set_config"];
+        let is_set = sets.iter().any(|one| before.eq_ignore_ascii_case(one.as_bytes()));
+        if is_set && is_one_of(&["client_encoding", "names"]) {
+            words.next_if(|word| word.eq_ignore_ascii_case(b"to"));
+            let known = ["utf8", "utf", "unicode", "default"];
+            let is_utf8 = words.peek().is_some_and(|value| {
+                known.iter().any(|one| value.eq_ignore_ascii_case(one.as_bytes()))
+            });
+            if !is_utf8 {
+                return true;
+            }
+        }
+        before = word;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -148,9 +183,39 @@ mod tests {
     }
 
     #[test]
+    fn another_encoding_is_found_wherever_it_is_set() {
+        for sql in [
+            "set client_encoding = latin1",
+            "begin; SET LOCAL client_encoding='LATIN1'; select 1; commit",
+            "set session client_encoding to 'latin1'",
+            "set \"client_encoding\" to sql_ascii",
+            "set names 'latin1'",
+            "set local names 'win1252'",
+            "select set_config('client_encoding', 'LATIN1', true)",
+            "do $$ begin set local client_encoding = latin1; end $$",
+            "set client_encoding = utf8; set client_encoding = latin1",
+            "set client_encoding = ",
+        ] {
+            assert!(Hints::of_script(sql).sets_encoding, "{sql}");
+        }
+        for sql in [
+            "",
+            "set client_encoding = 'UTF8'; select 1",
+            "SET client_encoding TO 'utf-8'",
+            "set names 'UTF8'; select 1",
+            "set names default",
+            "set local client_encoding to default",
+            "show client_encoding; reset client_encoding",
+            "select names from people; select current_setting('client_encoding')",
+        ] {
+            assert!(!Hints::of_script(sql).sets_encoding, "{sql}");
+        }
+    }
+
+    #[test]
     fn words_anywhere_give_hints() {
         let hint = |sql: &str| {
-            let Hints { may_copy, may_chain, sets_names } = Hints::of_script(sql);
+            let Hints { may_copy, may_chain, sets_names, .. } = Hints::of_script(sql);
             (may_copy, may_chain, sets_names)
         };
         for sql in [

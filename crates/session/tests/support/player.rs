@@ -161,6 +161,8 @@ pub fn session_config(dialog: &Dialog) -> SessionConfig {
             require_auth,
             channel_binding: ChannelBinding::default(),
             keys: KeyCache::default(),
+            over_network: dialog.option("over") == Some("network"),
+            ..Login::default()
         },
         nonce: *b"eighteen bytes....",
         versions: version(oldest)..=version(newest),

@@ -7,6 +7,7 @@ use super::words::quote;
 /// An event as one line. Nothing in it depends on how rows were batched.
 pub fn event(event: &Event, session: &Session) -> String {
     match event {
+        Event::Warning(text) => format!("warn: {text}"),
         Event::DeriveKey(_) => "derive a key".to_owned(),
         Event::Opened => match session.cancel_key() {
             Some(key) => format!("opened by process {}", key.process_id()),

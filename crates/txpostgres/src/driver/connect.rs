@@ -8,7 +8,9 @@ use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use txpostgres_policy::{Approach, Approaches, Tls};
-use txpostgres_session::config::{Config, Endpoint, Host, SslCertMode, SslMode};
+use txpostgres_session::config::{
+    Config, Endpoint, Host, LoadBalanceHosts, SslCertMode, SslMode, TargetSessionAttrs,
+};
 use txpostgres_session::{
     Encryption, Error, ErrorKind, Event, KeyCache, KeyDerivation, Login, Result, Session,
     SessionConfig, TlsSettings,
@@ -35,10 +37,7 @@ impl Connector {
         for warning in self.config.warnings() {
             tracing::warn!(target: "txpostgres", "{warning}");
         }
-        if self.config.get_requirepeer().is_some() {
-            return Err(Error::new(ErrorKind::Config, "requirepeer is not supported")
-                .with_hint("leave it out, or reach the server by TLS and sslmode=verify-full"));
-        }
+        refuse_unsupported(&self.config)?;
         let tls = TlsSettings::from_config(&self.config)?;
         let mut endpoints = self.config.endpoints()?;
         let several = endpoints.len() > 1;
@@ -144,6 +143,9 @@ impl Connector {
                 require_auth: config.get_require_auth(),
                 channel_binding: config.get_channel_binding(),
                 keys: self.keys.clone(),
+                min_scram_iterations: config.get_min_scram_iterations(),
+                over_network: !matches!(endpoint.host, Host::Unix(_)),
+                verifies_server: verifies_server(config),
             },
             nonce,
             versions: config.get_min_protocol_version()..=approach.version,
@@ -200,8 +202,48 @@ impl Connector {
             Error::new(ErrorKind::Connect, format!("cannot connect to {endpoint}"))
                 .with_source(error)
         })?;
-        log_in(session, &mut *stream).await?;
+        log_in(endpoint, session, &mut *stream).await?;
         Ok(stream)
+    }
+}
+
+/// Refuses what would change whom we talk to, and is not implemented: to ignore it would lead to a
+/// server that was not asked for.
+fn refuse_unsupported(config: &Config) -> Result<()> {
+    let refused = |what: String, hint: &'static str| {
+        Err(Error::new(ErrorKind::Config, format!("{what} is not supported")).with_hint(hint))
+    };
+    if config.get_requirepeer().is_some() {
+        return refused(
+            "requirepeer".to_owned(),
+            "leave it out, or reach the server by TLS and sslmode=verify-full",
+        );
+    }
+    let role = config.get_target_session_attrs();
+    if role != TargetSessionAttrs::Any {
+        return refused(
+            format!("target_session_attrs={} (or PGTARGETSESSIONATTRS)", role.as_str()),
+            "leave it out and name the server with this role: the first host that accepts the login is taken, \
+             whatever its role",
+        );
+    }
+    let order = config.get_load_balance_hosts();
+    if order != LoadBalanceHosts::Disable {
+        return refused(
+            format!("load_balance_hosts={} (or PGLOADBALANCEHOSTS)", order.as_str()),
+            "leave it out, and shuffle the hosts yourself: they are tried in the order in which they are written",
+        );
+    }
+    Ok(())
+}
+
+/// Whether a session with TLS has verified the server: `require` does if there is a root
+/// certificate.
+fn verifies_server(config: &Config) -> bool {
+    match config.get_sslmode() {
+        SslMode::VerifyCa | SslMode::VerifyFull => true,
+        SslMode::Require => config.get_sslrootcert().is_some(),
+        _ => false,
     }
 }
 
@@ -212,13 +254,20 @@ fn concerns_the_client(error: &Error) -> bool {
 }
 
 /// Moves bytes until the session is open.
-async fn log_in(session: &mut Session, stream: &mut dyn ByteStream) -> Result<()> {
+async fn log_in(
+    endpoint: &Endpoint,
+    session: &mut Session,
+    stream: &mut dyn ByteStream,
+) -> Result<()> {
     let mut outgoing = BytesMut::new();
     let mut received = vec![0; 8 * 1024];
     loop {
         while let Some(event) = session.next_event() {
             match event {
                 Event::Opened => return Ok(()),
+                Event::Warning(text) => {
+                    tracing::warn!(target: "txpostgres", %endpoint, "{text}");
+                }
                 Event::DeriveKey(derivation) => session.supply_key(derive(*derivation).await?),
                 Event::Closed(error) => {
                     return Err(error.unwrap_or_else(|| {

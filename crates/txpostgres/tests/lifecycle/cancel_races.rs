@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
 use txpostgres::{Connection, ErrorKind, Rows};
-use txpostgres_testkit::{PgBouncer, shared};
+use txpostgres_testkit::{Pooler, Pooling, shared};
 
 use crate::support::dice::{Dice, Seed};
 use crate::support::patience::{Progress, runtime, without_hanging};
@@ -144,7 +144,7 @@ fn storm(dsn: String, rounds: u64) {
 }
 
 fn through_pgbouncer(rounds: u64) {
-    let Some(pgbouncer) = PgBouncer::start(shared()).unwrap() else {
+    let Some(pgbouncer) = Pooler::start(Pooling::PgBouncerSession, shared()).unwrap() else {
         eprintln!("SKIPPED: there is no pgbouncer here; install it to run this test");
         return;
     };

@@ -1,7 +1,7 @@
 //! What SQL texts do to a session is noticed: known statements are prepared anew, in an interaction
 //! as well, and another encoding is told as what it is.
 
-use txpostgres::{Connection, Cursor, Error, ErrorKind};
+use txpostgres::{Connection, Cursor, Delivery, Error, ErrorKind};
 use txpostgres_testkit::shared;
 
 use crate::support::{assert_works, bounded, connected};
@@ -176,4 +176,31 @@ async fn another_client_encoding_is_told_as_what_it_is() {
         bounded(connection.run_script("set names 'utf-8'")).await.unwrap();
         assert_works(&connection).await;
     }
+}
+
+/// An encoding that is another one in the middle of a script only is not reported by the server:
+/// the values that came then are not believed, though they may read as UTF-8.
+#[tokio::test]
+async fn values_in_another_encoding_are_not_believed() {
+    let (_database, connection) = connected().await;
+    for sql in [
+        "begin; set local client_encoding = 'LATIN1'; select chr(195) || chr(164); commit",
+        "begin; set local names 'latin1'; select chr(195) || chr(164); commit",
+        "set client_encoding = latin1; select chr(195) || chr(164); set client_encoding = utf8",
+        "select set_config('client_encoding', 'LATIN1', true); select chr(195) || chr(164)",
+    ] {
+        let error = bounded(connection.run_script(sql)).await.expect_err(sql);
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::Answered));
+        assert!(error.to_string().contains("client_encoding") && error.hint().is_some());
+        assert_works(&connection).await;
+    }
+    // Without values there is nothing to misread; and UTF-8 may be said.
+    for sql in [
+        "begin; set local client_encoding = 'LATIN1'; commit",
+        "set client_encoding = 'UTF8'; select 'ä'",
+        "begin; set local names 'utf-8'; select 'ä'; commit",
+    ] {
+        bounded(connection.run_script(sql)).await.unwrap();
+    }
+    assert_works(&connection).await;
 }

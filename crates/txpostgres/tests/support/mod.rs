@@ -14,6 +14,7 @@ pub(crate) mod dice;
 pub(crate) mod patience;
 pub(crate) mod polls;
 pub(crate) mod trickle;
+pub(crate) mod warnings;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -19,6 +19,9 @@ fn login() -> Login {
         require_auth: RequireAuth::default(),
         channel_binding: ChannelBinding::Prefer,
         keys: KeyCache::default(),
+        min_scram_iterations: 0,
+        over_network: true,
+        verifies_server: false,
     }
 }
 
@@ -219,16 +222,71 @@ fn a_key_is_derived_once_and_only_a_proved_one_is_kept() {
     assert!(server.last(&body, &Channel::Plain).is_none(), "wrong password");
 }
 
-#[test]
-fn one_iteration_is_allowed() {
-    let login = login();
-    let mut client = start(&login);
+/// What a login is told of, or refused for, whose server asks for so few iterations.
+fn with_iterations(login: &Login, iterations: u32, channel: &Channel) -> Result<Vec<String>> {
+    let mut client = start(login);
     let mut server = Server::new("pencil");
-    server.iterations = 1;
-    server.begin(&sent(client.receive(&sasl(&["SCRAM-SHA-256"]), &Channel::Plain)));
-    let Ok(Step::Derive(work)) = client.receive(&server.first(), &Channel::Plain) else { panic!() };
+    server.iterations = iterations;
+    server.begin(&sent(client.receive(&sasl(&["SCRAM-SHA-256"]), channel)));
+    let Step::Derive(work) = client.receive(&server.first(), channel)? else { panic!() };
+    let warnings = client.take_warnings();
     let body = sent(client.derived(work.run()));
-    assert!(server.last(&body, &Channel::Plain).is_some());
+    assert!(server.last(&body, channel).is_some());
+    Ok(warnings)
+}
+
+#[test]
+fn few_iterations_are_told_or_refused() {
+    let plain = Channel::Plain;
+    let login = login();
+    let verified = Login { verifies_server: true, ..login.clone() };
+    let local = Login { over_network: false, ..login.clone() };
+    for (login, iterations, channel, warns) in [
+        (&login, 1, &plain, true),
+        (&login, 4095, &plain, true),
+        (&login, 4096, &plain, false),
+        (&login, 4095, &tls_without_hash(), true),
+        (&verified, 1, &tls_without_hash(), false),
+        // Verified it would be with TLS, which there is not.
+        (&verified, 1, &plain, true),
+        (&local, 1, &plain, false),
+    ] {
+        let warnings = with_iterations(login, iterations, channel).unwrap();
+        assert_eq!(warnings.len(), usize::from(warns), "{iterations} {channel:?}: {warnings:?}");
+        assert!(warnings.iter().all(|text| text.contains(&format!("for {iterations} SCRAM"))));
+    }
+    let strict = Login { min_scram_iterations: 4096, ..verified };
+    assert!(with_iterations(&strict, 4096, &tls_without_hash()).is_ok());
+    let refused = with_iterations(&strict, 4095, &tls_without_hash());
+    fails(refused, ErrorKind::Authentication, "asks for 4095 SCRAM iterations");
+}
+
+/// A password that can be read on the way is told of, and only then.
+#[test]
+fn passwords_that_can_be_read_on_the_way_are_told() {
+    let login = login();
+    let local = Login { over_network: false, ..login.clone() };
+    let (plain, encrypted) = (Channel::Plain, tls());
+    for (asked, what) in
+        [(message(3, b""), "in clear text"), (message(5, &[1, 2, 3, 4]), "an MD5 hash")]
+    {
+        for (login, channel, warns) in
+            [(&login, &plain, true), (&login, &encrypted, false), (&local, &plain, false)]
+        {
+            let mut client = start(login);
+            sent(client.receive(&asked, channel));
+            let warnings = client.take_warnings();
+            assert_eq!(warnings.len(), usize::from(warns), "{warnings:?}");
+            assert!(warnings.iter().all(|text| text.contains(what) && !text.contains("pencil")));
+            assert!(client.take_warnings().is_empty(), "told once");
+        }
+    }
+    // What is refused was not sent.
+    let mut strict = login;
+    strict.require_auth = "!password".parse().unwrap();
+    let mut client = start(&strict);
+    assert!(client.receive(&message(3, b""), &plain).is_err());
+    assert!(client.take_warnings().is_empty());
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn bad_first_messages() {
         sent(client.receive(&sasl(&["SCRAM-SHA-256"]), &Channel::Plain));
         client.receive(&message(11, text.as_bytes()), &Channel::Plain)
     };
-    let long = "x".repeat(crate::limits::SCRAM_FIELD_BYTES);
+    let long = "x".repeat(limits::SCRAM_FIELD_BYTES);
     for (text, reason) in [
         (String::new(), "has no nonce"),
         (format!("r={ours}"), "has no salt"),

@@ -183,6 +183,10 @@ fn what_does_not_go_together() {
             "ssl_min_protocol_version TLSv1.3 is above ssl_max_protocol_version TLSv1.2",
         ),
         (
+            "min_scram_iterations=100001",
+            "min_scram_iterations 100001 is above 100000, which are the most that are computed",
+        ),
+        (
             "host=a,b port=1,2,3",
             "3 ports for 2 hosts: give one port for all hosts, or one for each",
         ),
@@ -214,7 +218,15 @@ fn defaults_and_numbers() {
     let config = Config::new();
     assert_eq!(config.get_sslmode(), SslMode::Prefer);
     assert_eq!(config.get_connect_timeout(), Some(Duration::from_secs(30)));
-    assert_eq!(config.get_max_protocol_version(), ProtocolVersion::V3_2);
+    for (text, newest) in [
+        ("", ProtocolVersion::V3_0),
+        ("max_protocol_version=latest", ProtocolVersion::V3_2),
+        ("max_protocol_version=3.2", ProtocolVersion::V3_2),
+        // As libpq: who asks for 3.2 at least would get nothing otherwise.
+        ("min_protocol_version=3.2", ProtocolVersion::V3_2),
+    ] {
+        assert_eq!(read(text).get_max_protocol_version(), newest, "{text:?}");
+    }
     assert!(config.get_keepalives() && config.get_sslsni());
     assert_eq!(read("sslrootcert=system").get_sslmode(), SslMode::VerifyFull);
     for (text, time) in [("0", None), ("-1", None), ("1", Some(1)), (" 5 ", Some(5))] {
@@ -227,6 +239,52 @@ fn defaults_and_numbers() {
     assert_eq!((config.get_keepalives_idle(), config.get_keepalives_count()), (None, None));
     assert_eq!(config.get_tcp_user_timeout(), Some(Duration::from_millis(1500)));
     assert_eq!(read("statement_cache_size=0").get_statement_cache_size(), 0);
+    assert_eq!(config.get_min_scram_iterations(), 0);
+    assert_eq!(read("min_scram_iterations=4096").get_min_scram_iterations(), 4096);
+}
+
+/// A separator that was lost, in whatever place: the password is neither in the error nor in what
+/// `Debug` shows of a configuration.
+#[test]
+fn a_lost_separator_shows_no_password() {
+    let words = [
+        "password",
+        "Password",
+        "PASSWORD",
+        "pasword",
+        "passwrod",
+        "passwd",
+        "pass",
+        "pwd",
+        "sslpassword",
+        "ssl-password",
+        "sslpasword",
+        "oauth_client_secret",
+        "scram_client_key",
+    ];
+    for word in words {
+        for text in [
+            format!("{word}hunter2=x"),
+            format!("host=h {word}hunter2=x user=me"),
+            format!("user=me port=5432{word}=hunter2"),
+            format!("port=5432{word}hunter2"),
+            format!("sslmode=require{word}hunter2 user=me"),
+            format!("postgresql://h/db?{word}hunter2=x"),
+            format!("postgresql://h/db?user=me&{word}hunter2=x"),
+            format!("postgresql://h/db?sslmode=require{word}hunter2"),
+            format!("postgresql://h:5432{word}hunter2/db"),
+        ] {
+            let error = Config::parse(&text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter"), "{text}: {error}");
+        }
+        let error = Config::new().set(&format!("{word}hunter2"), "x").unwrap_err();
+        assert!(!error.to_string().contains("hunter"), "{word}: {error}");
+    }
+    // What is misspelt is still shown.
+    for word in ["pasword", "passwd", "pwd", "colour", "usr", "pot", "apname"] {
+        let error = Config::parse(&format!("{word}=x")).unwrap_err();
+        assert!(error.to_string().contains(&format!("\"{word}\"")), "{error}");
+    }
 }
 
 #[test]
