@@ -7,7 +7,8 @@ use postgres_types::{FromSql, Kind, Type};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::result::row::{Column, ColumnIndex, no_such_column, wrong_type};
+use crate::result::refusal::{no_such_column, wrong_type};
+use crate::result::row::{Column, ColumnIndex};
 
 /// Reads the value of one column as one type: the column is found and the type compared once, for
 /// every row.

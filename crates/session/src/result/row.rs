@@ -1,19 +1,15 @@
 //! One row, its columns, and a value read as the type that was asked for.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use postgres_types::{FromSql, Kind, Type};
 
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::protocol::wire::{Reader, violation};
 use crate::result::column_reader::ColumnReader;
+use crate::result::refusal::{Refusal, no_such_column, refuse, wrong_type};
 use crate::result::stale_flag::StaleFlag;
-use crate::value::Malformed;
-
-/// Names of columns in a message: 10, as many as one reads.
-const NAMES: usize = 10;
 
 /// How values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -36,7 +32,7 @@ pub struct Column {
     type_modifier: i32,
     format: Format,
     /// Of a type that was looked up.
-    stale_flag: Option<StaleFlag>,
+    pub(super) stale_flag: Option<StaleFlag>,
 }
 
 impl Column {
@@ -358,93 +354,6 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Why a value is not what it was to be read as.
-#[derive(Clone, Copy)]
-pub(crate) enum Refusal {
-    WrongType,
-    Null,
-    /// A part of it is NULL.
-    NullWithin,
-    Damaged(Malformed),
-    Unreadable,
-}
-
-#[cold]
-pub(crate) fn no_such_column(columns: &[Column], column: &impl ColumnIndex) -> Error {
-    let names = if columns.is_empty() { "none".to_owned() } else { names_of(columns) };
-    let message = format!("the row has no column {column}; its columns are: {names}");
-    Error::new(ErrorKind::Decode, message).with_delivery(Delivery::Answered)
-}
-
-/// The names of columns for a message: the first of them, and how many more there are.
-pub(crate) fn names_of(columns: &[Column]) -> String {
-    let names: Vec<&str> = columns.iter().take(NAMES).map(Column::name).collect();
-    let mut names = names.join(", ");
-    if let Some(more @ 1..) = columns.len().checked_sub(NAMES) {
-        let _ = write!(names, " and {more} more");
-    }
-    names
-}
-
-/// The column's type does not read as `T`; if it is known which part of it does not, the error says
-/// so.
-#[cold]
-pub(crate) fn wrong_type<'a, T: FromSql<'a>>(
-    columns: &[Column],
-    index: usize,
-    row: Option<usize>,
-    ty: &Type,
-) -> Error {
-    let error = refuse::<T>(columns, index, row, Refusal::WrongType);
-    match crate::value::mismatch::explain::<T>(ty) {
-        Some(why) => error.with_source(why),
-        None => error,
-    }
-}
-
-/// `row` is `None` where every row is refused.
-#[cold]
-pub(crate) fn refuse<T>(
-    columns: &[Column],
-    index: usize,
-    row: Option<usize>,
-    why: Refusal,
-) -> Error {
-    let rust = std::any::type_name::<T>();
-    let column = columns.get(index);
-    let (name, ty) = column.map_or(("?", "?"), |column| (&*column.name, column.ty.name()));
-    let ty_kind = column.map(|column| column.ty.kind());
-    let row = row.map_or_else(|| "every row".to_owned(), |number| format!("row {number}"));
-    let is_null = matches!(why, Refusal::Null | Refusal::NullWithin);
-    let is_wrong_type = matches!(why, Refusal::WrongType);
-    let why = match why {
-        Refusal::WrongType | Refusal::Unreadable | Refusal::NullWithin => {
-            format!("does not read as {rust}")
-        }
-        Refusal::Null => format!("is NULL; read it as Option<{rust}>"),
-        Refusal::Damaged(malformed) => format!("is damaged: {malformed}"),
-    };
-    let error =
-        Error::new(ErrorKind::Decode, format!("column {index} \"{name}\" ({ty}) of {row} {why}"))
-            .with_delivery(Delivery::Answered);
-    match column {
-        _ if is_null => error,
-        Some(Column { stale_flag: Some(stale_flag), .. }) => {
-            stale_flag.mark_stale();
-            // What is made of nothing else cannot have been altered.
-            error.with_hint(if is_wrong_type && matches!(ty_kind, Some(Kind::Simple)) {
-                "`in_text()` asks for it as PostgreSQL prints it, and that reads as &str, String or Text"
-            } else {
-                "if the type was altered, ask again: it is looked up anew"
-            })
-        }
-        Some(Column { format: Format::Text, .. }) => {
-            error.with_hint("the values came as text; they read as &str or String")
-        }
-        _ => error,
-    }
-}
-
 impl fmt::Debug for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Row")
@@ -476,46 +385,5 @@ mod tests {
         }
         *body.last_mut().unwrap() = 7;
         assert!(read_columns(&body).unwrap_err().to_string().contains("format 7"));
-    }
-
-    #[test]
-    fn says_what_is_wrong_with_a_value() {
-        let columns = [Column::for_test("n", Type::INT4), Column::for_test("t", Type::TEXT)];
-        let bytes = b"\0\0\0\x03abc\xff\xff\xff\xff";
-        let row = Row::new(&columns, bytes, &[0, 7], 4);
-        let text = |result: Result<()>| result.unwrap_err().to_string();
-        assert_eq!(
-            text(row.get::<&str>("n").map(drop)),
-            "column 0 \"n\" (int4) of row 4 does not read as &str"
-        );
-        assert_eq!(
-            text(row.get::<i32>("n").map(drop)),
-            "column 0 \"n\" (int4) of row 4 does not read as i32: failed to fill whole buffer"
-        );
-        assert_eq!(
-            text(row.get::<String>(1).map(drop)),
-            "column 1 \"t\" (text) of row 4 is NULL; read it as Option<alloc::string::String>"
-        );
-        assert_eq!(row.get::<Option<&str>>(1).unwrap(), None);
-        assert_eq!(
-            text(row.get::<i32>("x").map(drop)),
-            "the row has no column x; its columns are: n, t"
-        );
-        assert_eq!(
-            text(Row::new(&[], &[], &[], 0).get::<i32>("x").map(drop)),
-            "the row has no column x; its columns are: none"
-        );
-    }
-
-    #[test]
-    fn says_which_columns_there_are_but_not_all_of_a_thousand() {
-        let column = |number| Column::for_test(&format!("c{number}"), Type::INT4);
-        let ten: Vec<Column> = (0..10).map(column).collect();
-        assert_eq!(names_of(&ten), "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9");
-        let many: Vec<Column> = (0..1_000).map(column).collect();
-        assert_eq!(names_of(&many), "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 990 more");
-        let error = Row::new(&many, &[], &[], 0).get::<i32>("C1").unwrap_err().to_string();
-        assert!(error.starts_with("the row has no column C1; its columns are: c0,"), "{error}");
-        assert!(error.len() < 200);
     }
 }
