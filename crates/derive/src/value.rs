@@ -92,8 +92,8 @@ impl<'a> Described<'a> {
         Ok(Self { container, name, kind })
     }
 
-    /// `accepts` by `of`, which is `ToSql` or `FromSql`.
-    fn accepts(&self, of: &TokenStream) -> TokenStream {
+    /// `accepts` by `of`, which is `ToSql` or `FromSql`; a field's type goes with its own if `fits`.
+    fn accepts(&self, of: &TokenStream, fits: &TokenStream) -> TokenStream {
         let (home, name) = (&self.container.home, &self.name);
         match &self.kind {
             Kind::Transparent(Newtype { ty: inner, .. }) => quote!(<#inner as #of>::accepts(ty)),
@@ -103,7 +103,8 @@ impl<'a> Described<'a> {
                     || ty.name() == #name
                         && ::core::matches!(
                             ty.kind(),
-                            #home::types::Kind::Domain(base) if <#inner as #of>::accepts(base)
+                            #home::types::Kind::Domain(_)
+                                if <#inner as #of>::accepts(#home::value::derive::base(ty))
                         )
             },
             Kind::Enum(_) if self.container.allow_mismatch => quote! {
@@ -127,7 +128,7 @@ impl<'a> Described<'a> {
                 let arms = fields.iter().map(|(_, ty, name)| {
                     quote! {
                         #name => ::core::option::Option::Some((
-                            <#ty as #of>::accepts(field.type_()),
+                            #fits::<#ty>(field.type_()),
                             ::core::any::type_name::<#ty>(),
                         ))
                     }
@@ -167,11 +168,15 @@ pub(crate) fn from_sql(input: &DeriveInput) -> Result<TokenStream> {
     let name = &described.name;
     let body = match &described.kind {
         Kind::Transparent(Newtype { ty: inner, member }) => quote! {
-            ::core::result::Result::Ok(Self { #member: <#inner as #of>::from_sql(ty, raw)? })
+            ::core::result::Result::Ok(Self {
+                #member: #home::value::derive::read::<#inner>(ty, raw)?,
+            })
         },
         Kind::Domain(Newtype { ty: inner, member }) => quote! {
             let ty = #home::value::derive::base(ty);
-            ::core::result::Result::Ok(Self { #member: <#inner as #of>::from_sql(ty, raw)? })
+            ::core::result::Result::Ok(Self {
+                #member: #home::value::derive::read::<#inner>(ty, raw)?,
+            })
         },
         Kind::Enum(variants) => {
             let arms = variants.iter().map(|(variant, label)| {
@@ -217,7 +222,7 @@ pub(crate) fn from_sql(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     };
-    let accepts = described.accepts(&of);
+    let accepts = described.accepts(&of, &quote!(#home::value::derive::reads));
     let head = borrowing.head(&of, &described.bounds(&of));
     let null = null_of(&described, home, &of);
     Ok(quote! {
@@ -298,7 +303,7 @@ pub(crate) fn to_sql(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     };
-    let accepts = described.accepts(&of);
+    let accepts = described.accepts(&of, &quote!(#home::value::derive::writes));
     let mut generics = input.generics.clone();
     let mut bounds = described.bounds(&of);
     // A supertrait of `ToSql`.

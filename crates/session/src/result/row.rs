@@ -10,6 +10,7 @@ use crate::protocol::wire::{Reader, violation};
 use crate::result::column_reader::ColumnReader;
 use crate::result::refusal::{Refusal, no_such_column, refuse, wrong_type};
 use crate::result::stale_flag::StaleFlag;
+use crate::value::without_domains;
 
 /// How values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -28,6 +29,8 @@ pub struct Column {
     table_oid: u32,
     number: i16,
     ty: Type,
+    /// What its values are read as where its type's domains are in the way.
+    plain_type: Option<Type>,
     type_size: i16,
     type_modifier: i32,
     format: Format,
@@ -82,6 +85,11 @@ impl Column {
         }
     }
 
+    /// The type to read its values as by decoders that do not take its domains.
+    pub(crate) fn plain_type(&self) -> Option<&Type> {
+        self.plain_type.as_ref().filter(|_| self.format == Format::Binary)
+    }
+
     /// Whether the server describes both alike.
     pub(crate) fn is_the_same(&self, other: &Self) -> bool {
         self.name == other.name
@@ -98,7 +106,8 @@ impl Column {
 
     /// The same column, its type looked up.
     pub(crate) fn resolved(&self, ty: Type, stale_flag: StaleFlag) -> Self {
-        Self { ty, stale_flag: Some(stale_flag), ..self.clone() }
+        let plain_type = without_domains(&ty);
+        Self { ty, plain_type, stale_flag: Some(stale_flag), ..self.clone() }
     }
 
     #[cfg(test)]
@@ -107,6 +116,7 @@ impl Column {
             name: name.into(),
             table_oid: 0,
             number: 0,
+            plain_type: without_domains(&ty),
             ty,
             type_size: -1,
             type_modifier: -1,
@@ -144,6 +154,7 @@ pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
             table_oid: reader.u32()?,
             number: reader.i16()?,
             ty: type_of(reader.u32()?),
+            plain_type: None,
             type_size: reader.i16()?,
             type_modifier: reader.i32()?,
             format: format_of(reader.i16()?)?,
@@ -242,9 +253,9 @@ impl<'a> Row<'a> {
         };
         let ty = described.read_type();
         if !T::accepts(ty) {
-            return Err(wrong_type::<T>(self.columns, index, Some(self.number), ty));
+            return self.read_plain(index, ty, value);
         }
-        self.read_as(index, ty, value)
+        self.read_as(index, ty, ty, value)
     }
 
     /// The value of this column, as the `T` that the reader was made for.
@@ -280,25 +291,41 @@ impl<'a> Row<'a> {
         };
         let ty = described.read_type();
         if value.is_some() && !reader.fits::<T>(ty) {
-            return Err(wrong_type::<T>(self.columns, index, Some(self.number), ty));
+            return self.read_plain(index, ty, value);
         }
-        self.read_as(index, ty, value)
+        self.read_as(index, ty, ty, value)
     }
 
-    /// Reads a value, whatever it announces, as a type that accepts it.
+    /// Reads a value whose type is not accepted: perhaps what the type's domains are of is.
+    #[cold]
+    fn read_plain<T: FromSql<'a>>(
+        self,
+        index: usize,
+        ty: &Type,
+        value: Option<&'a [u8]>,
+    ) -> Result<T> {
+        match self.columns.get(index).and_then(Column::plain_type) {
+            Some(plain) if T::accepts(plain) => self.read_as(index, ty, plain, value),
+            _ => Err(wrong_type::<T>(self.columns, index, Some(self.number), ty)),
+        }
+    }
+
+    /// Reads a value of this type, whatever it announces, as `accepted`, which `T` accepts.
     #[inline]
     fn read_as<T: FromSql<'a>>(
         &self,
         index: usize,
         ty: &Type,
+        accepted: &Type,
         value: Option<&'a [u8]>,
     ) -> Result<T> {
         let Some(value) = value else {
-            return T::from_sql_null(ty).map_err(|_| self.refuse::<T>(index, Refusal::Null));
+            return T::from_sql_null(accepted).map_err(|_| self.refuse::<T>(index, Refusal::Null));
         };
         crate::value::verify(ty, value)
             .map_err(|e| self.refuse::<T>(index, Refusal::Damaged(e)))?;
-        T::from_sql(ty, value).map_err(|source| self.unreadable::<T>(index, source))
+        crate::value::decode(ty, accepted, value)
+            .map_err(|source| self.unreadable::<T>(index, source))
     }
 
     #[cold]

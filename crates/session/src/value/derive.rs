@@ -110,10 +110,34 @@ impl<'t, 'a> Fields<'t, 'a> {
 #[inline]
 pub fn read_field<'a, T: FromSql<'a>>(field: &Field, value: Option<&'a [u8]>) -> Result<T, Cause> {
     match value {
-        Some(value) => T::from_sql(field.type_(), value)
-            .map_err(|cause| FieldError::other(field, cause).into()),
+        Some(value) => {
+            read::<T>(field.type_(), value).map_err(|cause| FieldError::other(field, cause).into())
+        }
         None => T::from_sql_null(field.type_()).map_err(|_| FieldError::null::<T>(field).into()),
     }
+}
+
+/// Reads a value as this type, or as what the type's domains are of.
+///
+/// # Errors
+///
+/// Those of the decoder.
+#[inline]
+pub fn read<'a, T: FromSql<'a>>(ty: &Type, value: &'a [u8]) -> Result<T, Cause> {
+    match super::without_domains(ty) {
+        Some(plain) if !T::accepts(ty) => super::decode(ty, &plain, value),
+        _ => super::decode(ty, ty, value),
+    }
+}
+
+/// Whether the type, or what its domains are of, reads as a `T`.
+pub fn reads<'a, T: FromSql<'a>>(ty: &Type) -> bool {
+    super::accepts(ty, T::accepts)
+}
+
+/// Whether a `T` can be written as the type, or as what the type's domains are of.
+pub fn writes<T: ToSql>(ty: &Type) -> bool {
+    super::accepts(ty, T::accepts)
 }
 
 /// What a struct has for a field: whether the field's type goes with it, and its name. `None` if it
@@ -178,8 +202,7 @@ pub fn write_field(value: &impl ToSql, field: &Field, out: &mut BytesMut) -> Res
     let at = out.len();
     let mut is_null = IsNull::No;
     super::write_sized(out, |out| {
-        is_null = value
-            .to_sql(field.type_(), out)
+        is_null = super::write(value, field.type_(), out)
             .map_err(|cause| Cause::from(FieldError::other(field, cause)))?;
         Ok(())
     })?;

@@ -41,7 +41,8 @@
 //! Not to be cured here, because the value is not malformed: `Vec<T>`, `[T; N]` and derived
 //! composites panic on a type that is none (ask `accepts` first); `SystemTime` adds and subtracts
 //! unchecked, which Windows, counting from 1601, does not have room for; `Rect` of geo-types 0.6.0
-//! (not of 0.6.2) panics on a `box` with a NaN in it.
+//! (not of 0.6.2) panics on a `box` with a NaN in it. Values that a decoder would change are refused
+//! in `lossy.rs`.
 //!
 //! # What it means to be verified
 //!
@@ -53,7 +54,10 @@
 
 #[doc(hidden)]
 pub mod derive;
+mod domain;
+mod far_time;
 mod interval;
+mod lossy;
 mod malformed;
 pub(crate) mod mismatch;
 mod numeric;
@@ -70,7 +74,14 @@ use std::error::Error;
 use bytes::{BufMut, BytesMut};
 use postgres_types::{Field, Kind, Type};
 
+#[doc(hidden)]
+pub use domain::write;
+pub(crate) use domain::{accepts, without_domains, write_plain};
+#[doc(hidden)]
+pub use far_time::is_looked_at;
+pub(crate) use far_time::to_sql_checked;
 pub use interval::Interval;
+pub(crate) use lossy::{changes_some, decode};
 pub use malformed::Malformed;
 pub use numeric::{Numeric, ParseNumericError};
 pub use range::{Multirange, Range};

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use bytes::BytesMut;
 use txpostgres_multiplex::Params;
 use txpostgres_session::types::{Format, ToSql, Type};
+use txpostgres_session::value::write;
 use txpostgres_session::{Answer, Error, ErrorKind, Result, Row, SqlState};
 
 use crate::driver::{Call, Scope};
@@ -241,8 +242,7 @@ fn fits(routine: &Routine, values: &[&(dyn ToSql + Sync)], known: &[(String, Typ
         };
         scratch.clear();
         // A value that is encoded as text fits any type: the server parses it.
-        matches!(value.encode_format(ty), Format::Text)
-            || value.to_sql_checked(ty, &mut scratch).is_ok()
+        matches!(value.encode_format(ty), Format::Text) || write(*value, ty, &mut scratch).is_ok()
     })
 }
 

@@ -4,8 +4,10 @@
 mod any_value;
 #[cfg(feature = "derive")]
 mod derived;
+mod domains;
 mod encoding;
 mod every_type;
+mod lossless;
 #[cfg(feature = "derive")]
 mod misfits;
 mod other_crates;
