@@ -110,20 +110,27 @@ impl Catalog {
         &self.stale_flag
     }
 
-    /// Those types that are to be looked up, each once.
-    pub(crate) fn unknown<'t>(&self, types: impl IntoIterator<Item = &'t Type>) -> Vec<u32> {
+    /// Those types that are to be looked up, each once. With `anew` also those that are known; the
+    /// second value says whether all are to be looked up.
+    pub(crate) fn unknown<'t>(
+        &self,
+        types: impl IntoIterator<Item = &'t Type>,
+        anew: bool,
+    ) -> (Vec<u32>, bool) {
         let mut unknown = Vec::new();
         let mut seen = HashSet::new();
         for ty in types {
             let oid = ty.oid();
-            if is_unresolved(ty) && !self.types.contains_key(&oid) && seen.insert(oid) {
+            if is_unresolved(ty) && seen.insert(oid) && (anew || !self.types.contains_key(&oid)) {
                 unknown.push(oid);
             }
         }
-        unknown
+        let are_all = unknown.len() == seen.len();
+        (unknown, are_all)
     }
 
-    /// Takes the answer to a [`LOOKUP`] of these numbers.
+    /// Takes the answer to a [`LOOKUP`] of these numbers. If one of them is not the type that it was,
+    /// those that are not in the answer are forgotten, and the statements that use them with them.
     pub(crate) fn learn(&mut self, asked: &[u32], rows: &Rows) -> Result<()> {
         let mut described = HashMap::new();
         for row in rows {
@@ -139,10 +146,18 @@ impl Catalog {
             path: Vec::new(),
             steps: limits::TYPE_STEPS,
         };
+        let mut is_altered = false;
+        let mut learnt = Vec::new();
         for &oid in asked.iter().take(limits::CATALOG_TYPES) {
             let (known, _) = assembly.build(oid);
-            self.types.insert(oid, known);
+            is_altered |= self.types.get(&oid).is_some_and(|before| before.ty != known.ty);
+            learnt.push((oid, known));
         }
+        if is_altered {
+            self.stale_flag.mark_stale();
+            self.forget();
+        }
+        self.types.extend(learnt);
         Ok(())
     }
 

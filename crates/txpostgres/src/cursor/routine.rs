@@ -140,9 +140,17 @@ pub(crate) async fn calling<'a>(
     let mut left: Vec<&Routine> = routines.iter().filter(|routine| routine.takes(values)).collect();
     let mut casts = Vec::new();
     if left.len() > 1 && values > 0 {
-        let known = known_types(scope, &left, values).await?;
-        let fit = |routine: &&Routine| params.with(|values| fits(routine, values, &known));
-        let chosen: Vec<&Routine> = left.iter().copied().filter(fit).collect();
+        let choose = |known: &[(String, Type)]| -> Vec<&Routine> {
+            let fit = |routine: &&Routine| params.with(|values| fits(routine, values, known));
+            left.iter().copied().filter(fit).collect()
+        };
+        let mut known = known_types(scope.clone(), &left, values, false).await?;
+        let mut chosen = choose(&known);
+        if chosen.is_empty() && known.iter().any(|(_, ty)| Type::from_oid(ty.oid()).is_none()) {
+            // Types may have been altered since they were looked up.
+            known = known_types(scope, &left, values, true).await?;
+            chosen = choose(&known);
+        }
         if !chosen.is_empty() {
             casts = common_casts(&chosen, values, &known)?;
             left = chosen;
@@ -205,11 +213,13 @@ fn advice(signatures: &str) -> String {
     )
 }
 
-/// The types of the candidates' arguments, by their names in SQL. Polymorphic types are left out.
+/// The types of the candidates' arguments, by their names in SQL; with `anew` looked up though they
+/// may be known. Polymorphic types are left out.
 async fn known_types(
     scope: Scope,
     candidates: &[&Routine],
     values: usize,
+    anew: bool,
 ) -> Result<Vec<(String, Type)>> {
     let mut names: Vec<&str> = Vec::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_open(values)) {
@@ -225,7 +235,9 @@ async fn known_types(
     // The session looks up the types of columns that are described.
     let columns: Vec<String> = names.iter().map(|name| format!("null::{name}")).collect();
     let sql = format!("select {}", columns.join(", "));
-    let described = Call::new(Ok(scope), sql, ()).describing().answer(Answer::take_rows).await?;
+    let call = Call::new(Ok(scope), sql, ()).describing();
+    let call = if anew { call.looking_up_anew() } else { call };
+    let described = call.answer(Answer::take_rows).await?;
     let types = described.columns().iter().map(|column| column.type_().clone());
     Ok(names.into_iter().map(str::to_owned).zip(types).collect())
 }

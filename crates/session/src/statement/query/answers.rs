@@ -65,7 +65,9 @@ impl Query {
         let (Held::Description(answer) | Held::Answer(answer)) = &waiting.held;
         let columns = answer.described().iter().map(Column::type_);
         let parameters = answer.parameters.iter().flatten();
-        let asked = session.catalog().unknown(parameters.chain(columns));
+        let types = parameters.chain(columns);
+        let (asked, are_all) = session.catalog().unknown(types, self.looks_up_anew);
+        self.types_are_fresh = are_all;
         if asked.is_empty() {
             return self.go_on(session, sql, waiting, true);
         }

@@ -55,6 +55,10 @@ pub struct Query {
     begins: bool,
     purpose: Purpose,
     results: Results,
+    /// Types are looked up though they are known.
+    looks_up_anew: bool,
+    /// All types of the statement were looked up for this query.
+    types_are_fresh: bool,
 }
 
 /// What a query is for.
@@ -195,6 +199,12 @@ impl Query {
     /// A statement that is described and not run: its answer has columns and no rows.
     pub fn describing() -> Self {
         Self { purpose: Purpose::Describe, ..Self::default() }
+    }
+
+    /// Has types looked up though they are known, so that they are what they are now: for values
+    /// that will be encoded where nothing can be asked any more.
+    pub fn look_up_anew(&mut self) {
+        self.looks_up_anew = true;
     }
 
     /// The formats in which to ask for the columns of a statement that is run.
@@ -349,11 +359,22 @@ impl Query {
         ask: &Ask,
         error: Error,
     ) -> Result<Submitted> {
-        if let (Ask::Run(statement) | Ask::RunAnew(statement), Stage::New) = (ask, &self.stage)
-            && (!statement.is_current() && !self.insists()
-                || self.is_described_anew(session, sql, &error))
-        {
-            return Ok(self.plan_again());
+        if let Ask::Run(statement) | Ask::RunAnew(statement) = ask {
+            let plans_again = match self.stage {
+                Stage::New => {
+                    !statement.is_current() && !self.insists()
+                        || self.is_described_anew(session, sql, &error)
+                }
+                // Just described, though perhaps with types that were known from before.
+                Stage::Described { .. } if statement.uses_looked_up() && !self.types_are_fresh => {
+                    self.is_described_anew(session, sql, &error)
+                }
+                _ => false,
+            };
+            if plans_again {
+                self.stage = Stage::New;
+                return Ok(self.plan_again());
+            }
         }
         Err(error.with_statement(sql))
     }
@@ -366,6 +387,7 @@ impl Query {
         }
         session.statements().mark_stale(sql);
         session.statements().forget(sql);
+        self.looks_up_anew = true;
         self.describe_first();
         !std::mem::replace(&mut self.retried, true)
             && session.transaction_status() != TransactionStatus::Failed
