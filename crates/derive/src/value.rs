@@ -28,6 +28,8 @@ struct Described<'a> {
     container: Container,
     /// The name of the database's type.
     name: String,
+    /// The name of the type of Rust.
+    rust: String,
     kind: Kind<'a>,
 }
 
@@ -87,14 +89,14 @@ impl<'a> Described<'a> {
         if container.allow_mismatch && !matches!(kind, Kind::Enum(_)) {
             return refuse("`allow_mismatch` is for enums only");
         }
-        let plain = input.ident.to_string();
-        let name = container.name.clone().unwrap_or(plain);
-        Ok(Self { container, name, kind })
+        let rust = input.ident.to_string();
+        let name = container.name.clone().unwrap_or_else(|| rust.clone());
+        Ok(Self { container, name, rust, kind })
     }
 
     /// `accepts` by `of`, which is `ToSql` or `FromSql`; a field's type goes with its own if `fits`.
     fn accepts(&self, of: &TokenStream, fits: &TokenStream) -> TokenStream {
-        let (home, name) = (&self.container.home, &self.name);
+        let (home, name, rust) = (&self.container.home, &self.name, &self.rust);
         match &self.kind {
             Kind::Transparent(Newtype { ty: inner, .. }) => quote!(<#inner as #of>::accepts(ty)),
             Kind::Domain(Newtype { ty: inner, .. }) => quote! {
@@ -108,19 +110,15 @@ impl<'a> Described<'a> {
                         )
             },
             Kind::Enum(_) if self.container.allow_mismatch => quote! {
-                ty.name() == #name && ::core::matches!(ty.kind(), #home::types::Kind::Enum(_))
+                ::core::matches!(ty.kind(), #home::types::Kind::Enum(_))
+                    && #home::value::derive::is_named(ty, #name, #rust)
             },
             Kind::Enum(variants) => {
                 let labels = variants.iter().map(|(_, label)| label);
-                let count = variants.len();
                 quote! {
-                    ty.name() == #name
-                        && ::core::matches!(
-                            ty.kind(),
-                            #home::types::Kind::Enum(labels)
-                                if labels.len() == #count
-                                    && labels.iter().all(|label| [#(#labels),*].contains(&label.as_str()))
-                        )
+                    ::core::matches!(ty.kind(), #home::types::Kind::Enum(_))
+                        && #home::value::derive::is_named(ty, #name, #rust)
+                        && #home::value::derive::has_labels(ty, #rust, &[#(#labels),*])
                 }
             }
             Kind::Composite(fields) => {
@@ -134,7 +132,8 @@ impl<'a> Described<'a> {
                     }
                 });
                 quote! {
-                    ty.name() == #name
+                    ::core::matches!(ty.kind(), #home::types::Kind::Composite(_))
+                        && #home::value::derive::is_named(ty, #name, #rust)
                         && #home::value::derive::fits(
                             ty,
                             &[#(#names),*],

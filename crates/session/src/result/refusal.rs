@@ -3,11 +3,12 @@
 
 use std::fmt::Write as _;
 
-use postgres_types::{FromSql, Kind, Type};
+use postgres_types::{FromSql, Type};
 
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::result::row::{Column, ColumnIndex, Format};
-use crate::value::Malformed;
+use crate::value::mismatch::{self, Note};
+use crate::value::{Malformed, fitting};
 
 /// Names of columns in a message: 10, as many as one reads.
 const NAMES: usize = 10;
@@ -50,9 +51,13 @@ pub(crate) fn wrong_type<'a, T: FromSql<'a>>(
     ty: &Type,
 ) -> Error {
     let error = refuse::<T>(columns, index, row, Refusal::WrongType);
-    match crate::value::mismatch::explain::<T>(ty) {
-        Some(why) => error.with_source(why),
-        None => error,
+    if columns.get(index).is_some_and(|column| column.format() == Format::Text) {
+        return error.with_hint("the values came as text; they read as &str, String or Text");
+    }
+    match mismatch::explain::<T>(ty) {
+        Some(Note::Why(why)) => error.with_source(why),
+        Some(Note::Advice(advice)) => error.with_hint(advice),
+        None => error.with_hint(fitting::advice(ty, true)),
     }
 }
 
@@ -67,10 +72,11 @@ pub(crate) fn refuse<T>(
     let rust = std::any::type_name::<T>();
     let column = columns.get(index);
     let (name, ty) = column.map_or(("?", "?"), |column| (column.name(), column.type_().name()));
-    let ty_kind = column.map(|column| column.type_().kind());
     let row = row.map_or_else(|| "every row".to_owned(), |number| format!("row {number}"));
     let is_null = matches!(why, Refusal::Null | Refusal::NullWithin);
-    let is_wrong_type = matches!(why, Refusal::WrongType);
+    // The value has other fields than the type that was looked up: that was altered.
+    let is_altered =
+        matches!(why, Refusal::Damaged(Malformed::Fields { .. } | Malformed::FieldType { .. }));
     let why = match why {
         Refusal::WrongType | Refusal::Unreadable | Refusal::NullWithin => {
             format!("does not read as {rust}")
@@ -85,15 +91,10 @@ pub(crate) fn refuse<T>(
         _ if is_null => error,
         Some(Column { stale_flag: Some(stale_flag), .. }) => {
             stale_flag.mark_stale();
-            // What is made of nothing else cannot have been altered.
-            error.with_hint(if is_wrong_type && matches!(ty_kind, Some(Kind::Simple)) {
-                "`in_text()` asks for it as PostgreSQL prints it, and that reads as &str, String or Text"
-            } else {
-                "if the type was altered, ask again: it is looked up anew"
-            })
-        }
-        Some(column) if column.format() == Format::Text => {
-            error.with_hint("the values came as text; they read as &str or String")
+            if is_altered {
+                return error.with_hint("the type was altered; ask again: it is looked up anew");
+            }
+            error
         }
         _ => error,
     }

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::ops::Range;
 
-use postgres_types::{FromSql, Kind, Type};
+use postgres_types::{FromSql, Kind, Type, WasNull};
 
 use crate::error::{Error, Result};
 use crate::protocol::wire::{Reader, violation};
 use crate::result::column_reader::ColumnReader;
 use crate::result::refusal::{Refusal, no_such_column, refuse, wrong_type};
 use crate::result::stale_flag::StaleFlag;
-use crate::value::without_domains;
+use crate::value::{with_room_for_null, without_domains};
 
 /// How values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -99,6 +99,13 @@ impl Column {
             && (self.type_size, self.type_modifier) == (other.type_size, other.type_modifier)
     }
 
+    /// The same column, its values in text, as a cast to `text` makes them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_text(&self) -> Self {
+        self.in_format(Format::Text)
+    }
+
     /// The same column, its values in this format.
     pub(crate) fn in_format(&self, format: Format) -> Self {
         Self { format, ..self.clone() }
@@ -149,12 +156,14 @@ pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
     // there.
     let mut columns = Vec::new();
     for _ in 0..count {
+        let (name, table_oid) = (reader.text()?.into_owned(), reader.u32()?);
+        let (number, ty) = (reader.i16()?, type_of(reader.u32()?));
         columns.push(Column {
-            name: reader.text()?.into_owned(),
-            table_oid: reader.u32()?,
-            number: reader.i16()?,
-            ty: type_of(reader.u32()?),
-            plain_type: None,
+            name,
+            table_oid,
+            number,
+            plain_type: without_domains(&ty),
+            ty,
             type_size: reader.i16()?,
             type_modifier: reader.i32()?,
             format: format_of(reader.i16()?)?,
@@ -336,7 +345,26 @@ impl<'a> Row<'a> {
     ) -> Error {
         let within = crate::value::mismatch::is_null(&*source);
         let why = if within { Refusal::NullWithin } else { Refusal::Unreadable };
-        self.refuse::<T>(index, why).with_source(source)
+        let error = self.refuse::<T>(index, why);
+        // A field that is NULL is named by the source.
+        let hint = if source.is::<WasNull>() {
+            with_room_for_null::<T>().map(|room| format!("NULL in it: `{room}`"))
+        } else {
+            self.several_dimensions(index).map(|ty| crate::value::fitting::advice(ty, true))
+        };
+        let error = error.with_source(source);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+
+    /// The type of a value that is an array of several dimensions, which a `Vec` refuses.
+    fn several_dimensions(&self, index: usize) -> Option<&'a Type> {
+        let ty = self.columns.get(index)?.read_type();
+        let dimensions = self.raw_at(index)??.first_chunk::<4>()?;
+        let are_several = i32::from_be_bytes(*dimensions) > 1;
+        (are_several && matches!(ty.kind(), Kind::Array(_))).then_some(ty)
     }
 
     /// The bytes of a column's value as the server sent them, `None` for NULL.

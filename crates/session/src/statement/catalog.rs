@@ -185,17 +185,26 @@ impl Catalog {
         Some(resolved.collect())
     }
 
-    /// The same columns in the formats to ask for: binary, or text where there is no binary.
-    pub(crate) fn in_best_format(&self, columns: Option<Arc<[Column]>>) -> Option<Arc<[Column]>> {
+    /// The same columns in the formats to ask for: binary, or text where there is no binary. `any`:
+    /// also where a value may be of any type, one of which turned out to have no binary form.
+    pub(crate) fn in_best_format(
+        &self,
+        columns: Option<Arc<[Column]>>,
+        any: bool,
+    ) -> Option<Arc<[Column]>> {
         let columns = columns?;
-        if columns.iter().all(|column| column.format() == self.best_format(column)) {
+        let best = |column: &Column| self.best_format(column, any);
+        if columns.iter().all(|column| column.format() == best(column)) {
             return Some(columns);
         }
-        Some(columns.iter().map(|column| column.in_format(self.best_format(column))).collect())
+        Some(columns.iter().map(|column| column.in_format(best(column))).collect())
     }
 
-    fn best_format(&self, column: &Column) -> Format {
+    fn best_format(&self, column: &Column, any: bool) -> Format {
         let ty = column.type_();
+        if any && may_hold_any(ty) {
+            return Format::Text;
+        }
         let is_sent_in_binary = match self.types.get(&ty.oid()) {
             Some(known) => known.is_sent_in_binary,
             None => built_in_has_binary(ty),
@@ -224,6 +233,11 @@ impl Catalog {
 #[inline]
 pub(crate) fn is_unresolved(ty: &Type) -> bool {
     ty.schema().is_empty()
+}
+
+/// Whether only a value says of which types it is made.
+fn may_hold_any(ty: &Type) -> bool {
+    matches!(ty.kind(), Kind::Pseudo) || *ty == Type::RECORD_ARRAY
 }
 
 /// The types that PostgreSQL comes with have a binary form, but for those whose `typsend` and

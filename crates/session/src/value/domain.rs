@@ -11,13 +11,18 @@ use postgres_types::{IsNull, Kind, ToSql, Type};
 
 use super::derive::Cause;
 
-/// The type with base types in place of domains; `None` if there are no domains in it, or only in
-/// the fields of a composite.
+/// The type as decoders know it: with base types in place of domains. `None` if there are no
+/// domains in it, or only in the fields of a composite.
 pub(crate) fn without_domains(ty: &Type) -> Option<Type> {
     let of = |part: &Type, kind: fn(Type) -> Kind| {
         let kind = kind(without_domains(part)?);
         Some(Type::new(ty.name().to_owned(), ty.oid(), kind, ty.schema().to_owned()))
     };
+    // An array of anonymous records, which the list of built-in types has as a pseudo-type.
+    if *ty == Type::RECORD_ARRAY {
+        let (name, schema) = (ty.name().to_owned(), ty.schema().to_owned());
+        return Some(Type::new(name, ty.oid(), Kind::Array(Type::RECORD), schema));
+    }
     match ty.kind() {
         Kind::Domain(base) => Some(without_domains(base).unwrap_or_else(|| base.clone())),
         Kind::Array(member) => of(member, Kind::Array),

@@ -6,7 +6,8 @@ use postgres_types::{Format, IsNull, ToSql, Type, WrongType};
 use super::Draft;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::value::{mismatch, to_sql_checked, write_as_text, write_plain};
+use crate::value::mismatch::{self, Note};
+use crate::value::{fitting, to_sql_checked, write_as_text, write_plain};
 
 /// What writing a value comes to.
 pub(crate) type Written = std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
@@ -126,9 +127,14 @@ fn parameter_error(index: usize, ty: &Type, what: &str) -> Error {
 #[cold]
 fn unsendable(index: usize, ty: &Type, source: Box<dyn std::error::Error + Sync + Send>) -> Error {
     let error = parameter_error(index, ty, "cannot be sent");
-    match mismatch::take(ty).filter(|_| source.is::<WrongType>()) {
-        Some(why) => error.with_source(why),
-        None => error.with_source(source),
+    let note = mismatch::take(ty);
+    if !source.is::<WrongType>() {
+        return error.with_source(source);
+    }
+    match note {
+        Some(Note::Why(why)) => error.with_source(why),
+        Some(Note::Advice(advice)) => error.with_source(source).with_hint(advice),
+        None => error.with_source(source).with_hint(fitting::advice(ty, false)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::refusal::{Staleness, has_no_binary, staleness};
+use super::refusal::{Staleness, has_no_binary, lost_its_name, staleness};
 use super::{Held, Lookup, NextStep, Purpose, Query, Stage, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::answer::Answer;
@@ -117,7 +117,7 @@ impl Query {
                 let mut parameters = answer.parameters.take().unwrap_or_default();
                 catalog.resolve(&mut parameters);
                 let columns = catalog.resolve_columns(answer.columns());
-                let columns = catalog.in_best_format(columns);
+                let columns = catalog.in_best_format(columns, self.any_in_text);
                 answer.describe(columns.clone());
                 let text_only = catalog.text_only(&parameters);
                 let statement = Statement::new(name, sql.into(), parameters, columns)
@@ -144,7 +144,7 @@ impl Query {
                 let columns = catalog.resolve_columns(answer.columns());
                 answer.describe(columns.clone());
                 if complete && remembers && !name.is_empty() {
-                    let columns = catalog.in_best_format(columns);
+                    let columns = catalog.in_best_format(columns, self.any_in_text);
                     let statement = Statement::new(name, sql.into(), Vec::new(), columns)
                         .with_stale_flag(&stale_flag);
                     session.statements().insert(Arc::new(statement));
@@ -179,7 +179,8 @@ impl Query {
                 session.statements().forget_all();
             }
         }
-        let has_no_binary = matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error);
+        let has_run = matches!(stage, Stage::Fresh { .. } | Stage::Running | Stage::Anew);
+        let has_no_binary = has_run && has_no_binary(&error);
         let is_curable = staleness != Staleness::None || (has_no_binary && is_worth_keeping(sql));
         if is_curable && !self.retried {
             let error = if staleness == Staleness::OfAll { error.went_stale() } else { error };
@@ -192,6 +193,8 @@ impl Query {
             };
             self.retried = true;
             if has_no_binary {
+                session.statements().forget(sql);
+                self.any_in_text = true;
                 self.describe_first();
             }
             return next;
@@ -204,6 +207,11 @@ impl Query {
 fn refused(sql: &str, error: Error, has_no_binary: bool) -> NextStep {
     let error = if has_no_binary {
         error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
+    } else if lost_its_name(&error) {
+        error.with_hint(
+            "the server that ran it is not the one that prepared it, as behind a pooler in \
+             transaction mode: set `statement_cache_size=0`",
+        )
     } else {
         error
     };

@@ -10,7 +10,8 @@
 //!                                                      └─ new type ▶ LookingUp ▶ Described
 //!
 //!   Running, Anew, Fresh ── the plan is stale, outside a transaction, first time ──▶ New
-//!   Fresh ── a column cannot be had in binary, outside a transaction, first time ──▶ Preparing
+//!   Fresh, Running, Anew ── a column cannot be had in binary, outside a transaction, first time ──▶
+//!   Preparing
 //! ```
 //!
 //! A stale plan is found out while the server binds the parameters, before it runs anything, so
@@ -55,6 +56,8 @@ pub struct Query {
     begins: bool,
     purpose: Purpose,
     results: Results,
+    /// Columns whose values may be of any type are asked for in text.
+    any_in_text: bool,
     /// Types are looked up though they are known.
     looks_up_anew: bool,
     /// All types of the statement were looked up for this query.
