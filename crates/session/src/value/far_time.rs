@@ -122,7 +122,9 @@ impl Write for Seconds {
             self.look();
             // What lies between two of them is short, and may name the next.
             let from = self.printed.len().saturating_sub(LOOKED_AT);
-            let from = (from..).find(|&at| self.printed.is_char_boundary(at)).unwrap_or(0);
+            let from = (from..=self.printed.len())
+                .find(|&at| self.printed.is_char_boundary(at))
+                .unwrap_or(0);
             self.printed = format!("SystemTime{}", self.printed.get(from..).unwrap_or_default());
         }
         Ok(())

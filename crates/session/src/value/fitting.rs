@@ -158,13 +158,13 @@ fn room_for_null(rust: &str) -> Option<String> {
         .collect();
     // The elements are what the first list is of, up to its end.
     let start = short.find("Vec<").map(|at| at + 4).or_else(|| short.find('[').map(|at| at + 1))?;
-    let (before, rest) = short.split_at_checked(start)?;
+    let (before, tail) = short.split_at_checked(start)?;
     let mut depth = 0_i32;
-    let end = rest.find(|c| {
+    let end = tail.find(|c| {
         depth += i32::from(matches!(c, '<' | '[' | '(')) - i32::from(matches!(c, '>' | ']' | ')'));
         depth < 0 || depth == 0 && c == ';'
     })?;
-    let (elements, after) = rest.split_at_checked(end)?;
+    let (elements, after) = tail.split_at_checked(end)?;
     Some(format!("{before}Option<{elements}>{after}"))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::refusal::{Staleness, has_no_binary, lost_its_name, staleness};
-use super::{Held, Lookup, NextStep, Purpose, Query, Stage, Waiting};
+use super::{Held, Lookup, NextStep, Purpose, Query, Stage, TypeAge, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::answer::Answer;
 use crate::result::row::Column;
@@ -66,8 +66,9 @@ impl Query {
         let columns = answer.described().iter().map(Column::type_);
         let parameters = answer.parameters.iter().flatten();
         let types = parameters.chain(columns);
-        let (asked, are_all) = session.catalog().unknown(types, self.looks_up_anew);
-        self.types_are_fresh = are_all;
+        let anew = self.types == TypeAge::Outdated;
+        let (asked, are_all) = session.catalog().unknown(types, anew);
+        self.types = if are_all { TypeAge::Fresh } else { TypeAge::Mixed };
         if asked.is_empty() {
             return self.go_on(session, sql, waiting, true);
         }

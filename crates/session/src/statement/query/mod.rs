@@ -58,10 +58,19 @@ pub struct Query {
     results: Results,
     /// Columns whose values may be of any type are asked for in text.
     any_in_text: bool,
-    /// Types are looked up though they are known.
-    looks_up_anew: bool,
-    /// All types of the statement were looked up for this query.
-    types_are_fresh: bool,
+    types: TypeAge,
+}
+
+/// What is known of the types that the statement uses, beyond PostgreSQL's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum TypeAge {
+    /// Some may have been looked up for another query.
+    #[default]
+    Mixed,
+    /// All are to be looked up, though they may be known.
+    Outdated,
+    /// All were looked up for this query.
+    Fresh,
 }
 
 /// What a query is for.
@@ -207,7 +216,7 @@ impl Query {
     /// Has types looked up though they are known, so that they are what they are now: for values
     /// that will be encoded where nothing can be asked any more.
     pub fn look_up_anew(&mut self) {
-        self.looks_up_anew = true;
+        self.types = TypeAge::Outdated;
     }
 
     /// The formats in which to ask for the columns of a statement that is run.
@@ -369,7 +378,9 @@ impl Query {
                         || self.is_described_anew(session, sql, &error)
                 }
                 // Just described, though perhaps with types that were known from before.
-                Stage::Described { .. } if statement.uses_looked_up() && !self.types_are_fresh => {
+                Stage::Described { .. }
+                    if statement.uses_looked_up() && self.types != TypeAge::Fresh =>
+                {
                     self.is_described_anew(session, sql, &error)
                 }
                 _ => false,
@@ -390,7 +401,7 @@ impl Query {
         }
         session.statements().mark_stale(sql);
         session.statements().forget(sql);
-        self.looks_up_anew = true;
+        self.types = TypeAge::Outdated;
         self.describe_first();
         !std::mem::replace(&mut self.retried, true)
             && session.transaction_status() != TransactionStatus::Failed
