@@ -28,6 +28,8 @@ struct Described<'a> {
     container: Container,
     /// The name of the database's type.
     name: String,
+    /// The name of the type of Rust.
+    rust: String,
     kind: Kind<'a>,
 }
 
@@ -87,14 +89,14 @@ impl<'a> Described<'a> {
         if container.allow_mismatch && !matches!(kind, Kind::Enum(_)) {
             return refuse("`allow_mismatch` is for enums only");
         }
-        let plain = input.ident.to_string();
-        let name = container.name.clone().unwrap_or(plain);
-        Ok(Self { container, name, kind })
+        let rust = input.ident.to_string();
+        let name = container.name.clone().unwrap_or_else(|| rust.clone());
+        Ok(Self { container, name, rust, kind })
     }
 
-    /// `accepts` by `of`, which is `ToSql` or `FromSql`.
-    fn accepts(&self, of: &TokenStream) -> TokenStream {
-        let (home, name) = (&self.container.home, &self.name);
+    /// `accepts` by `of`, which is `ToSql` or `FromSql`; a field's type goes with its own if `fits`.
+    fn accepts(&self, of: &TokenStream, fits: &TokenStream) -> TokenStream {
+        let (home, name, rust) = (&self.container.home, &self.name, &self.rust);
         match &self.kind {
             Kind::Transparent(Newtype { ty: inner, .. }) => quote!(<#inner as #of>::accepts(ty)),
             Kind::Domain(Newtype { ty: inner, .. }) => quote! {
@@ -103,23 +105,20 @@ impl<'a> Described<'a> {
                     || ty.name() == #name
                         && ::core::matches!(
                             ty.kind(),
-                            #home::types::Kind::Domain(base) if <#inner as #of>::accepts(base)
+                            #home::types::Kind::Domain(_)
+                                if <#inner as #of>::accepts(#home::value::derive::base(ty))
                         )
             },
             Kind::Enum(_) if self.container.allow_mismatch => quote! {
-                ty.name() == #name && ::core::matches!(ty.kind(), #home::types::Kind::Enum(_))
+                ::core::matches!(ty.kind(), #home::types::Kind::Enum(_))
+                    && #home::value::derive::is_named(ty, #name, #rust)
             },
             Kind::Enum(variants) => {
                 let labels = variants.iter().map(|(_, label)| label);
-                let count = variants.len();
                 quote! {
-                    ty.name() == #name
-                        && ::core::matches!(
-                            ty.kind(),
-                            #home::types::Kind::Enum(labels)
-                                if labels.len() == #count
-                                    && labels.iter().all(|label| [#(#labels),*].contains(&label.as_str()))
-                        )
+                    ::core::matches!(ty.kind(), #home::types::Kind::Enum(_))
+                        && #home::value::derive::is_named(ty, #name, #rust)
+                        && #home::value::derive::has_labels(ty, #rust, &[#(#labels),*])
                 }
             }
             Kind::Composite(fields) => {
@@ -127,13 +126,14 @@ impl<'a> Described<'a> {
                 let arms = fields.iter().map(|(_, ty, name)| {
                     quote! {
                         #name => ::core::option::Option::Some((
-                            <#ty as #of>::accepts(field.type_()),
+                            #fits::<#ty>(field.type_()),
                             ::core::any::type_name::<#ty>(),
                         ))
                     }
                 });
                 quote! {
-                    ty.name() == #name
+                    ::core::matches!(ty.kind(), #home::types::Kind::Composite(_))
+                        && #home::value::derive::is_named(ty, #name, #rust)
                         && #home::value::derive::fits(
                             ty,
                             &[#(#names),*],
@@ -167,11 +167,15 @@ pub(crate) fn from_sql(input: &DeriveInput) -> Result<TokenStream> {
     let name = &described.name;
     let body = match &described.kind {
         Kind::Transparent(Newtype { ty: inner, member }) => quote! {
-            ::core::result::Result::Ok(Self { #member: <#inner as #of>::from_sql(ty, raw)? })
+            ::core::result::Result::Ok(Self {
+                #member: #home::value::derive::read::<#inner>(ty, raw)?,
+            })
         },
         Kind::Domain(Newtype { ty: inner, member }) => quote! {
             let ty = #home::value::derive::base(ty);
-            ::core::result::Result::Ok(Self { #member: <#inner as #of>::from_sql(ty, raw)? })
+            ::core::result::Result::Ok(Self {
+                #member: #home::value::derive::read::<#inner>(ty, raw)?,
+            })
         },
         Kind::Enum(variants) => {
             let arms = variants.iter().map(|(variant, label)| {
@@ -217,7 +221,7 @@ pub(crate) fn from_sql(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     };
-    let accepts = described.accepts(&of);
+    let accepts = described.accepts(&of, &quote!(#home::value::derive::reads));
     let head = borrowing.head(&of, &described.bounds(&of));
     let null = null_of(&described, home, &of);
     Ok(quote! {
@@ -298,7 +302,7 @@ pub(crate) fn to_sql(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     };
-    let accepts = described.accepts(&of);
+    let accepts = described.accepts(&of, &quote!(#home::value::derive::writes));
     let mut generics = input.generics.clone();
     let mut bounds = described.bounds(&of);
     // A supertrait of `ToSql`.

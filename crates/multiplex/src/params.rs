@@ -1,6 +1,7 @@
 //! Parameter values as users write them.
 
 use txpostgres_session::types::{ToSql, Type};
+use txpostgres_session::value::is_looked_at;
 use txpostgres_session::{CopyEncoder, Parameters, Result};
 
 mod sealed {
@@ -113,7 +114,8 @@ macro_rules! tuples {
             // is.
             fn encode(&self, encoder: &mut CopyEncoder) -> Result<()> {
                 let accepts = |types: &[Type]| {
-                    true $(&& types.get($index).is_some_and(<$name as ToSql>::accepts))+
+                    true $(&& !is_looked_at::<$name>()
+                        && types.get($index).is_some_and(<$name as ToSql>::accepts))+
                 };
                 let mut row = encoder.begin([$($index),+].len(), Some(accepts))?;
                 $(row.value(&self.$index)?;)+

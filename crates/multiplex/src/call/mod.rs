@@ -167,6 +167,15 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         self
     }
 
+    /// The types that the statement uses are looked up, though they may be known.
+    #[must_use]
+    pub fn looking_up_anew(mut self) -> Self {
+        if let Operation::Statement(query) = &mut self.operation {
+            query.look_up_anew();
+        }
+        self
+    }
+
     /// The text of the statement.
     pub fn sql(&self) -> &str {
         &self.sql

@@ -20,6 +20,7 @@ use crate::protocol::wire::{HEADER, violation};
 use crate::request::Parameters;
 use crate::result::row::Column;
 use crate::result::rows::Rows;
+use crate::value::to_sql_checked;
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
@@ -81,7 +82,7 @@ impl CopyEncoder {
     pub fn row(&mut self, values: Parameters<'_>) -> Result<()> {
         let mut row = self.begin(values.len(), None)?;
         for value in values {
-            row.put(|ty| value.encode_format(ty), |ty, out| value.to_sql_checked(ty, out))?;
+            row.put(|ty| value.encode_format(ty), |ty, out| to_sql_checked(*value, ty, out))?;
         }
         row.keep();
         Ok(())
@@ -218,7 +219,7 @@ impl CopyRow<'_> {
             |ty| value.encode_format(ty),
             |ty, out| {
                 // By its contract the checked form asks whether the type is accepted, and no more.
-                if accepted { value.to_sql(ty, out) } else { value.to_sql_checked(ty, out) }
+                if accepted { value.to_sql(ty, out) } else { to_sql_checked(value, ty, out) }
             },
         )
     }
@@ -228,10 +229,10 @@ impl CopyRow<'_> {
     fn put(
         &mut self,
         format: impl FnOnce(&Type) -> Format,
-        write: impl FnOnce(&Type, &mut BytesMut) -> Written,
+        write: impl Fn(&Type, &mut BytesMut) -> Written,
     ) -> Result<()> {
         let written = match self.types.get(self.written) {
-            Some(ty) => self.draft.field(self.written, format(ty), ty, |out| write(ty, out)),
+            Some(ty) => self.draft.field(self.written, format(ty), ty, write),
             None => Err(other_count(self.types.len(), self.written + 1)),
         };
         self.written += 1;

@@ -7,7 +7,8 @@ use postgres_types::{FromSql, Kind, Type};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::result::row::{Column, ColumnIndex, no_such_column, wrong_type};
+use crate::result::refusal::{no_such_column, wrong_type};
+use crate::result::row::{Column, ColumnIndex};
 
 /// Reads the value of one column as one type: the column is found and the type compared once, for
 /// every row.
@@ -23,7 +24,8 @@ pub struct ColumnReader {
     oid: u32,
     /// The column's number. The wire has no more than 16 bits for it.
     index: u16,
-    /// Whether its type has values that announce something, which must not be believed.
+    /// Whether its type has values that must be looked at first: they announce something, which must
+    /// not be believed, or the decoder would change them.
     verifies: bool,
 }
 
@@ -41,10 +43,11 @@ impl ColumnReader {
             return Err(no_such_column(columns, &column));
         };
         let ty = described.read_type();
-        if !T::accepts(ty) {
+        let reads_plain = || described.plain_type().is_some_and(T::accepts);
+        if !T::accepts(ty) && !reads_plain() {
             return Err(wrong_type::<T>(columns, index.into(), None, ty));
         }
-        let verifies = !crate::value::announces_nothing(ty);
+        let verifies = !crate::value::announces_nothing(ty) || crate::value::changes_some::<T>(ty);
         let oid = if verifies && is_known_by_number(ty) { ty.oid() } else { 0 };
         Ok(Self { accepts: accepts::<T>, oid, index, verifies })
     }

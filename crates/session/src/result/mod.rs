@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod column_reader;
+mod refusal;
 pub(crate) mod row;
 pub(crate) mod rows;
 pub(crate) mod shape;

@@ -1,19 +1,16 @@
 //! One row, its columns, and a value read as the type that was asked for.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::ops::Range;
 
-use postgres_types::{FromSql, Kind, Type};
+use postgres_types::{FromSql, Kind, Type, WasNull};
 
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::protocol::wire::{Reader, violation};
 use crate::result::column_reader::ColumnReader;
+use crate::result::refusal::{Refusal, no_such_column, refuse, wrong_type};
 use crate::result::stale_flag::StaleFlag;
-use crate::value::Malformed;
-
-/// Names of columns in a message: 10, as many as one reads.
-const NAMES: usize = 10;
+use crate::value::{with_room_for_null, without_domains};
 
 /// How values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -32,11 +29,13 @@ pub struct Column {
     table_oid: u32,
     number: i16,
     ty: Type,
+    /// What its values are read as where its type's domains are in the way.
+    plain_type: Option<Type>,
     type_size: i16,
     type_modifier: i32,
     format: Format,
     /// Of a type that was looked up.
-    stale_flag: Option<StaleFlag>,
+    pub(super) stale_flag: Option<StaleFlag>,
 }
 
 impl Column {
@@ -86,6 +85,11 @@ impl Column {
         }
     }
 
+    /// The type to read its values as by decoders that do not take its domains.
+    pub(crate) fn plain_type(&self) -> Option<&Type> {
+        self.plain_type.as_ref().filter(|_| self.format == Format::Binary)
+    }
+
     /// Whether the server describes both alike.
     pub(crate) fn is_the_same(&self, other: &Self) -> bool {
         self.name == other.name
@@ -95,6 +99,13 @@ impl Column {
             && (self.type_size, self.type_modifier) == (other.type_size, other.type_modifier)
     }
 
+    /// The same column, its values in text, as a cast to `text` makes them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_text(&self) -> Self {
+        self.in_format(Format::Text)
+    }
+
     /// The same column, its values in this format.
     pub(crate) fn in_format(&self, format: Format) -> Self {
         Self { format, ..self.clone() }
@@ -102,7 +113,8 @@ impl Column {
 
     /// The same column, its type looked up.
     pub(crate) fn resolved(&self, ty: Type, stale_flag: StaleFlag) -> Self {
-        Self { ty, stale_flag: Some(stale_flag), ..self.clone() }
+        let plain_type = without_domains(&ty);
+        Self { ty, plain_type, stale_flag: Some(stale_flag), ..self.clone() }
     }
 
     #[cfg(test)]
@@ -111,6 +123,7 @@ impl Column {
             name: name.into(),
             table_oid: 0,
             number: 0,
+            plain_type: without_domains(&ty),
             ty,
             type_size: -1,
             type_modifier: -1,
@@ -143,11 +156,14 @@ pub(crate) fn read_columns(body: &[u8]) -> Result<Vec<Column>> {
     // there.
     let mut columns = Vec::new();
     for _ in 0..count {
+        let (name, table_oid) = (reader.text()?.into_owned(), reader.u32()?);
+        let (number, ty) = (reader.i16()?, type_of(reader.u32()?));
         columns.push(Column {
-            name: reader.text()?.into_owned(),
-            table_oid: reader.u32()?,
-            number: reader.i16()?,
-            ty: type_of(reader.u32()?),
+            name,
+            table_oid,
+            number,
+            plain_type: without_domains(&ty),
+            ty,
             type_size: reader.i16()?,
             type_modifier: reader.i32()?,
             format: format_of(reader.i16()?)?,
@@ -246,9 +262,9 @@ impl<'a> Row<'a> {
         };
         let ty = described.read_type();
         if !T::accepts(ty) {
-            return Err(wrong_type::<T>(self.columns, index, Some(self.number), ty));
+            return self.read_plain(index, ty, value);
         }
-        self.read_as(index, ty, value)
+        self.read_as(index, ty, ty, value)
     }
 
     /// The value of this column, as the `T` that the reader was made for.
@@ -284,25 +300,41 @@ impl<'a> Row<'a> {
         };
         let ty = described.read_type();
         if value.is_some() && !reader.fits::<T>(ty) {
-            return Err(wrong_type::<T>(self.columns, index, Some(self.number), ty));
+            return self.read_plain(index, ty, value);
         }
-        self.read_as(index, ty, value)
+        self.read_as(index, ty, ty, value)
     }
 
-    /// Reads a value, whatever it announces, as a type that accepts it.
+    /// Reads a value whose type is not accepted: perhaps what the type's domains are of is.
+    #[cold]
+    fn read_plain<T: FromSql<'a>>(
+        self,
+        index: usize,
+        ty: &Type,
+        value: Option<&'a [u8]>,
+    ) -> Result<T> {
+        match self.columns.get(index).and_then(Column::plain_type) {
+            Some(plain) if T::accepts(plain) => self.read_as(index, ty, plain, value),
+            _ => Err(wrong_type::<T>(self.columns, index, Some(self.number), ty)),
+        }
+    }
+
+    /// Reads a value of this type, whatever it announces, as `accepted`, which `T` accepts.
     #[inline]
     fn read_as<T: FromSql<'a>>(
         &self,
         index: usize,
         ty: &Type,
+        accepted: &Type,
         value: Option<&'a [u8]>,
     ) -> Result<T> {
         let Some(value) = value else {
-            return T::from_sql_null(ty).map_err(|_| self.refuse::<T>(index, Refusal::Null));
+            return T::from_sql_null(accepted).map_err(|_| self.refuse::<T>(index, Refusal::Null));
         };
         crate::value::verify(ty, value)
             .map_err(|e| self.refuse::<T>(index, Refusal::Damaged(e)))?;
-        T::from_sql(ty, value).map_err(|source| self.unreadable::<T>(index, source))
+        crate::value::decode(ty, accepted, value)
+            .map_err(|source| self.unreadable::<T>(index, source))
     }
 
     #[cold]
@@ -313,7 +345,26 @@ impl<'a> Row<'a> {
     ) -> Error {
         let within = crate::value::mismatch::is_null(&*source);
         let why = if within { Refusal::NullWithin } else { Refusal::Unreadable };
-        self.refuse::<T>(index, why).with_source(source)
+        let error = self.refuse::<T>(index, why);
+        // A field that is NULL is named by the source.
+        let hint = if source.is::<WasNull>() {
+            with_room_for_null::<T>().map(|room| format!("NULL in it: `{room}`"))
+        } else {
+            self.several_dimensions(index).map(|ty| crate::value::fitting::advice(ty, true))
+        };
+        let error = error.with_source(source);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+
+    /// The type of a value that is an array of several dimensions, which a `Vec` refuses.
+    fn several_dimensions(&self, index: usize) -> Option<&'a Type> {
+        let ty = self.columns.get(index)?.read_type();
+        let dimensions = self.raw_at(index)??.first_chunk::<4>()?;
+        let are_several = i32::from_be_bytes(*dimensions) > 1;
+        (are_several && matches!(ty.kind(), Kind::Array(_))).then_some(ty)
     }
 
     /// The bytes of a column's value as the server sent them, `None` for NULL.
@@ -358,93 +409,6 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Why a value is not what it was to be read as.
-#[derive(Clone, Copy)]
-pub(crate) enum Refusal {
-    WrongType,
-    Null,
-    /// A part of it is NULL.
-    NullWithin,
-    Damaged(Malformed),
-    Unreadable,
-}
-
-#[cold]
-pub(crate) fn no_such_column(columns: &[Column], column: &impl ColumnIndex) -> Error {
-    let names = if columns.is_empty() { "none".to_owned() } else { names_of(columns) };
-    let message = format!("the row has no column {column}; its columns are: {names}");
-    Error::new(ErrorKind::Decode, message).with_delivery(Delivery::Answered)
-}
-
-/// The names of columns for a message: the first of them, and how many more there are.
-pub(crate) fn names_of(columns: &[Column]) -> String {
-    let names: Vec<&str> = columns.iter().take(NAMES).map(Column::name).collect();
-    let mut names = names.join(", ");
-    if let Some(more @ 1..) = columns.len().checked_sub(NAMES) {
-        let _ = write!(names, " and {more} more");
-    }
-    names
-}
-
-/// The column's type does not read as `T`; if it is known which part of it does not, the error says
-/// so.
-#[cold]
-pub(crate) fn wrong_type<'a, T: FromSql<'a>>(
-    columns: &[Column],
-    index: usize,
-    row: Option<usize>,
-    ty: &Type,
-) -> Error {
-    let error = refuse::<T>(columns, index, row, Refusal::WrongType);
-    match crate::value::mismatch::explain::<T>(ty) {
-        Some(why) => error.with_source(why),
-        None => error,
-    }
-}
-
-/// `row` is `None` where every row is refused.
-#[cold]
-pub(crate) fn refuse<T>(
-    columns: &[Column],
-    index: usize,
-    row: Option<usize>,
-    why: Refusal,
-) -> Error {
-    let rust = std::any::type_name::<T>();
-    let column = columns.get(index);
-    let (name, ty) = column.map_or(("?", "?"), |column| (&*column.name, column.ty.name()));
-    let ty_kind = column.map(|column| column.ty.kind());
-    let row = row.map_or_else(|| "every row".to_owned(), |number| format!("row {number}"));
-    let is_null = matches!(why, Refusal::Null | Refusal::NullWithin);
-    let is_wrong_type = matches!(why, Refusal::WrongType);
-    let why = match why {
-        Refusal::WrongType | Refusal::Unreadable | Refusal::NullWithin => {
-            format!("does not read as {rust}")
-        }
-        Refusal::Null => format!("is NULL; read it as Option<{rust}>"),
-        Refusal::Damaged(malformed) => format!("is damaged: {malformed}"),
-    };
-    let error =
-        Error::new(ErrorKind::Decode, format!("column {index} \"{name}\" ({ty}) of {row} {why}"))
-            .with_delivery(Delivery::Answered);
-    match column {
-        _ if is_null => error,
-        Some(Column { stale_flag: Some(stale_flag), .. }) => {
-            stale_flag.mark_stale();
-            // What is made of nothing else cannot have been altered.
-            error.with_hint(if is_wrong_type && matches!(ty_kind, Some(Kind::Simple)) {
-                "`in_text()` asks for it as PostgreSQL prints it, and that reads as &str, String or Text"
-            } else {
-                "if the type was altered, ask again: it is looked up anew"
-            })
-        }
-        Some(Column { format: Format::Text, .. }) => {
-            error.with_hint("the values came as text; they read as &str or String")
-        }
-        _ => error,
-    }
-}
-
 impl fmt::Debug for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Row")
@@ -476,46 +440,5 @@ mod tests {
         }
         *body.last_mut().unwrap() = 7;
         assert!(read_columns(&body).unwrap_err().to_string().contains("format 7"));
-    }
-
-    #[test]
-    fn says_what_is_wrong_with_a_value() {
-        let columns = [Column::for_test("n", Type::INT4), Column::for_test("t", Type::TEXT)];
-        let bytes = b"\0\0\0\x03abc\xff\xff\xff\xff";
-        let row = Row::new(&columns, bytes, &[0, 7], 4);
-        let text = |result: Result<()>| result.unwrap_err().to_string();
-        assert_eq!(
-            text(row.get::<&str>("n").map(drop)),
-            "column 0 \"n\" (int4) of row 4 does not read as &str"
-        );
-        assert_eq!(
-            text(row.get::<i32>("n").map(drop)),
-            "column 0 \"n\" (int4) of row 4 does not read as i32: failed to fill whole buffer"
-        );
-        assert_eq!(
-            text(row.get::<String>(1).map(drop)),
-            "column 1 \"t\" (text) of row 4 is NULL; read it as Option<alloc::string::String>"
-        );
-        assert_eq!(row.get::<Option<&str>>(1).unwrap(), None);
-        assert_eq!(
-            text(row.get::<i32>("x").map(drop)),
-            "the row has no column x; its columns are: n, t"
-        );
-        assert_eq!(
-            text(Row::new(&[], &[], &[], 0).get::<i32>("x").map(drop)),
-            "the row has no column x; its columns are: none"
-        );
-    }
-
-    #[test]
-    fn says_which_columns_there_are_but_not_all_of_a_thousand() {
-        let column = |number| Column::for_test(&format!("c{number}"), Type::INT4);
-        let ten: Vec<Column> = (0..10).map(column).collect();
-        assert_eq!(names_of(&ten), "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9");
-        let many: Vec<Column> = (0..1_000).map(column).collect();
-        assert_eq!(names_of(&many), "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 990 more");
-        let error = Row::new(&many, &[], &[], 0).get::<i32>("C1").unwrap_err().to_string();
-        assert!(error.starts_with("the row has no column C1; its columns are: c0,"), "{error}");
-        assert!(error.len() < 200);
     }
 }

@@ -13,7 +13,8 @@ use postgres_types::FromSql;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::result::column_reader::ColumnReader;
-use crate::result::row::{Column, Row, names_of};
+use crate::result::refusal::names_of;
+use crate::result::row::{Column, Row};
 use crate::result::rows::{Iter, Rows};
 
 /// A shape that rows can be read in.

@@ -110,20 +110,27 @@ impl Catalog {
         &self.stale_flag
     }
 
-    /// Those types that are to be looked up, each once.
-    pub(crate) fn unknown<'t>(&self, types: impl IntoIterator<Item = &'t Type>) -> Vec<u32> {
+    /// Those types that are to be looked up, each once. With `anew` also those that are known; the
+    /// second value says whether all are to be looked up.
+    pub(crate) fn unknown<'t>(
+        &self,
+        types: impl IntoIterator<Item = &'t Type>,
+        anew: bool,
+    ) -> (Vec<u32>, bool) {
         let mut unknown = Vec::new();
         let mut seen = HashSet::new();
         for ty in types {
             let oid = ty.oid();
-            if is_unresolved(ty) && !self.types.contains_key(&oid) && seen.insert(oid) {
+            if is_unresolved(ty) && seen.insert(oid) && (anew || !self.types.contains_key(&oid)) {
                 unknown.push(oid);
             }
         }
-        unknown
+        let are_all = unknown.len() == seen.len();
+        (unknown, are_all)
     }
 
-    /// Takes the answer to a [`LOOKUP`] of these numbers.
+    /// Takes the answer to a [`LOOKUP`] of these numbers. If one of them is not the type that it was,
+    /// those that are not in the answer are forgotten, and the statements that use them with them.
     pub(crate) fn learn(&mut self, asked: &[u32], rows: &Rows) -> Result<()> {
         let mut described = HashMap::new();
         for row in rows {
@@ -139,10 +146,18 @@ impl Catalog {
             path: Vec::new(),
             steps: limits::TYPE_STEPS,
         };
+        let mut is_altered = false;
+        let mut learnt = Vec::new();
         for &oid in asked.iter().take(limits::CATALOG_TYPES) {
             let (known, _) = assembly.build(oid);
-            self.types.insert(oid, known);
+            is_altered |= self.types.get(&oid).is_some_and(|before| before.ty != known.ty);
+            learnt.push((oid, known));
         }
+        if is_altered {
+            self.stale_flag.mark_stale();
+            self.forget();
+        }
+        self.types.extend(learnt);
         Ok(())
     }
 
@@ -170,17 +185,26 @@ impl Catalog {
         Some(resolved.collect())
     }
 
-    /// The same columns in the formats to ask for: binary, or text where there is no binary.
-    pub(crate) fn in_best_format(&self, columns: Option<Arc<[Column]>>) -> Option<Arc<[Column]>> {
+    /// The same columns in the formats to ask for: binary, or text where there is no binary. `any`:
+    /// also where a value may be of any type, one of which turned out to have no binary form.
+    pub(crate) fn in_best_format(
+        &self,
+        columns: Option<Arc<[Column]>>,
+        any: bool,
+    ) -> Option<Arc<[Column]>> {
         let columns = columns?;
-        if columns.iter().all(|column| column.format() == self.best_format(column)) {
+        let best = |column: &Column| self.best_format(column, any);
+        if columns.iter().all(|column| column.format() == best(column)) {
             return Some(columns);
         }
-        Some(columns.iter().map(|column| column.in_format(self.best_format(column))).collect())
+        Some(columns.iter().map(|column| column.in_format(best(column))).collect())
     }
 
-    fn best_format(&self, column: &Column) -> Format {
+    fn best_format(&self, column: &Column, any: bool) -> Format {
         let ty = column.type_();
+        if any && may_hold_any(ty) {
+            return Format::Text;
+        }
         let is_sent_in_binary = match self.types.get(&ty.oid()) {
             Some(known) => known.is_sent_in_binary,
             None => built_in_has_binary(ty),
@@ -209,6 +233,11 @@ impl Catalog {
 #[inline]
 pub(crate) fn is_unresolved(ty: &Type) -> bool {
     ty.schema().is_empty()
+}
+
+/// Whether only a value says of which types it is made.
+fn may_hold_any(ty: &Type) -> bool {
+    matches!(ty.kind(), Kind::Pseudo) || *ty == Type::RECORD_ARRAY
 }
 
 /// The types that PostgreSQL comes with have a binary form, but for those whose `typsend` and

@@ -88,6 +88,11 @@ impl Statement {
         self.stale_flag.as_ref().is_some_and(StaleFlag::is_stale)
     }
 
+    /// Whether it uses types that had to be looked up.
+    pub(crate) fn uses_looked_up(&self) -> bool {
+        self.stale_flag.is_some()
+    }
+
     /// Its types are not what the server takes them for.
     pub(crate) fn mark_stale(&self) {
         if let Some(stale_flag) = &self.stale_flag {

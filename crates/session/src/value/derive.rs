@@ -6,7 +6,7 @@ use bytes::BufMut;
 use postgres_types::{Field, FromSql, IsNull, Kind, ToSql, Type};
 
 use super::Malformed;
-use super::mismatch::{self, FieldError};
+use super::mismatch::{self, FieldError, Note};
 use super::unread::Unread;
 use crate::error::{Error, Result};
 use crate::result::row::Column;
@@ -110,10 +110,71 @@ impl<'t, 'a> Fields<'t, 'a> {
 #[inline]
 pub fn read_field<'a, T: FromSql<'a>>(field: &Field, value: Option<&'a [u8]>) -> Result<T, Cause> {
     match value {
-        Some(value) => T::from_sql(field.type_(), value)
-            .map_err(|cause| FieldError::other(field, cause).into()),
+        Some(value) => {
+            read::<T>(field.type_(), value).map_err(|cause| FieldError::other(field, cause).into())
+        }
         None => T::from_sql_null(field.type_()).map_err(|_| FieldError::null::<T>(field).into()),
     }
+}
+
+/// Reads a value as this type, or as what the type's domains are of.
+///
+/// # Errors
+///
+/// Those of the decoder.
+#[inline]
+pub fn read<'a, T: FromSql<'a>>(ty: &Type, value: &'a [u8]) -> Result<T, Cause> {
+    match super::without_domains(ty) {
+        Some(plain) if !T::accepts(ty) => super::decode(ty, &plain, value),
+        _ => super::decode(ty, ty, value),
+    }
+}
+
+/// Whether the type, or what its domains are of, reads as a `T`.
+pub fn reads<'a, T: FromSql<'a>>(ty: &Type) -> bool {
+    super::accepts(ty, T::accepts)
+}
+
+/// Whether a `T` can be written as the type, or as what the type's domains are of.
+pub fn writes<T: ToSql>(ty: &Type) -> bool {
+    super::accepts(ty, T::accepts)
+}
+
+/// Whether the type has this name, which the type of Rust `rust` stands for. If only the name is
+/// another, the error will say so.
+pub fn is_named(ty: &Type, name: &str, rust: &str) -> bool {
+    let is_named = ty.name() == name;
+    if !is_named && matches!(ty.kind(), Kind::Enum(_) | Kind::Composite(_)) {
+        let of = ty.name();
+        let advice = format!(
+            "{rust} stands for \"{name}\", the type is \"{of}\": `#[postgres(name = \"{of}\")]`"
+        );
+        mismatch::leave(ty, Note::Advice(advice));
+    }
+    is_named
+}
+
+/// Whether an enum's labels are those of the type of Rust `rust`. If not, the error will say which
+/// is not.
+pub fn has_labels(ty: &Type, rust: &str, variants: &[&str]) -> bool {
+    let Kind::Enum(labels) = ty.kind() else {
+        return false;
+    };
+    let of = ty.name();
+    let lacks = labels.iter().find(|label| !variants.contains(&label.as_str()));
+    let advice = match lacks {
+        Some(label) => {
+            format!("the enum {of} has the label {label}, which {rust} lacks: `allow_mismatch`")
+        }
+        None => match variants.iter().find(|name| !labels.iter().any(|label| label == **name)) {
+            Some(name) => {
+                format!("{rust} has the label {name}, which the enum {of} lacks: `allow_mismatch`")
+            }
+            None => return true,
+        },
+    };
+    mismatch::leave(ty, Note::Advice(advice));
+    false
 }
 
 /// What a struct has for a field: whether the field's type goes with it, and its name. `None` if it
@@ -129,7 +190,7 @@ pub fn fits(ty: &Type, names: &[&str], part: impl Fn(&Field) -> Part) -> bool {
     let fit = fields.len() == names.len()
         && fields.iter().all(|field| matches!(part(field), Some((true, _))));
     if !fit {
-        mismatch::leave(ty, why_not(ty, fields, names, &part));
+        mismatch::leave(ty, Note::Why(why_not(ty, fields, names, &part)));
     }
     fit
 }
@@ -147,7 +208,13 @@ fn why_not(ty: &Type, fields: &[Field], names: &[&str], part: &dyn Fn(&Field) ->
             // It has left a note itself if it is a composite.
             Some((false, rust)) => {
                 return match mismatch::take(of) {
-                    Some(why) => format!("field \"{name}\" ({}): {why}", of.name()),
+                    Some(Note::Why(why)) => format!("field \"{name}\" ({}): {why}", of.name()),
+                    Some(Note::Advice(advice)) => {
+                        format!(
+                            "field \"{name}\" ({}) does not go with {rust}: {advice}",
+                            of.name()
+                        )
+                    }
                     None => format!("field \"{name}\" ({}) does not go with {rust}", of.name()),
                 };
             }
@@ -178,8 +245,7 @@ pub fn write_field(value: &impl ToSql, field: &Field, out: &mut BytesMut) -> Res
     let at = out.len();
     let mut is_null = IsNull::No;
     super::write_sized(out, |out| {
-        is_null = value
-            .to_sql(field.type_(), out)
+        is_null = super::write(value, field.type_(), out)
             .map_err(|cause| Cause::from(FieldError::other(field, cause)))?;
         Ok(())
     })?;

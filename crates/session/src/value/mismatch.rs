@@ -1,7 +1,7 @@
-//! Which part of a composite does not fit, or is NULL, for the error that says so.
+//! Which part of a type does not fit, or is NULL, for the error that says so.
 //!
-//! `accepts` of `ToSql` and `FromSql` can say no and not why. So a composite that says no leaves a
-//! note, and the code that makes the error picks it up, in the same thread and before anything else
+//! `accepts` of `ToSql` and `FromSql` can say no and not why. So a derived type that says no leaves
+//! a note, and the code that makes the error picks it up, in the same thread and before anything else
 //! is asked.
 
 use std::cell::RefCell;
@@ -13,26 +13,35 @@ use postgres_types::{Field, FromSql, Kind, Type, WasNull};
 type Cause = Box<dyn Error + Sync + Send>;
 
 thread_local! {
-    /// The number of the type that did not fit last, and why.
-    static NOTE: RefCell<Option<(u32, String)>> = const { RefCell::new(None) };
+    /// The number of the type that did not fit last, and what is known of it.
+    static NOTE: RefCell<Option<(u32, Note)>> = const { RefCell::new(None) };
+}
+
+/// What is known of a type that does not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// Which part of it does not fit.
+    Why(String),
+    /// What to change.
+    Advice(String),
 }
 
 /// Leaves a note.
 #[cold]
-pub(super) fn leave(ty: &Type, why: String) {
-    NOTE.set(Some((ty.oid(), why)));
+pub(super) fn leave(ty: &Type, note: Note) {
+    NOTE.set(Some((ty.oid(), note)));
 }
 
 /// The note, if it is about this type or one that it is made of.
 #[cold]
-pub(crate) fn take(ty: &Type) -> Option<String> {
-    let (oid, why) = NOTE.take()?;
-    is_made_of(ty, oid).then_some(why)
+pub(crate) fn take(ty: &Type) -> Option<Note> {
+    let (oid, note) = NOTE.take()?;
+    is_made_of(ty, oid).then_some(note)
 }
 
 /// Why values of the type do not read as a `T`, if that is known.
 #[cold]
-pub(crate) fn explain<'a, T: FromSql<'a>>(ty: &Type) -> Option<String> {
+pub(crate) fn explain<'a, T: FromSql<'a>>(ty: &Type) -> Option<Note> {
     NOTE.set(None);
     let accepted = T::accepts(ty);
     take(ty).filter(|_| !accepted)

@@ -1,8 +1,8 @@
 //! Values: those that `postgres-types` has no Rust type for, and whether a binary value holds as
 //! much as it announces, asked before a decoder believes it.
 //!
-//! [`Range`], [`Multirange`], [`Interval`] and [`Numeric`] are types of PostgreSQL. [`Text`] and
-//! [`Raw`] take any value, so that there is always a way.
+//! [`Array`], [`Range`], [`Multirange`], [`Interval`], [`Numeric`] and [`Record`] are types of
+//! PostgreSQL. [`Text`] and [`Raw`] take any value, so that there is always a way.
 //!
 //! # What is verified
 //!
@@ -41,7 +41,8 @@
 //! Not to be cured here, because the value is not malformed: `Vec<T>`, `[T; N]` and derived
 //! composites panic on a type that is none (ask `accepts` first); `SystemTime` adds and subtracts
 //! unchecked, which Windows, counting from 1601, does not have room for; `Rect` of geo-types 0.6.0
-//! (not of 0.6.2) panics on a `box` with a NaN in it.
+//! (not of 0.6.2) panics on a `box` with a NaN in it. Values that a decoder would change are refused
+//! in `lossy.rs`.
 //!
 //! # What it means to be verified
 //!
@@ -51,14 +52,20 @@
 //! the built-in type it announces; a field of any other type is only measured, and to be verified
 //! again by who decodes it.
 
+mod array;
 #[doc(hidden)]
 pub mod derive;
+mod domain;
+mod far_time;
+pub(crate) mod fitting;
 mod interval;
+mod lossy;
 mod malformed;
 pub(crate) mod mismatch;
 mod numeric;
 mod range;
 mod raw;
+mod record;
 mod text;
 mod unread;
 
@@ -70,11 +77,21 @@ use std::error::Error;
 use bytes::{BufMut, BytesMut};
 use postgres_types::{Field, Kind, Type};
 
+pub use array::{Array, Dimension, ShapeError};
+#[doc(hidden)]
+pub use domain::write;
+pub(crate) use domain::{accepts, without_domains, write_plain};
+#[doc(hidden)]
+pub use far_time::is_looked_at;
+pub(crate) use far_time::to_sql_checked;
+pub(crate) use fitting::with_room_for_null;
 pub use interval::Interval;
+pub(crate) use lossy::{changes_some, decode};
 pub use malformed::Malformed;
 pub use numeric::{Numeric, ParseNumericError};
 pub use range::{Multirange, Range};
 pub use raw::Raw;
+pub use record::Record;
 pub use text::Text;
 pub(crate) use text::{is_text, write_as_text};
 use unread::Unread;
@@ -192,6 +209,7 @@ fn announced(ty: &Type, bytes: &[u8], levels: usize) -> Result<(), Malformed> {
         Type::PG_SNAPSHOT | Type::TXID_SNAPSHOT => snapshot(bytes),
         Type::RECORD => composite(None, bytes, levels),
         Type::ANYARRAY => array(None, bytes, levels),
+        Type::RECORD_ARRAY => array(Some(&Type::RECORD), bytes, levels),
         _ => of_its_kind(ty, bytes, levels),
     }
 }

@@ -46,12 +46,12 @@ impl<B: AsRef<[u8]>> Raw<B> {
     ///
     /// The type does not read as `T`, or the bytes are not a value of it.
     pub fn get<'a, T: FromSql<'a>>(&'a self) -> Result<T, Box<dyn Error + Sync + Send>> {
-        if !T::accepts(&self.ty) {
+        if !super::derive::reads::<T>(&self.ty) {
             let rust = std::any::type_name::<T>();
             return Err(format!("{} does not read as {rust}", self.ty.name()).into());
         }
         super::verify(&self.ty, self.bytes())?;
-        T::from_sql(&self.ty, self.bytes())
+        super::derive::read(&self.ty, self.bytes())
     }
 }
 

@@ -87,7 +87,8 @@ async fn describe(
     sql: &str,
     cancellation: Option<Box<Cancellation>>,
 ) -> Result<(Rows, Option<Box<Cancellation>>)> {
-    ask_first(Call::new(Ok(scope), sql, ()).describing(), cancellation).await
+    // Once the COPY has begun, no type can be looked up for a value that does not fit.
+    ask_first(Call::new(Ok(scope), sql, ()).describing().looking_up_anew(), cancellation).await
 }
 
 /// Runs a statement whose result is needed before a COPY; hands back the cancellation of the COPY.

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_sink::Sink;
 use txpostgres_multiplex::Params;
+use txpostgres_session::types::Type;
 use txpostgres_session::{
-    Column, CopyDecoder, CopyEncoder, Error, OwnedRow, Result, Rows, SqlState,
+    Column, CopyDecoder, CopyEncoder, Error, Format, OwnedRow, Result, Rows, SqlState,
 };
 
 use super::{BeginCopy, CopyIn, CopyOut, CopyProgress, ask_first, describe};
@@ -272,8 +273,7 @@ impl CopyOutRows {
         let query = query.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
         let (described, cancellation) = describe(scope.clone(), query, cancellation).await?;
         let columns = described.shared_columns().unwrap_or_default();
-        // On a line of its own: the query may end in a comment.
-        let sql = format!("copy ({query}\n) to stdout (format binary)");
+        let (sql, columns) = copy_of(query, columns);
         let copy = CopyOut::begin(Ok(scope), &sql, cancellation).await;
         let copy = copy.map_err(|error| not_between_parentheses(error, query))?;
         let decoder = CopyDecoder::new(Arc::clone(&columns));
@@ -322,6 +322,31 @@ impl CopyOutRows {
     pub async fn next_rows(&mut self) -> Result<Option<Rows>> {
         poll_fn(|cx| self.poll_rows(cx)).await
     }
+}
+
+/// The COPY of a query with these columns, and the columns as they come: those without a binary
+/// form as text. The array in an `anyarray` is of any type, also of one without a binary form.
+fn copy_of(query: &str, columns: Arc<[Column]>) -> (String, Arc<[Column]>) {
+    let comes_as_text =
+        |column: &Column| column.format() == Format::Text || *column.type_() == Type::ANYARRAY;
+    // The query is on a line of its own: it may end in a comment.
+    if !columns.iter().any(comes_as_text) {
+        return (format!("copy ({query}\n) to stdout (format binary)"), columns);
+    }
+    let names: Vec<String> = (0..columns.len()).map(|number| format!("c{number}")).collect();
+    let read = columns.iter().zip(&names).map(|(column, name)| match comes_as_text(column) {
+        true => format!("{name}::pg_catalog.text"),
+        false => name.clone(),
+    });
+    let (names, read) = (names.join(", "), read.collect::<Vec<_>>().join(", "));
+    let sql = format!(
+        "copy (with q({names}) as ({query}\n) select {read} from q) to stdout (format binary)"
+    );
+    let in_text = |column: &Column| match comes_as_text(column) {
+        true => column.in_text(),
+        false => column.clone(),
+    };
+    (sql, columns.iter().map(in_text).collect())
 }
 
 /// Adds a hint: the server accepted the query by itself, but not within COPY.

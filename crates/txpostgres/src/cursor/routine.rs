@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use bytes::BytesMut;
 use txpostgres_multiplex::Params;
 use txpostgres_session::types::{Format, ToSql, Type};
+use txpostgres_session::value::write;
 use txpostgres_session::{Answer, Error, ErrorKind, Result, Row, SqlState};
 
 use crate::driver::{Call, Scope};
@@ -139,9 +140,17 @@ pub(crate) async fn calling<'a>(
     let mut left: Vec<&Routine> = routines.iter().filter(|routine| routine.takes(values)).collect();
     let mut casts = Vec::new();
     if left.len() > 1 && values > 0 {
-        let known = known_types(scope, &left, values).await?;
-        let fit = |routine: &&Routine| params.with(|values| fits(routine, values, &known));
-        let chosen: Vec<&Routine> = left.iter().copied().filter(fit).collect();
+        let choose = |known: &[(String, Type)]| -> Vec<&Routine> {
+            let fit = |routine: &&Routine| params.with(|values| fits(routine, values, known));
+            left.iter().copied().filter(fit).collect()
+        };
+        let mut known = known_types(scope.clone(), &left, values, false).await?;
+        let mut chosen = choose(&known);
+        if chosen.is_empty() && known.iter().any(|(_, ty)| Type::from_oid(ty.oid()).is_none()) {
+            // Types may have been altered since they were looked up.
+            known = known_types(scope, &left, values, true).await?;
+            chosen = choose(&known);
+        }
         if !chosen.is_empty() {
             casts = common_casts(&chosen, values, &known)?;
             left = chosen;
@@ -204,11 +213,13 @@ fn advice(signatures: &str) -> String {
     )
 }
 
-/// The types of the candidates' arguments, by their names in SQL. Polymorphic types are left out.
+/// The types of the candidates' arguments, by their names in SQL; with `anew` looked up though they
+/// may be known. Polymorphic types are left out.
 async fn known_types(
     scope: Scope,
     candidates: &[&Routine],
     values: usize,
+    anew: bool,
 ) -> Result<Vec<(String, Type)>> {
     let mut names: Vec<&str> = Vec::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_open(values)) {
@@ -224,7 +235,9 @@ async fn known_types(
     // The session looks up the types of columns that are described.
     let columns: Vec<String> = names.iter().map(|name| format!("null::{name}")).collect();
     let sql = format!("select {}", columns.join(", "));
-    let described = Call::new(Ok(scope), sql, ()).describing().answer(Answer::take_rows).await?;
+    let call = Call::new(Ok(scope), sql, ()).describing();
+    let call = if anew { call.looking_up_anew() } else { call };
+    let described = call.answer(Answer::take_rows).await?;
     let types = described.columns().iter().map(|column| column.type_().clone());
     Ok(names.into_iter().map(str::to_owned).zip(types).collect())
 }
@@ -241,8 +254,7 @@ fn fits(routine: &Routine, values: &[&(dyn ToSql + Sync)], known: &[(String, Typ
         };
         scratch.clear();
         // A value that is encoded as text fits any type: the server parses it.
-        matches!(value.encode_format(ty), Format::Text)
-            || value.to_sql_checked(ty, &mut scratch).is_ok()
+        matches!(value.encode_format(ty), Format::Text) || write(*value, ty, &mut scratch).is_ok()
     })
 }
 

@@ -10,6 +10,8 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+#[cfg(feature = "derive")]
+mod altered;
 mod batch_fate;
 mod cursors;
 #[cfg(feature = "derive")]

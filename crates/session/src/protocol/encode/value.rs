@@ -6,7 +6,8 @@ use postgres_types::{Format, IsNull, ToSql, Type, WrongType};
 use super::Draft;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::value::{mismatch, write_as_text};
+use crate::value::mismatch::{self, Note};
+use crate::value::{fitting, to_sql_checked, write_as_text, write_plain};
 
 /// What writing a value comes to.
 pub(crate) type Written = std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
@@ -33,7 +34,7 @@ impl Draft<'_> {
         index: usize,
         format: Format,
         ty: &Type,
-        write: impl FnOnce(&mut BytesMut) -> Written,
+        write: impl Fn(&Type, &mut BytesMut) -> Written,
     ) -> Result<()> {
         if matches!(format, Format::Text) && !crate::value::is_text(ty) {
             return Err(text_field(index, ty));
@@ -51,11 +52,11 @@ impl Draft<'_> {
         ty: &Type,
         as_text: bool,
     ) -> Result<bool> {
-        let write = |out: &mut BytesMut| {
+        let write = |ty: &Type, out: &mut BytesMut| {
             if as_text {
                 write_as_text(|| value.to_sql_checked(ty, out))
             } else {
-                value.to_sql_checked(ty, out)
+                to_sql_checked(value, ty, out)
             }
         };
         self.sized(index, ty, write)
@@ -68,11 +69,16 @@ impl Draft<'_> {
         &mut self,
         index: usize,
         ty: &Type,
-        write: impl FnOnce(&mut BytesMut) -> Written,
+        write: impl Fn(&Type, &mut BytesMut) -> Written,
     ) -> Result<bool> {
         let at = self.out.len();
         self.out.put_i32(-1);
-        let is_null = match write(self.out) {
+        let written = write(ty, self.out);
+        let written = match written {
+            Err(cause) => self.write_otherwise(at + 4, ty, cause, &write),
+            written => written,
+        };
+        let is_null = match written {
             Ok(is_null) => matches!(is_null, IsNull::Yes),
             Err(source) => return Err(unsendable(index, ty, source)),
         };
@@ -94,6 +100,24 @@ impl Draft<'_> {
     }
 }
 
+impl Draft<'_> {
+    /// The value could not be written: perhaps it takes what the type's domains are of.
+    #[cold]
+    fn write_otherwise(
+        &mut self,
+        at: usize,
+        ty: &Type,
+        cause: Box<dyn std::error::Error + Sync + Send>,
+        write: &dyn Fn(&Type, &mut BytesMut) -> Written,
+    ) -> Written {
+        // What has written nothing has not removed anything either.
+        if self.out.len() != at {
+            return Err(cause);
+        }
+        write_plain(ty, self.out, cause, write)
+    }
+}
+
 fn parameter_error(index: usize, ty: &Type, what: &str) -> Error {
     let number = index + 1;
     let name = ty.name();
@@ -103,9 +127,14 @@ fn parameter_error(index: usize, ty: &Type, what: &str) -> Error {
 #[cold]
 fn unsendable(index: usize, ty: &Type, source: Box<dyn std::error::Error + Sync + Send>) -> Error {
     let error = parameter_error(index, ty, "cannot be sent");
-    match mismatch::take(ty).filter(|_| source.is::<WrongType>()) {
-        Some(why) => error.with_source(why),
-        None => error.with_source(source),
+    let note = mismatch::take(ty);
+    if !source.is::<WrongType>() {
+        return error.with_source(source);
+    }
+    match note {
+        Some(Note::Why(why)) => error.with_source(why),
+        Some(Note::Advice(advice)) => error.with_source(source).with_hint(advice),
+        None => error.with_source(source).with_hint(fitting::advice(ty, false)),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::refusal::{Staleness, has_no_binary, staleness};
-use super::{Held, Lookup, NextStep, Purpose, Query, RETRIES, Stage, Waiting};
+use super::refusal::{Staleness, has_no_binary, lost_its_name, staleness};
+use super::{Held, Lookup, NextStep, Purpose, Query, RETRIES, Stage, TypeAge, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::answer::Answer;
 use crate::result::row::Column;
@@ -65,7 +65,10 @@ impl Query {
         let (Held::Description(answer) | Held::Answer(answer)) = &waiting.held;
         let columns = answer.described().iter().map(Column::type_);
         let parameters = answer.parameters.iter().flatten();
-        let asked = session.catalog().unknown(parameters.chain(columns));
+        let types = parameters.chain(columns);
+        let anew = self.types == TypeAge::Outdated;
+        let (asked, are_all) = session.catalog().unknown(types, anew);
+        self.types = if are_all { TypeAge::Fresh } else { TypeAge::Mixed };
         if asked.is_empty() {
             return self.go_on(session, sql, waiting, true);
         }
@@ -115,7 +118,7 @@ impl Query {
                 let mut parameters = answer.parameters.take().unwrap_or_default();
                 catalog.resolve(&mut parameters);
                 let columns = catalog.resolve_columns(answer.columns());
-                let columns = catalog.in_best_format(columns);
+                let columns = catalog.in_best_format(columns, self.any_in_text);
                 answer.describe(columns.clone());
                 let text_only = catalog.text_only(&parameters);
                 let statement = Statement::new(name, sql.into(), parameters, columns)
@@ -142,7 +145,7 @@ impl Query {
                 let columns = catalog.resolve_columns(answer.columns());
                 answer.describe(columns.clone());
                 if complete && remembers && !name.is_empty() {
-                    let columns = catalog.in_best_format(columns);
+                    let columns = catalog.in_best_format(columns, self.any_in_text);
                     let statement = Statement::new(name, sql.into(), Vec::new(), columns)
                         .with_stale_flag(&stale_flag);
                     session.statements().insert(Arc::new(statement));
@@ -177,12 +180,13 @@ impl Query {
                 session.statements().forget_all();
             }
         }
-        let has_no_binary = matches!(stage, Stage::Fresh { .. }) && has_no_binary(&error);
+        let has_run = matches!(stage, Stage::Fresh { .. } | Stage::Running | Stage::Anew);
+        let has_no_binary = has_run && has_no_binary(&error);
         let may_retry = match staleness {
             // That others have changed something in between says nothing of the next time.
             Staleness::OfAll => self.retries < RETRIES,
             Staleness::OfThis => self.retries == 0,
-            Staleness::None => has_no_binary && is_worth_keeping(sql) && self.retries == 0,
+            Staleness::None => has_no_binary && is_worth_keeping(sql) && !self.any_in_text,
         };
         if may_retry {
             let error = if staleness == Staleness::OfAll { error.went_stale() } else { error };
@@ -195,6 +199,8 @@ impl Query {
             };
             self.retries += 1;
             if has_no_binary {
+                session.statements().forget(sql);
+                self.any_in_text = true;
                 self.describe_first();
             }
             return next;
@@ -207,6 +213,11 @@ impl Query {
 fn refused(sql: &str, error: Error, has_no_binary: bool) -> NextStep {
     let error = if has_no_binary {
         error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
+    } else if lost_its_name(&error) {
+        error.with_hint(
+            "the server that ran it is not the one that prepared it, as behind a pooler in \
+             transaction mode: set `statement_cache_size=0`",
+        )
     } else {
         error
     };

@@ -9,8 +9,8 @@
 //!        └── parameters of unknown types ▶ Preparing ──┬──────▶ Described ▶ Running
 //!                                                      └─ new type ▶ LookingUp ▶ Described
 //!
-//!   Running, Anew, Fresh ── the plan is stale, outside a transaction ──────────────▶ New
-//!   Fresh ── a column cannot be had in binary, outside a transaction ──▶ Preparing
+//!   Running, Anew, Fresh ── the plan is stale, outside a transaction ───────────────────▶ New
+//!   Running, Anew, Fresh ── a column cannot be had in binary, outside a transaction ──▶ Preparing
 //! ```
 //!
 //! A stale plan is found out while the server binds the parameters, before it runs anything, so
@@ -60,6 +60,21 @@ pub struct Query {
     begins: bool,
     purpose: Purpose,
     results: Results,
+    /// Columns whose values may be of any type are asked for in text.
+    any_in_text: bool,
+    types: TypeAge,
+}
+
+/// What is known of the types that the statement uses, beyond PostgreSQL's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum TypeAge {
+    /// Some may have been looked up for another query.
+    #[default]
+    Mixed,
+    /// All are to be looked up, though they may be known.
+    Outdated,
+    /// All were looked up for this query.
+    Fresh,
 }
 
 /// What a query is for.
@@ -200,6 +215,12 @@ impl Query {
     /// A statement that is described and not run: its answer has columns and no rows.
     pub fn describing() -> Self {
         Self { purpose: Purpose::Describe, ..Self::default() }
+    }
+
+    /// Has types looked up though they are known, so that they are what they are now: for values
+    /// that will be encoded where nothing can be asked any more.
+    pub fn look_up_anew(&mut self) {
+        self.types = TypeAge::Outdated;
     }
 
     /// The formats in which to ask for the columns of a statement that is run.
@@ -354,11 +375,24 @@ impl Query {
         ask: &Ask,
         error: Error,
     ) -> Result<Submitted> {
-        if let (Ask::Run(statement) | Ask::RunAnew(statement), Stage::New) = (ask, &self.stage)
-            && (!statement.is_current() && !self.insists()
-                || self.is_described_anew(session, sql, &error))
-        {
-            return Ok(self.plan_again());
+        if let Ask::Run(statement) | Ask::RunAnew(statement) = ask {
+            let plans_again = match self.stage {
+                Stage::New => {
+                    !statement.is_current() && !self.insists()
+                        || self.is_described_anew(session, sql, &error)
+                }
+                // Just described, though perhaps with types that were known from before.
+                Stage::Described { .. }
+                    if statement.uses_looked_up() && self.types != TypeAge::Fresh =>
+                {
+                    self.is_described_anew(session, sql, &error)
+                }
+                _ => false,
+            };
+            if plans_again {
+                self.stage = Stage::New;
+                return Ok(self.plan_again());
+            }
         }
         Err(error.with_statement(sql))
     }
@@ -371,6 +405,7 @@ impl Query {
         }
         session.statements().mark_stale(sql);
         session.statements().forget(sql);
+        self.types = TypeAge::Outdated;
         self.describe_first();
         let is_first = self.retries == 0;
         self.retries = self.retries.saturating_add(1);
