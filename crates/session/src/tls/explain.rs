@@ -38,6 +38,9 @@ pub(super) fn explain(error: &TlsError, settings: &TlsSettings, host: &str) -> E
         TlsError::PeerSentOversizedRecord => {
             failed("the server sent a TLS record that is too long")
         }
+        TlsError::InappropriateHandshakeMessage { .. } => {
+            failed("the server sent a message of TLS that is out of place")
+        }
         TlsError::NoApplicationProtocol => {
             failed("the server does not speak PostgreSQL by TLS (ALPN)")
         }

@@ -79,7 +79,8 @@ fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
 
 /// The key of a kind with this number; made once.
 pub(super) fn key(kind: Kind, number: usize) -> Arc<Key> {
-    static KEYS: LazyLock<Mutex<HashMap<(Kind, usize), Arc<Key>>>> = LazyLock::new(Mutex::default);
+    type Keys = HashMap<(Kind, usize), Arc<Key>>;
+    static KEYS: LazyLock<Mutex<Keys>> = LazyLock::new(Mutex::default);
     let mut keys = KEYS.lock().unwrap();
     Arc::clone(keys.entry((kind, number)).or_insert_with(|| Arc::new(Key::generate(kind, number))))
 }

@@ -66,7 +66,7 @@ impl OpensslServer {
     }
 
     /// Serves one connection that has been promised TLS.
-    pub(super) fn serve(&self, stream: TcpStream) -> io::Result<()> {
+    pub(super) fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         // It tells its port only among much else, so a free one is chosen for it.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut child = Command::new("openssl")
@@ -79,7 +79,7 @@ impl OpensslServer {
             .spawn()?;
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let result = connected(&mut child, address).and_then(|inside| {
-            splice(&stream, &inside)?;
+            splice(stream, &inside)?;
             let mut plain = Plain(output, input);
             untagged(&mut plain)?;
             talk(&mut plain, b"t")

@@ -112,7 +112,7 @@ fn serve(mut stream: TcpStream, shown: Option<Shown>) -> io::Result<()> {
             untagged(&mut stream)?;
             talk(&mut stream, b"t")
         }
-        Some(Shown::Openssl(server)) => server.serve(stream),
+        Some(Shown::Openssl(server)) => server.serve(&stream),
         None => Ok(()),
     }
 }

@@ -109,7 +109,7 @@ impl Written {
         match chain.where_lists_are {
             Lists::Nowhere => {}
             Lists::File => {
-                more = format!("sslcrl={}", folder.write("crl.pem", lists_pem.as_bytes()))
+                more = format!("sslcrl={}", folder.write("crl.pem", lists_pem.as_bytes()));
             }
             Lists::Home => drop(folder.write(".postgresql/root.crl", lists_pem.as_bytes())),
             Lists::Root => roots += &lists_pem,
@@ -177,7 +177,7 @@ fn name_in_folder(folder: &Folder, list: &str) -> String {
     let output = Command::new("openssl").args(["crl", "-hash", "-noout", "-in", &path]).output();
     let hash = String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned();
     let taken = |number: &u32| folder.path().join(format!("lists/{hash}.r{number}")).exists();
-    let number = (0..).find(|number| !taken(number)).unwrap();
+    let number = (0_u32..100).find(|number| !taken(number)).unwrap();
     format!("lists/{hash}.r{number}")
 }
 
