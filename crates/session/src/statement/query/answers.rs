@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::refusal::{Staleness, has_no_binary, lost_its_name, staleness};
+use super::refusal::{Staleness, has_no_binary, staleness};
 use super::{Held, Lookup, NextStep, Purpose, Query, RETRIES, Stage, TypeAge, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::answer::Answer;
@@ -213,11 +213,6 @@ impl Query {
 fn refused(sql: &str, error: Error, has_no_binary: bool) -> NextStep {
     let error = if has_no_binary {
         error.with_hint("ask for the columns in text (`in_text()`), or cast the column to text")
-    } else if lost_its_name(&error) {
-        error.with_hint(
-            "the server that ran it is not the one that prepared it, as behind a pooler in \
-             transaction mode: set `statement_cache_size=0`",
-        )
     } else {
         error
     };

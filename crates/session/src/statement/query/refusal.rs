@@ -57,18 +57,6 @@ pub(super) fn staleness(error: &Error, stage: &Stage) -> Staleness {
     }
 }
 
-/// Whether the server does not know a statement under the name that the session gave it, or has
-/// another one of the same name.
-pub(super) fn lost_its_name(error: &Error) -> bool {
-    // "prepared statement \"txpg_…\" does not exist", "… already exists": see `StatementCache`.
-    error.server().is_some_and(|server| {
-        matches!(
-            server.code(),
-            SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT
-        ) && server.message().contains("\"txpg_")
-    })
-}
-
 /// Whether it failed because a type has no binary output: a column's own, or that of what an array
 /// or a range is made of.
 pub(super) fn has_no_binary(error: &Error) -> bool {
