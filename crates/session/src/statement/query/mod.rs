@@ -10,7 +10,7 @@
 //!                                                      └─ new type ▶ LookingUp ▶ Described
 //!
 //!   Running, Anew, Fresh ── the plan is stale, outside a transaction, first time ──▶ New
-//!   Fresh, Running, Anew ── a column cannot be had in binary, outside a transaction, first time ──▶
+//!   Fresh, Running, Anew ── a column cannot be had in binary, outside a transaction, once ──▶
 //!   Preparing
 //! ```
 //!
