@@ -94,7 +94,8 @@ impl<'a> Described<'a> {
         Ok(Self { container, name, rust, kind })
     }
 
-    /// `accepts` by `of`, which is `ToSql` or `FromSql`; a field's type goes with its own if `fits`.
+    /// `accepts` by `of`, which is `ToSql` or `FromSql`. A field's type goes with its own if
+    /// `fits`.
     fn accepts(&self, of: &TokenStream, fits: &TokenStream) -> TokenStream {
         let (home, name, rust) = (&self.container.home, &self.name, &self.rust);
         match &self.kind {

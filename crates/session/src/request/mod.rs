@@ -16,6 +16,7 @@ use crate::protocol::expect::{Step, Steps};
 use crate::result::row::Column;
 use crate::statement::Statement;
 use crate::statement::text::{Hints, is_copy};
+use crate::value::is_moment;
 
 /// Parameter values: what `postgres-types` can write.
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -194,7 +195,9 @@ impl Request<'_> {
                     _ => &[],
                 };
                 let results = results.as_bytes();
-                draft.bind(&Binding { head: &head, types, text_only, results }, parameters)?;
+                let has_moments = types.iter().any(is_moment);
+                let binding = Binding { head: &head, types, text_only, has_moments, results };
+                draft.bind(&binding, parameters)?;
                 draft.describe(b'P', "")?;
                 draft.execute();
                 &[Step::Parse, Step::Bind, Step::Portal, Step::Execute]

@@ -24,8 +24,8 @@ pub struct ColumnReader {
     oid: u32,
     /// The column's number. The wire has no more than 16 bits for it.
     index: u16,
-    /// Whether its type has values that must be looked at first: they announce something, which must
-    /// not be believed, or the decoder would change them.
+    /// Whether its type has values that must be looked at first: they announce something, which
+    /// must not be believed, or the decoder would change them.
     verifies: bool,
 }
 

@@ -320,7 +320,9 @@ impl<'a> Row<'a> {
     }
 
     /// Reads a value of this type, whatever it announces, as `accepted`, which `T` accepts.
-    #[inline]
+    // For every value that no reader was made for.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn read_as<T: FromSql<'a>>(
         &self,
         index: usize,
@@ -331,6 +333,24 @@ impl<'a> Row<'a> {
         let Some(value) = value else {
             return T::from_sql_null(accepted).map_err(|_| self.refuse::<T>(index, Refusal::Null));
         };
+        if crate::value::is_kept(ty, value) {
+            return T::from_sql(accepted, value)
+                .map_err(|source| self.unreadable::<T>(index, source));
+        }
+        self.read_verified(index, ty, accepted, value)
+    }
+
+    /// The same for a value that announces something, or that a decoder may change.
+    // It takes a copy of the row, so that those who do not come here need not put theirs into
+    // memory.
+    #[inline(never)]
+    fn read_verified<T: FromSql<'a>>(
+        self,
+        index: usize,
+        ty: &Type,
+        accepted: &Type,
+        value: &'a [u8],
+    ) -> Result<T> {
         crate::value::verify(ty, value)
             .map_err(|e| self.refuse::<T>(index, Refusal::Damaged(e)))?;
         crate::value::decode(ty, accepted, value)

@@ -129,8 +129,9 @@ impl Catalog {
         (unknown, are_all)
     }
 
-    /// Takes the answer to a [`LOOKUP`] of these numbers. If one of them is not the type that it was,
-    /// those that are not in the answer are forgotten, and the statements that use them with them.
+    /// Takes the answer to a [`LOOKUP`] of these numbers. If one of them is not the type that it
+    /// was, those that are not in the answer are forgotten, and the statements that use them with
+    /// them.
     pub(crate) fn learn(&mut self, asked: &[u32], rows: &Rows) -> Result<()> {
         let mut described = HashMap::new();
         for row in rows {

@@ -15,6 +15,7 @@ use crate::protocol::encode::{ALL_BINARY, Binding, bind_head, result_formats};
 use crate::result::row::{Column, Format};
 use crate::result::stale_flag::StaleFlag;
 use crate::statement::catalog::is_unresolved;
+use crate::value::is_moment;
 
 /// A statement as the server described it.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Statement {
     bind_head: Vec<u8>,
     /// Which parameters can be given as text only; empty if none of them.
     text_only: Box<[bool]>,
+    /// Whether a parameter is of a type of moments.
+    has_moments: bool,
     /// How each `Bind` of it ends, unless all columns come in binary.
     result_formats: Option<Vec<u8>>,
     /// Of the types that were looked up for it.
@@ -48,6 +51,7 @@ impl Statement {
     ) -> Self {
         // The server has counted them in 16 bits.
         let bind_head = bind_head(&name, parameters.len()).unwrap_or_default();
+        let has_moments = parameters.iter().any(is_moment);
         let result_formats = columns
             .as_deref()
             .filter(|columns| columns.iter().any(|column| column.format() == Format::Text))
@@ -60,6 +64,7 @@ impl Statement {
             text_columns: OnceLock::new(),
             bind_head,
             text_only: Box::default(),
+            has_moments,
             result_formats,
             stale_flag: None,
             is_cached: AtomicBool::new(false),
@@ -134,6 +139,7 @@ impl Statement {
             head: &self.bind_head,
             types: &self.parameters,
             text_only: &self.text_only,
+            has_moments: self.has_moments,
             results: self.result_formats(),
         }
     }

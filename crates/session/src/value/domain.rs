@@ -1,15 +1,17 @@
 //! Values of domains: the types of Rust go by what a domain is of.
 //!
 //! A parameter of a domain, an element of an array of one and the bound of a range of one have the
-//! domain's number; the bytes of the value itself are those of the domain's base type (`domain_recv`
-//! in `domains.c`). So a value that does not take the domain is written as the base type. Only an
-//! array names the type of its elements, which is set right afterwards. The fields of a composite
-//! are not touched here: who reads or writes a composite does so field by field.
+//! domain's number; the bytes of the value itself are those of the domain's base type
+//! (`domain_recv` in `domains.c`). So a value that does not take the domain is written as the base
+//! type. Only an array names the type of its elements, which is set right afterwards. The fields of
+//! a composite are not touched here: derived types and `Record` read and write each by itself.
+
+use std::error::Error;
 
 use bytes::BytesMut;
 use postgres_types::{IsNull, Kind, ToSql, Type};
 
-use super::derive::Cause;
+type Cause = Box<dyn Error + Sync + Send>;
 
 /// The type as decoders know it: with base types in place of domains. `None` if there are no
 /// domains in it, or only in the fields of a composite.

@@ -6,13 +6,15 @@
 //! is than `Debug`; what the standard library prints for a `SystemTime` on Unix are the seconds
 //! since 1970. (That of Windows ends in the year 30828.)
 
+use std::error::Error;
 use std::fmt::{self, Write};
 
 use bytes::BytesMut;
 use postgres_types::{IsNull, ToSql, Type};
 
-use super::derive::Cause;
 use super::lossy::caught;
+
+type Cause = Box<dyn Error + Sync + Send>;
 
 /// What PostgreSQL has timestamps for, in seconds since 1970: from 4714-11-24 BC up to the end of
 /// 294276 (manual, table 8.9).

@@ -27,6 +27,10 @@ pub(crate) fn advice(ty: &Type, reads: bool) -> String {
             let the = if features.len() == 1 { "the feature " } else { "one of the features " };
             format!("{name} needs {the}{}, or {text}", features.join(", "))
         }
+        // A type of an extension, which programs may not expect to be a text.
+        (rust, _) if *ty.kind() == Kind::Simple && Type::from_oid(ty.oid()).is_none() => {
+            format!("{name} takes {}, {text}", rust.join(", "))
+        }
         (rust, _) => format!("{name} takes {}", rust.join(", ")),
     }
 }

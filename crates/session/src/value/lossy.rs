@@ -19,12 +19,14 @@ use std::any::type_name;
 use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::SystemTime;
 
 use postgres_types::{FromSql, Kind, Type};
 
-use super::derive::Cause;
 use super::unread::Unread;
 use super::{announces_nothing, base};
+
+type Cause = Box<dyn Error + Sync + Send>;
 
 /// Microseconds of a day, which is also `24:00:00`.
 const DAY: i64 = 86_400_000_000;
@@ -81,8 +83,19 @@ impl Lossy {
     }
 }
 
+/// Whether a value is one that every decoder of its type keeps: of one piece, and in none of the
+/// rows of the table.
+// One look at the type, for every value there is.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub(crate) fn is_kept(ty: &Type, value: &[u8]) -> bool {
+    match *ty {
+        Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => of_one_piece(ty, value).is_none(),
+        _ => announces_nothing(ty),
+    }
+}
+
 /// Whether a value of one piece may be changed.
-#[inline]
 fn of_one_piece(ty: &Type, value: &[u8]) -> Option<Lossy> {
     let micros = || value.first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
     match *ty {
@@ -95,13 +108,23 @@ fn of_one_piece(ty: &Type, value: &[u8]) -> Option<Lossy> {
 }
 
 /// Whether the decoder of `T` changes some values of this type, which is of one piece.
+#[inline]
 pub(crate) fn changes_some<T>(ty: &Type) -> bool {
-    let lossy = match *ty {
-        Type::TIME => Lossy::EndOfDay,
-        Type::TIMESTAMP | Type::TIMESTAMPTZ => Lossy::Infinity,
-        _ => return false,
-    };
-    lossy.is_in(type_name::<T>())
+    match *ty {
+        Type::TIME => Lossy::EndOfDay.is_in(type_name::<T>()),
+        // Asked for each row of those that are decoded one by one: the size, which costs nothing,
+        // says it of most types.
+        Type::TIMESTAMP | Type::TIMESTAMPTZ if may_hold::<T, SystemTime>() => {
+            Lossy::Infinity.is_in(type_name::<T>())
+        }
+        _ => false,
+    }
+}
+
+/// Whether a `T` has room for a `Part`, or is a pointer to one.
+#[inline]
+fn may_hold<T, Part>() -> bool {
+    size_of::<T>() >= size_of::<Part>() || size_of::<T>() == size_of::<usize>()
 }
 
 /// Decodes a value of this type, which was verified, as `accepted`, which `T` accepts: the type
@@ -116,7 +139,7 @@ pub(crate) fn decode<'a, T: FromSql<'a>>(
     accepted: &Type,
     value: &'a [u8],
 ) -> Result<T, Cause> {
-    if announces_nothing(ty) && of_one_piece(ty, value).is_none() {
+    if is_kept(ty, value) {
         return T::from_sql(accepted, value);
     }
     decode_carefully(ty, accepted, value)
@@ -278,8 +301,7 @@ fn exceeds_decimal(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-    use std::time::SystemTime;
+    use core::net::IpAddr;
 
     use bytes::BytesMut;
     use postgres_types::{Timestamp, ToSql};

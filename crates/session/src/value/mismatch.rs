@@ -1,8 +1,8 @@
 //! Which part of a type does not fit, or is NULL, for the error that says so.
 //!
-//! `accepts` of `ToSql` and `FromSql` can say no and not why. So a derived type that says no leaves
-//! a note, and the code that makes the error picks it up, in the same thread and before anything else
-//! is asked.
+//! `accepts` of `ToSql` and `FromSql` can say no and not why. So a derived type that says no
+//! leaves a note, and the code that makes the error picks it up, in the same thread and before
+//! anything else is asked.
 
 use std::cell::RefCell;
 use std::error::Error;

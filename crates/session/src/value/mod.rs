@@ -41,8 +41,8 @@
 //! Not to be cured here, because the value is not malformed: `Vec<T>`, `[T; N]` and derived
 //! composites panic on a type that is none (ask `accepts` first); `SystemTime` adds and subtracts
 //! unchecked, which Windows, counting from 1601, does not have room for; `Rect` of geo-types 0.6.0
-//! (not of 0.6.2) panics on a `box` with a NaN in it. Values that a decoder would change are refused
-//! in `lossy.rs`.
+//! (not of 0.6.2) panics on a `box` with a NaN in it. Values that a decoder would change are
+//! refused in `lossy.rs`.
 //!
 //! # What it means to be verified
 //!
@@ -83,10 +83,10 @@ pub use domain::write;
 pub(crate) use domain::{accepts, without_domains, write_plain};
 #[doc(hidden)]
 pub use far_time::is_looked_at;
-pub(crate) use far_time::to_sql_checked;
+pub(crate) use far_time::{is_moment, to_sql_checked};
 pub(crate) use fitting::with_room_for_null;
 pub use interval::Interval;
-pub(crate) use lossy::{changes_some, decode};
+pub(crate) use lossy::{changes_some, decode, is_kept};
 pub use malformed::Malformed;
 pub use numeric::{Numeric, ParseNumericError};
 pub use range::{Multirange, Range};

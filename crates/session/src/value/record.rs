@@ -10,13 +10,13 @@ use crate::result::row::type_of;
 
 /// The fields of a record in their order, as a tuple of up to 12.
 ///
-/// It reads an anonymous record, such as `row(1, 'a')` or an element of `array_agg((a, b))`, and any
-/// composite with as many fields of these types; to a composite it can be written as well.
+/// It reads an anonymous record, such as `row(1, 'a')` or an element of `array_agg((a, b))`, and
+/// any composite with as many fields of these types; to a composite it can be written as well.
 /// PostgreSQL takes no anonymous record as a parameter.
 ///
 /// An anonymous record names the types of its fields by number, and nothing looks these up: a field
-/// of a type that PostgreSQL does not come with reads as [`Raw`](super::Raw) only. Cast the record to
-/// a composite type then, or the field to `text`.
+/// of a type that PostgreSQL does not come with reads as [`Raw`](super::Raw) only. Cast the record
+/// to a composite type then, or the field to `text`.
 ///
 /// ```
 /// # fn show(row: &txpostgres_session::Row<'_>) -> txpostgres_session::Result<()> {

@@ -334,17 +334,15 @@ fn copy_of(query: &str, columns: Arc<[Column]>) -> (String, Arc<[Column]>) {
         return (format!("copy ({query}\n) to stdout (format binary)"), columns);
     }
     let names: Vec<String> = (0..columns.len()).map(|number| format!("c{number}")).collect();
-    let read = columns.iter().zip(&names).map(|(column, name)| match comes_as_text(column) {
-        true => format!("{name}::pg_catalog.text"),
-        false => name.clone(),
+    let read = columns.iter().zip(&names).map(|(column, name)| {
+        if comes_as_text(column) { format!("{name}::pg_catalog.text") } else { name.clone() }
     });
     let (names, read) = (names.join(", "), read.collect::<Vec<_>>().join(", "));
     let sql = format!(
         "copy (with q({names}) as ({query}\n) select {read} from q) to stdout (format binary)"
     );
-    let in_text = |column: &Column| match comes_as_text(column) {
-        true => column.in_text(),
-        false => column.clone(),
+    let in_text = |column: &Column| {
+        if comes_as_text(column) { column.in_text() } else { column.clone() }
     };
     (sql, columns.iter().map(in_text).collect())
 }

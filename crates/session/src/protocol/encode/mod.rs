@@ -216,7 +216,7 @@ impl<'a> Draft<'a> {
         binding: &Binding<'_>,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<()> {
-        let &Binding { head, types, text_only, results } = binding;
+        let &Binding { head, types, text_only, has_moments, results } = binding;
         if types.len() != parameters.len() {
             return Err(Error::new(
                 ErrorKind::Parameter,
@@ -237,7 +237,7 @@ impl<'a> Draft<'a> {
         }
         for (index, (value, ty)) in parameters.iter().zip(types).enumerate() {
             let as_text = is_mixed && is_text(*value, ty);
-            let is_null = self.parameter(index, *value, ty, as_text)?;
+            let is_null = self.parameter(index, *value, ty, as_text, has_moments)?;
             if !is_null && !as_text && text_only.get(index) == Some(&true) {
                 let message =
                     format!("parameter ${} ({}) has no binary form", index + 1, ty.name());
@@ -345,6 +345,8 @@ pub(crate) struct Binding<'a> {
     pub(crate) types: &'a [Type],
     /// Which parameters the server takes as text only; empty if none of them.
     pub(crate) text_only: &'a [bool],
+    /// Whether one of the types is of moments, which are looked at before they are written.
+    pub(crate) has_moments: bool,
     /// How they end: the formats of the columns.
     pub(crate) results: &'a [u8],
 }
@@ -422,7 +424,10 @@ mod tests {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<()> {
         let head = bind_head(name, types.len())?;
-        draft.bind(&Binding { head: &head, types, text_only: &[], results: ALL_BINARY }, parameters)
+        let has_moments = true;
+        let binding =
+            Binding { head: &head, types, text_only: &[], has_moments, results: ALL_BINARY };
+        draft.bind(&binding, parameters)
     }
 
     fn after(write: impl FnOnce(&mut Draft<'_>) -> Result<()>) -> (Result<()>, BytesMut) {

@@ -51,12 +51,15 @@ impl Draft<'_> {
         value: &T,
         ty: &Type,
         as_text: bool,
+        has_moments: bool,
     ) -> Result<bool> {
         let write = |ty: &Type, out: &mut BytesMut| {
             if as_text {
                 write_as_text(|| value.to_sql_checked(ty, out))
-            } else {
+            } else if has_moments {
                 to_sql_checked(value, ty, out)
+            } else {
+                value.to_sql_checked(ty, out)
             }
         };
         self.sized(index, ty, write)
