@@ -70,6 +70,17 @@ impl AccessLock {
         true
     }
 
+    /// [`poll_shared`](Self::poll_shared) for the usual case that nothing is leased and nothing
+    /// waits: `false` says nothing else.
+    #[inline]
+    pub(crate) fn passes_at_once(&mut self, id: &mut Option<LockId>) -> bool {
+        let passes = self.lease.is_none() && self.queue.is_empty();
+        if passes {
+            id.get_or_insert_with(|| next(&mut self.last));
+        }
+        passes
+    }
+
     /// Takes the lease, if it is free. Otherwise the caller waits in the queue, and `waker` is
     /// taken. Yields once to earlier waiters.
     pub(crate) fn poll_exclusive(

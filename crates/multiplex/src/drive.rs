@@ -88,6 +88,30 @@ impl<'a, D: Drive> Locked<'a, D> {
         self.after.driver
     }
 
+    /// Releases the lock, which dropping does as well, but not inlined.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub fn unlock(self) {
+        let Self { multiplexer, after } = self;
+        drop(multiplexer);
+        drop(after);
+    }
+
+    /// Calls `f` without the lock, unless `holds` says so. The effects so far run before that.
+    #[inline]
+    pub(crate) fn without_lock<R>(&mut self, holds: bool, f: impl FnOnce() -> R) -> R {
+        if holds {
+            return f();
+        }
+        let after = &mut self.after;
+        MutexGuard::unlocked(&mut self.multiplexer, || {
+            if !after.effects.is_unused() {
+                after.run();
+            }
+            f()
+        })
+    }
+
     /// The multiplexer, and its effects.
     #[inline]
     pub fn parts(&mut self) -> (&mut Multiplexer, &mut Effects) {
@@ -111,12 +135,21 @@ impl<D: Drive> DerefMut for Locked<'_, D> {
     }
 }
 
-impl<D: Drive> Drop for After<'_, D> {
-    #[inline]
-    fn drop(&mut self) {
+impl<D: Drive> After<'_, D> {
+    #[inline(never)]
+    fn run(&mut self) {
         self.effects.run();
         if self.effects.take_watch() {
             self.driver.watch();
+        }
+    }
+}
+
+impl<D: Drive> Drop for After<'_, D> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.effects.is_unused() {
+            self.run();
         }
     }
 }

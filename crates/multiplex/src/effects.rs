@@ -12,7 +12,10 @@ use txpostgres_session::ServerError;
 /// See the module's text. Dropping effects runs them, so that none is lost when a panic unwinds.
 #[derive(Debug, Default)]
 pub struct Effects {
-    list: Vec<Effect>,
+    /// `None` until there is an effect: nothing is tested and dropped for the queries of one task,
+    /// which have none.
+    // In a box, so that little code drops it: the compiler inlines it.
+    list: Option<Box<Vec<Effect>>>,
     /// Others depend on a task that was woken or has made a promise: the watchdog must check that
     /// it has acted.
     watch: bool,
@@ -33,28 +36,39 @@ impl Effects {
     /// Wakes this task.
     #[inline]
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {
-        self.list.extend(waker.map(Effect::Wake));
+        if let Some(waker) = waker {
+            self.push(Effect::Wake(waker));
+        }
     }
 
     /// Wakes this task, whose waker is shared.
     pub(crate) fn wake_shared(&mut self, waker: Option<Arc<Waker>>) {
-        self.list.extend(waker.map(Effect::WakeShared));
+        if let Some(waker) = waker {
+            self.push(Effect::WakeShared(waker));
+        }
     }
 
     /// Drops this waker.
     #[inline]
     pub(crate) fn discard(&mut self, waker: Option<Waker>) {
-        self.list.extend(waker.map(Effect::Drop));
+        if let Some(waker) = waker {
+            self.push(Effect::Drop(waker));
+        }
     }
 
     /// Logs a notice of the server.
     pub(crate) fn log(&mut self, notice: ServerError) {
-        self.list.push(Effect::Notice(Box::new(notice)));
+        self.push(Effect::Notice(Box::new(notice)));
     }
 
     /// Logs a warning.
     pub(crate) fn warn(&mut self, warning: String) {
-        self.list.push(Effect::Warning(warning));
+        self.push(Effect::Warning(warning));
+    }
+
+    #[inline(never)]
+    fn push(&mut self, effect: Effect) {
+        self.list.get_or_insert_default().push(effect);
     }
 
     /// Requests the watchdog.
@@ -72,41 +86,55 @@ impl Effects {
     /// Whether there is nothing to run.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.as_ref().is_none_or(|list| list.is_empty())
+    }
+
+    /// Whether there is nothing to run, and no memory to free either.
+    #[inline]
+    pub(crate) fn is_unused(&self) -> bool {
+        self.list.is_none() && !self.watch
     }
 
     /// Whether the list has no memory of its own yet.
     pub fn is_unallocated(&self) -> bool {
-        self.list.capacity() == 0
+        self.list.is_none()
     }
 
     /// Runs all effects, in order. The emptied list keeps its memory, so that waking allocates
     /// nothing when it is used again.
     #[inline]
     pub fn run(&mut self) {
-        if !self.list.is_empty() {
-            self.run_all();
+        if let Some(list) = &mut self.list {
+            run(list);
         }
     }
+}
 
-    fn run_all(&mut self) {
-        for effect in self.list.drain(..) {
-            match effect {
-                Effect::Wake(waker) => waker.wake(),
-                Effect::WakeShared(waker) => waker.wake_by_ref(),
-                Effect::Drop(waker) => drop(waker),
-                Effect::Notice(notice) => {
-                    tracing::debug!(target: "txpostgres::notice", "{notice}");
-                }
-                Effect::Warning(warning) => tracing::warn!(target: "txpostgres", "{warning}"),
+#[inline(never)]
+fn run(list: &mut Vec<Effect>) {
+    for effect in list.drain(..) {
+        match effect {
+            Effect::Wake(waker) => waker.wake(),
+            Effect::WakeShared(waker) => waker.wake_by_ref(),
+            Effect::Drop(waker) => drop(waker),
+            Effect::Notice(notice) => {
+                tracing::debug!(target: "txpostgres::notice", "{notice}");
             }
+            Effect::Warning(warning) => tracing::warn!(target: "txpostgres", "{warning}"),
         }
     }
+}
+
+#[inline(never)]
+fn run_and_free(mut list: Box<Vec<Effect>>) {
+    run(&mut list);
 }
 
 impl Drop for Effects {
     #[inline]
     fn drop(&mut self) {
-        self.run();
+        if let Some(list) = self.list.take() {
+            run_and_free(list);
+        }
     }
 }

@@ -272,7 +272,8 @@ impl Multiplexer {
     // --- Requests ---
 
     /// Gives a slot to a request that the session has just taken.
-    #[inline]
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn expect(
         &mut self,
         ticket: Ticket,
@@ -299,10 +300,11 @@ impl Multiplexer {
         self.insert(ticket, slot)
     }
 
-    #[inline]
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, ticket: Ticket, slot: Slot) -> SlotId {
-        if slot.is_cancellable()
-            && self.transaction.as_ref().is_some_and(Transaction::is_exclusive)
+        if self.transaction.as_ref().is_some_and(Transaction::is_exclusive)
+            && slot.is_cancellable()
             && let Some(session) = &mut self.session
         {
             session.make_exclusive(ticket);
@@ -351,7 +353,9 @@ impl Multiplexer {
 
     /// Polls for the answer of a request. The waiting task's `waker` is taken if it is not
     /// registered yet; `Err(NeedsWaker)` requests one, cloned outside of the lock.
-    #[inline]
+    // On the path of every query; as a call it would return the answer in memory.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn poll(
         &mut self,
         id: SlotId,
@@ -423,7 +427,8 @@ impl Multiplexer {
     }
 
     /// Applies the answer to a step of a query.
-    #[inline]
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn settled_step(
         &mut self,
         operation: &mut Operation,
@@ -607,6 +612,12 @@ impl Multiplexer {
         }
     }
 
+    /// Whether [`take_output`](Self::take_output) has anything to do.
+    #[inline]
+    pub fn takes_output(&self) -> bool {
+        self.has_output() || self.feeding.is_some()
+    }
+
     /// Appends pending output, unless a task has promised to send it together with what follows.
     #[inline]
     pub fn take_output(&mut self, into: &mut BytesMut, effects: &mut Effects) {
@@ -629,6 +640,7 @@ impl Multiplexer {
     }
 
     /// Whether there is output to send.
+    #[inline]
     pub fn has_output(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.has_output())
     }

@@ -77,13 +77,14 @@ thread_local! {
 #[inline]
 #[allow(clippy::unnecessary_box_returns, reason = "it goes back into its box")]
 pub(crate) fn take_buffer() -> Box<EncodeBuffer> {
-    BUFFER.take().unwrap_or_default()
+    BUFFER.try_with(Cell::take).ok().flatten().unwrap_or_default()
 }
 
 /// Puts the buffer back for the next statement.
 #[inline]
 pub(crate) fn put_buffer(buffer: Box<EncodeBuffer>) {
-    BUFFER.set(Some(buffer));
+    // There is no next statement if the thread ends.
+    let _ = BUFFER.try_with(|cell| cell.set(Some(buffer)));
 }
 
 impl SimpleOperation {
@@ -155,6 +156,8 @@ impl Operation {
         }
     }
 
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn settled(
         &mut self,
         session: &mut Session,

@@ -158,7 +158,7 @@ impl Exchange {
         while let Some((message, rest)) = split_message(input, AuthState::Authenticated)? {
             match message.tag {
                 b'D' => input = self.take_rows(input, message, rest)?,
-                _ if is_between(input) => break,
+                tag if is_tag_between(tag) => break,
                 _ => {
                     input = rest;
                     let progress = self.receive(message)?;
@@ -268,9 +268,7 @@ impl Exchange {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn go_on(&mut self, tag: u8, next: Next) {
-        if matches!(self.expect, Expect::CopyIn | Expect::CopyOut)
-            && self.expect.is_other_than_copy(tag)
-        {
+        if self.expect.is_other_than_copy(tag) {
             self.refuse_other_than_copy();
         }
         self.expect = match next {
@@ -304,7 +302,8 @@ impl Exchange {
     }
 
     /// A statement is complete.
-    #[inline]
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn complete(&mut self, body: &[u8]) -> Result<()> {
         let Some((0, tag)) = body.split_last() else {
             return Err(broken_off());
@@ -438,6 +437,8 @@ impl Exchange {
     }
 
     /// The answer, now that the server is ready for the next request.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn settle(self) -> Result<Box<Answer>> {
         match self.failure {
             None if self.steps.hints().sets_encoding && self.answer.has_rows() => {
@@ -496,7 +497,12 @@ fn are_the_same(known: &[Column], columns: &[Column]) -> bool {
 /// Whether the first message is of no answer, or perhaps the session's end.
 #[inline]
 pub(crate) fn is_between(input: &[u8]) -> bool {
-    matches!(input.first(), Some(b'N' | b'S' | b'A' | b'E'))
+    input.first().is_some_and(|&tag| is_tag_between(tag))
+}
+
+#[inline]
+fn is_tag_between(tag: u8) -> bool {
+    matches!(tag, b'N' | b'S' | b'A' | b'E')
 }
 
 #[cold]
@@ -516,6 +522,8 @@ fn not_empty(tag: u8) -> Error {
 }
 
 /// The transaction status of a ReadyForQuery.
+#[allow(clippy::inline_always)]
+#[inline(always)]
 pub(crate) fn read_ready(body: &[u8]) -> Result<TransactionStatus> {
     let &[status] = body else {
         return Err(violation("the server sent a ReadyForQuery that is not one byte long"));

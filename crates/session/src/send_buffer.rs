@@ -146,24 +146,22 @@ impl SendBuffer {
     }
 }
 
-/// Moves all of `from` behind `to`. What is large is handed over instead of copied, where nothing
-/// lies before it.
+/// Moves all of `from` behind `to`: handed over instead of copied, where nothing lies before it.
 #[inline]
 pub(crate) fn move_to(to: &mut BytesMut, from: &mut BytesMut) {
-    if from.len() < limits::LARGE_REQUEST_BYTES {
-        to.extend_from_slice(from);
-        from.clear();
-    } else {
-        move_large(to, from);
-    }
-}
-
-#[cold]
-fn move_large(to: &mut BytesMut, from: &mut BytesMut) {
     if to.is_empty() {
         std::mem::swap(to, from);
     } else {
-        to.extend_from_slice(from);
+        append_to(to, from);
+    }
+}
+
+#[inline(never)]
+fn append_to(to: &mut BytesMut, from: &mut BytesMut) {
+    to.extend_from_slice(from);
+    if from.len() < limits::LARGE_REQUEST_BYTES {
+        from.clear();
+    } else {
         // So much memory is not kept for the next request.
         *from = BytesMut::new();
     }

@@ -1,8 +1,8 @@
 //! The ends of a call other than its answer: abandoned, dropped, cancelled, out of time.
 
-use std::task::{Context, Poll};
+use std::task::Context;
 
-use txpostgres_session::{Error, Result, TransactionStatus};
+use txpostgres_session::{Error, TransactionStatus};
 
 use super::{Call, CallState, OnDrop};
 use crate::access_lock::LockId;
@@ -57,14 +57,15 @@ impl<W, D: Drive> Call<'_, W, D> {
         }
     }
 
-    /// The outcome, with the reason for an early end.
-    pub(super) fn map_outcome<T>(&self, polled: Poll<Result<T>>) -> Poll<Result<T>> {
-        match (polled, &self.cancellation) {
-            (Poll::Ready(outcome), Some(cancellation)) => {
+    /// The error with which the call ends, with the reason for an early end.
+    #[cold]
+    pub(super) fn map_error(&self, error: Error) -> Error {
+        match &self.cancellation {
+            Some(cancellation) => {
                 cancellation.over();
-                Poll::Ready(outcome.map_err(|error| cancellation.map_error(error)))
+                cancellation.map_error(error)
             }
-            (polled, _) => polled,
+            None => error,
         }
     }
 

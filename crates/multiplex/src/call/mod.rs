@@ -10,7 +10,7 @@ mod drop;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use txpostgres_session::{
     Answer, Error, ErrorKind, NextStep, Query, Result, Results, Submitted, Ticket,
@@ -19,7 +19,7 @@ use txpostgres_session::{
 use crate::access_lock::LockId;
 use crate::cancellation::{CancelTarget, Cancellation};
 use crate::drive::{Drive, Locked};
-use crate::multiplexer::{Access, Multiplexer, ResponseMode};
+use crate::multiplexer::{Access, Multiplexer, NeedsWaker, ResponseMode};
 use crate::operation::{BindParams, Operation, SimpleOperation, put_buffer, take_buffer};
 use crate::response_buffer::{Chunk, Next};
 use crate::scope::Scope;
@@ -219,37 +219,39 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         if self.cancellation.is_some() {
             self.watch(cx);
         }
-        let fetched = self.poll_fetched(cx, |next| match next {
-            // A call that is polled for a whole answer gets no chunks.
-            Fetch::Chunk(_) => None,
-            Fetch::End(mut answer, locked) => {
-                let taken = take(&mut answer);
-                locked.recycle(answer);
-                Some(taken)
+        self.poll_fetched(cx, |fetched, cancellation| {
+            match fetched {
+                Fetch::End(mut answer, mut locked) => {
+                    let taken = take(&mut answer);
+                    locked.recycle(answer);
+                    locked.unlock();
+                    if let Some(cancellation) = cancellation {
+                        cancellation.over();
+                    }
+                    Poll::Ready(Ok(taken))
+                }
+                // A call that is polled for a whole answer gets no chunks.
+                Fetch::Chunk(_) => Poll::Ready(Err(polled_after_end())),
             }
-            Fetch::Held(mut answer) => Some(take(&mut answer)),
-        });
-        if self.cancellation.is_none() {
-            return fetched;
-        }
-        self.map_outcome(fetched)
+        })
     }
 
     /// Polls for the next chunk of the response, or its end.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
         self.watch(cx);
-        let polled = self.poll_fetched(cx, |next| {
-            Some(match next {
+        self.poll_fetched(cx, |fetched, cancellation| {
+            Poll::Ready(Ok(match fetched {
                 Fetch::Chunk(chunk) => Fetched::Chunk(chunk),
-                Fetch::End(answer, _) | Fetch::Held(answer) => Fetched::End(answer),
-            })
-        });
-        match &polled {
-            // More follows.
-            Poll::Pending | Poll::Ready(Ok(Fetched::Chunk(_))) => polled,
-            Poll::Ready(Ok(Fetched::End(answer))) if answer.is_suspended() => polled,
-            Poll::Ready(_) => self.map_outcome(polled),
-        }
+                Fetch::End(answer, locked) => {
+                    locked.unlock();
+                    // More follows a suspended one.
+                    if let Some(cancellation) = cancellation.filter(|_| !answer.is_suspended()) {
+                        cancellation.over();
+                    }
+                    Fetched::End(answer)
+                }
+            }))
+        })
     }
 
     /// Returns an answer that was fetched with [`poll_chunk`](Self::poll_chunk), for its memory to
@@ -260,72 +262,70 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         }
     }
 
-    /// The loop of every call. `take` returns `None` for what is not expected.
-    // On the path of every plain query, where the call itself would cost as much as the work.
+    /// The loop of every call. `take` makes the result of what was fetched.
+    // On the path of every plain query, where the call itself would cost as much as the work. There
+    // is one call of `take`, and the result is made in its place: it may be large.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn poll_fetched<T>(
         &mut self,
         cx: &mut Context<'_>,
-        take: impl FnOnce(Fetch<'_, '_, D>) -> Option<T>,
+        take: impl FnOnce(Fetch<'_, D>, Option<&Cancellation<D>>) -> Poll<Result<T>>,
     ) -> Poll<Result<T>> {
-        let mut spare = None;
-        loop {
-            let (slot, id) = match ready!(self.poll_submitted(cx)) {
-                Ok(submitted) => submitted,
-                Err(error) => {
-                    let held = self.operation.take_held().map(Fetch::Held);
-                    return Poll::Ready(held.and_then(take).ok_or(error));
-                }
-            };
-            let Ok(scope) = &self.scope else {
-                return Poll::Ready(Err(polled_after_end()));
+        let fetched = loop {
+            match self.poll_submitted(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => match (self.operation.take_held(), &self.scope) {
+                    // The answer of a statement whose types could not be looked up any more.
+                    (Some(answer), Ok(scope)) => {
+                        break Ok(Fetch::End(answer, scope.driver().lock()));
+                    }
+                    _ => break Err(error),
+                },
+            }
+            let (Ok(scope), CallState::Sent { slot, id, .. }) = (&self.scope, self.state) else {
+                break Err(polled_after_end());
             };
             let driver = scope.driver();
-            let (mut locked, polled) = loop {
-                let mut locked = driver.lock();
-                let (multiplexer, effects) = locked.parts();
-                let polled = match self.mode {
-                    ResponseMode::Buffered => multiplexer
-                        .poll(slot, cx.waker(), &mut spare, effects)
-                        .map(|poll| poll.map(Next::End)),
-                    _ => multiplexer.poll_chunk(slot, cx.waker(), &mut spare, effects),
-                };
-                if let Ok(polled) = polled {
-                    break (locked, polled);
+            let mut locked = driver.lock();
+            let (multiplexer, effects) = locked.parts();
+            let polled = match self.mode {
+                ResponseMode::Buffered => multiplexer
+                    .poll(slot, cx.waker(), &mut None, effects)
+                    .map(|poll| poll.map(Next::End)),
+                _ => multiplexer.poll_chunk(slot, cx.waker(), &mut None, effects),
+            };
+            let (mut locked, polled) = match polled {
+                Ok(polled) => (locked, polled),
+                Err(NeedsWaker) => {
+                    locked.unlock();
+                    poll_anew(&**driver, self.mode, slot, cx)
                 }
-                // Cloned outside of the lock.
-                drop(locked);
-                spare = Some(cx.waker().clone());
             };
             let reads_on =
                 self.mode != ResponseMode::Buffered && locked.may_read_on(slot) && driver.resume();
-            let fetched = match polled {
+            let chunk = match polled {
                 Poll::Ready(Next::End(settled)) => {
                     match locked.settled_step(&mut self.operation, &self.sql, settled) {
                         NextStep::Done(outcome) => {
                             self.state = CallState::Ended;
-                            return Poll::Ready(match outcome {
-                                Ok(answer) => take(Fetch::End(answer, &mut locked))
-                                    .ok_or_else(polled_after_end),
-                                Err(error) => Err(error),
-                            });
+                            match outcome {
+                                Ok(answer) => break Ok(Fetch::End(answer, locked)),
+                                Err(error) => break Err(error),
+                            }
                         }
-                        NextStep::Again => {
-                            drop(locked);
-                            self.queue(id);
-                            continue;
-                        }
+                        NextStep::Again => {}
                         NextStep::AgainAfterRollback(error) => {
                             if !locked.restart(slot.ticket()) {
                                 self.state = CallState::Ended;
-                                return Poll::Ready(Err(error));
+                                break Err(error);
                             }
-                            drop(locked);
-                            self.queue(id);
-                            continue;
                         }
                     }
+                    drop(locked);
+                    self.queue(id);
+                    continue;
                 }
                 Poll::Ready(Next::Chunk(chunk)) => Some(chunk),
                 Poll::Pending => None,
@@ -334,20 +334,23 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             if reads_on {
                 driver.drive(Some(slot.ticket()), false);
             }
-            match fetched {
-                Some(chunk) => {
-                    return Poll::Ready(take(Fetch::Chunk(chunk)).ok_or_else(polled_after_end));
-                }
+            match chunk {
+                Some(chunk) => break Ok(Fetch::Chunk(chunk)),
                 None if reads_on => {}
                 None => return Poll::Pending,
             }
+        };
+        match fetched {
+            Ok(fetched) => take(fetched, self.cancellation.as_deref()),
+            Err(error) => Poll::Ready(Err(self.map_error(error))),
         }
     }
 
-    /// Submits the next step, and drives the connection if it is ready.
+    /// Submits the next step, and drives the connection if it is ready. `Ok`: the step was sent,
+    /// and its answer may have arrived.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn poll_submitted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(SlotId, Option<LockId>)>> {
+    fn poll_submitted(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if let Some(error) = self.must_end() {
             return Poll::Ready(Err(error));
         }
@@ -360,43 +363,40 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         };
         match &mut self.state {
             CallState::Ended => Poll::Ready(Err(polled_after_end())),
-            CallState::Sent { slot, id, flushes } => {
-                let (slot, id, driver) = (*slot, *id, scope.driver());
+            CallState::Sent { slot, flushes, .. } => {
+                let driver = scope.driver();
                 if std::mem::take(flushes) {
                     driver.lock().end_flush_promise();
                     driver.drive(Some(slot.ticket()), true);
                 } else if driver.is_ready() {
                     driver.drive(Some(slot.ticket()), false);
                 }
-                Poll::Ready(Ok((slot, id)))
+                Poll::Ready(Ok(()))
             }
             CallState::Queued { .. } => self.poll_queued(cx),
         }
     }
 }
 
-/// Part of a response, with the lock under which it was fetched.
-enum Fetch<'l, 'd, D: Drive> {
+/// Part of a response.
+enum Fetch<'a, D: Drive> {
     Chunk(Chunk),
-    End(Box<Answer>, &'l mut Locked<'d, D>),
-    /// The answer of a statement whose types could not be looked up any more.
-    Held(Box<Answer>),
+    /// With the lock under which it was fetched.
+    End(Box<Answer>, Locked<'a, D>),
 }
 
 impl<W: BindParams, D: Drive> Call<'_, W, D> {
     /// Submits the next step, if it may be submitted now.
     #[inline]
-    fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<Result<(SlotId, Option<LockId>)>> {
+    fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let polled = self.poll_submit(cx);
-        match &polled {
+        if let Poll::Ready(Err(_)) = polled {
             // The call has ended before it was sent; it must not stay in the queue.
-            Poll::Ready(Err(_)) => self.leave(),
-            Poll::Ready(Ok((slot, _))) => self.note_sent(*slot),
-            Poll::Pending => {
-                if let CallState::Sent { slot, .. } = self.state {
-                    self.note_sent(slot);
-                }
-            }
+            self.leave();
+        } else if self.cancellation.is_some()
+            && let CallState::Sent { slot, .. } = self.state
+        {
+            self.note_sent(slot);
         }
         polled
     }
@@ -410,7 +410,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
     }
 
     #[inline]
-    fn poll_submit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(SlotId, Option<LockId>)>> {
+    fn poll_submit(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let (Ok(scope), CallState::Queued { mut id }) = (&self.scope, self.state) else {
             return Poll::Ready(Err(polled_after_end()));
         };
@@ -418,8 +418,8 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         let (driver, access) = (scope.driver(), scope.access());
         let mut waker = Some(cx.waker().clone());
         let mut buffer = None;
-        let (locked, ticket) = loop {
-            let mut locked = driver.lock();
+        let mut locked = driver.lock();
+        let ticket = loop {
             let (multiplexer, effects) = locked.parts();
             if !may_go_on(&mut self.batch, &self.operation, multiplexer, &self.sql)? {
                 return Poll::Pending;
@@ -442,27 +442,19 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
                     let ticket = simple.submit_simple(session, sql, begin);
                     let ticket = ticket.ok_or_else(polled_after_end)??;
                     multiplexer.begin_with(ticket, begin);
-                    break (locked, ticket);
+                    break ticket;
                 }
             };
             let plan = query.plan(session, sql)?;
             // Values and the code that encodes them are the user's: none of it runs under the lock.
             let generation = multiplexer.generation();
-            let held = if self.params.is_bare() {
-                Some(locked)
-            } else {
-                drop(locked);
-                None
-            };
+            let is_bare = self.params.is_bare();
             let buffer = buffer.get_or_insert_with(take_buffer);
-            let encoded =
-                self.params.bind(|execute| Ok(plan.encode(sql, execute, begin, buffer)))?;
-            let (mut locked, is_held) = match held {
-                Some(locked) => (locked, true),
-                None => (driver.lock(), false),
-            };
+            let encoded = locked.without_lock(is_bare, || {
+                self.params.bind(|execute| Ok(plan.encode(sql, execute, begin, buffer)))
+            })?;
             let (multiplexer, effects) = locked.parts();
-            if !is_held {
+            if !is_bare {
                 // Meanwhile another call may have begun the transaction or taken the lease, and the
                 // session may be a new one.
                 let admitted = multiplexer.admit(access, &mut id, &mut waker, effects);
@@ -478,7 +470,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
                 Submitted::PlanAgain => {}
                 Submitted::Sent(ticket) => {
                     multiplexer.begin_with(ticket, begin);
-                    break (locked, ticket);
+                    break ticket;
                 }
             }
         };
@@ -487,12 +479,13 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         }
         let (slot, flushes, may_be_answered) = self.expect(locked, ticket, waker, cx);
         self.state = CallState::Sent { slot, id, flushes };
-        if may_be_answered { Poll::Ready(Ok((slot, id))) } else { Poll::Pending }
+        if may_be_answered { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     /// Gives the submitted step a slot, and sends it. Returns the slot, whether the call has
     /// promised to send output that gathers, and whether the answer may have arrived already.
-    #[inline]
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn expect(
         &self,
         mut locked: Locked<'_, D>,
@@ -523,7 +516,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
 
     /// Waits in the queue. A call must not wait for the end of the transaction that it is made in.
     #[cold]
-    fn wait(&self, lease: Option<LockId>) -> Poll<Result<(SlotId, Option<LockId>)>> {
+    fn wait(&self, lease: Option<LockId>) -> Poll<Result<()>> {
         let Ok(scope) = &self.scope else {
             return Poll::Pending;
         };
@@ -569,10 +562,38 @@ fn may_go_on(
     Ok(!is_ready)
 }
 
+/// Polls for the answer of a request, or for a chunk of it, with the task's waker at hand: it is
+/// cloned outside of the lock.
+#[inline(never)]
+fn poll_anew<'d, D: Drive>(
+    driver: &'d D,
+    mode: ResponseMode,
+    slot: SlotId,
+    cx: &Context<'_>,
+) -> (Locked<'d, D>, Poll<Next>) {
+    loop {
+        let mut waker = Some(cx.waker().clone());
+        let mut locked = driver.lock();
+        let (multiplexer, effects) = locked.parts();
+        let polled = match mode {
+            ResponseMode::Buffered => multiplexer
+                .poll(slot, cx.waker(), &mut waker, effects)
+                .map(|poll| poll.map(Next::End)),
+            _ => multiplexer.poll_chunk(slot, cx.waker(), &mut waker, effects),
+        };
+        // It was not needed after all.
+        effects.discard(waker.take());
+        if let Ok(polled) = polled {
+            return (locked, polled);
+        }
+    }
+}
+
 /// Sends a request that was just submitted: at once if the connection was idle, otherwise together
 /// with what other tasks submit in this turn of the executor. Returns whether this call has
 /// promised to do so, and whether the answer may have arrived already.
-#[inline]
+#[allow(clippy::inline_always)]
+#[inline(always)]
 fn send<D: Drive>(
     driver: &D,
     mut locked: Locked<'_, D>,

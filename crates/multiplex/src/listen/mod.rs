@@ -86,7 +86,10 @@ impl Listeners {
         }
         let registry = &*registry;
         let event = || NotifyEvent::Notification(notification.clone());
-        for queue in registry.lasting.iter().chain(&registry.streams) {
+        for queue in &registry.lasting {
+            queue.push(event(), effects);
+        }
+        for queue in &registry.streams {
             queue.push(event(), effects);
         }
         for queue in registry.channels.subscribers(notification.channel()) {

@@ -93,6 +93,20 @@ impl Queue {
         if waiting.ended {
             return;
         }
+        // Neither of the bounds is reached, nor would be by one more read.
+        let has_room = waiting.events.len() + READ_EVENTS <= self.bounds.notifications
+            && waiting.bytes + size.max(READ_SIZE) <= self.bounds.bytes;
+        if !has_room {
+            self.make_room(&mut waiting, size);
+        }
+        waiting.bytes += size;
+        waiting.events.push_back(event);
+        effects.wake(waiting.waker.take());
+    }
+
+    /// Evicts what is in the way of an event of this size, and notes that the listener is behind.
+    #[inline(never)]
+    fn make_room(&self, waiting: &mut Waiting, size: usize) {
         while !waiting.events.is_empty()
             && (waiting.events.len() >= self.bounds.notifications
                 || waiting.bytes + size > self.bounds.bytes)
@@ -103,13 +117,25 @@ impl Queue {
             waiting.is_counted = true;
             waiting.behind = Some(self.catch_up.fell_behind(waiting.behind));
         }
-        waiting.bytes += size;
-        waiting.events.push_back(event);
-        effects.wake(waiting.waker.take());
     }
 
     /// The next event; `None` after the last one.
     pub fn poll(&self, waker: &Waker) -> Poll<Option<NotifyEvent>> {
+        let mut waiting = self.waiting.lock();
+        waiting.is_counted = false;
+        if let Some(event) = waiting.take() {
+            if waiting.behind.is_some() {
+                self.caught_up(waiting);
+            }
+            return Poll::Ready(Some(event));
+        }
+        drop(waiting);
+        self.poll_empty(waker)
+    }
+
+    /// The next event, or the listener waits for it.
+    #[inline(never)]
+    fn poll_empty(&self, waker: &Waker) -> Poll<Option<NotifyEvent>> {
         let mut spare = None;
         loop {
             let mut waiting = self.waiting.lock();
@@ -135,7 +161,7 @@ impl Queue {
     }
 
     /// Wakes the driver if it waits for this listener, whose queue is empty now.
-    #[inline]
+    #[inline(never)]
     fn caught_up(&self, mut waiting: MutexGuard<'_, Waiting>) {
         if waiting.behind.is_some()
             && !waiting.reaches(self.bounds.notifications / 2, self.bounds.bytes / 2)
@@ -203,6 +229,9 @@ impl Waiting {
         }
     }
 
+    // For every notification; as a call it would return the event in memory.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn take(&mut self) -> Option<NotifyEvent> {
         if self.missed > 0 {
             return Some(NotifyEvent::Missed(std::mem::take(&mut self.missed)));

@@ -50,6 +50,22 @@ impl Multiplexer {
         waker: &mut Option<Waker>,
         effects: &mut Effects,
     ) -> Poll<Result<Option<Arc<str>>>> {
+        let is_open = matches!(self.availability, Availability::Open);
+        if is_open && access == Access::Shared && self.lock.passes_at_once(id) {
+            return Poll::Ready(Ok(None));
+        }
+        self.admit_any(access, id, waker, effects)
+    }
+
+    /// The same, not inlined.
+    #[inline(never)]
+    fn admit_any(
+        &mut self,
+        access: Access,
+        id: &mut Option<LockId>,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Poll<Result<Option<Arc<str>>>> {
         if !matches!(self.availability, Availability::Open) {
             return Poll::Ready(Err(self.why_closed()));
         }

@@ -6,7 +6,7 @@ use super::listening::Reconciliation;
 use super::{Availability, Multiplexer};
 use crate::effects::Effects;
 use crate::response_buffer::{Capacity, Chunk, ResponseBuffer};
-use crate::slots::{Settled, Slot, SlotId};
+use crate::slots::{Settled, Slot, SlotId, put};
 use crate::transaction::EndKind;
 
 /// The result of a read of the driver.
@@ -37,7 +37,9 @@ pub struct Received {
 impl Multiplexer {
     /// Takes what the driver has read, after `sent` more bytes of output were written. `own` is the
     /// request of the driving task, which need not be woken.
-    #[inline]
+    // Once for each read; as a call it would return its flags packed.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub fn received(
         &mut self,
         sent: usize,
@@ -53,7 +55,7 @@ impl Multiplexer {
                 Input::Lost(reason) => session.lost(reason),
             }
         }
-        self.dispatch(own, effects);
+        self.dispatch_inlined(own, effects);
         Received {
             has_ended: self.is_closed(),
             is_over_limit: self.is_over_limit(),
@@ -74,37 +76,26 @@ impl Multiplexer {
     /// Dispatches every event of the session, then begins the round of LISTEN that may have become
     /// due: after the last event, since what the events say may change the round.
     pub(super) fn dispatch(&mut self, own: Option<Ticket>, effects: &mut Effects) {
-        while let Some(event) = self.session.as_mut().and_then(|session| session.next_event()) {
+        self.dispatch_inlined(own, effects);
+    }
+
+    /// The same, inlined.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn dispatch_inlined(&mut self, own: Option<Ticket>, effects: &mut Effects) {
+        while let Some(session) = &mut self.session
+            && let Some(event) = session.next_event()
+        {
             match event {
                 Event::Settled { ticket, outcome, status } => {
                     self.settled(ticket, (outcome, status), own, effects);
-                }
-                Event::Rows { ticket, rows } => {
-                    self.push(ticket, Chunk::Rows(rows), own, effects);
-                }
-                Event::CopyStarted { ticket, layout, .. } => {
-                    self.push(ticket, Chunk::CopyStarted(layout), own, effects);
-                }
-                Event::CopyData { ticket, data } => {
-                    self.push(ticket, Chunk::CopyData(data), own, effects);
                 }
                 // Dispatched before the answer that follows it: the order of the wire is kept.
                 Event::Notification(notification) => {
                     self.has_notified = true;
                     self.listeners.dispatch(&notification, effects);
                 }
-                // A round knows what it says.
-                Event::ListensLost { ticket }
-                    if !matches!(self.slots.in_flight(ticket), Some(Slot::Round(_))) =>
-                {
-                    self.listens_lost();
-                }
-                Event::Notice(notice) => effects.log(notice),
-                Event::Closed(error) => {
-                    let why = error.map_or(Availability::Closed, Availability::Dead);
-                    self.ended(why, effects);
-                }
-                _ => {}
+                other => self.dispatch_other(other, own, effects),
             }
         }
         if self.reconciliation == Reconciliation::Due {
@@ -112,7 +103,35 @@ impl Multiplexer {
         }
     }
 
-    #[inline]
+    #[inline(never)]
+    fn dispatch_other(&mut self, event: Event, own: Option<Ticket>, effects: &mut Effects) {
+        match event {
+            Event::Rows { ticket, rows } => {
+                self.push(ticket, Chunk::Rows(rows), own, effects);
+            }
+            Event::CopyStarted { ticket, layout, .. } => {
+                self.push(ticket, Chunk::CopyStarted(layout), own, effects);
+            }
+            Event::CopyData { ticket, data } => {
+                self.push(ticket, Chunk::CopyData(data), own, effects);
+            }
+            // A round knows what it says.
+            Event::ListensLost { ticket }
+                if !matches!(self.slots.in_flight(ticket), Some(Slot::Round(_))) =>
+            {
+                self.listens_lost();
+            }
+            Event::Notice(notice) => effects.log(notice),
+            Event::Closed(error) => {
+                let why = error.map_or(Availability::Closed, Availability::Dead);
+                self.ended(why, effects);
+            }
+            _ => {}
+        }
+    }
+
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn settled(
         &mut self,
         ticket: Ticket,
@@ -145,9 +164,27 @@ impl Multiplexer {
                 } else {
                     effects.wake(waker.take());
                 }
-                *slot = Slot::Answered(settled);
+                put(slot, Slot::Answered(settled));
             }
+            _ => self.settled_otherwise(id, settled, own, effects),
+        }
+    }
+
+    /// The request of this slot, which no call waits for as a whole, is settled.
+    #[inline(never)]
+    fn settled_otherwise(
+        &mut self,
+        id: SlotId,
+        settled: Settled,
+        own: Option<Ticket>,
+        effects: &mut Effects,
+    ) {
+        let Some(slot) = self.slots.get(id) else {
+            return;
+        };
+        match slot {
             Slot::Buffered(buffer) => {
+                let ticket = id.ticket();
                 let waker = buffer.end(settled);
                 if own != Some(ticket) {
                     effects.wake_shared(waker);
@@ -165,7 +202,7 @@ impl Multiplexer {
                 }
                 self.slots.free(id);
             }
-            Slot::Ignored | Slot::Cleanup | Slot::Answered(_) | Slot::Free => {
+            _ => {
                 self.slots.free(id);
             }
         }

@@ -218,10 +218,12 @@ impl Expect {
     }
 
     /// Whether a COPY was asked for, and this is something else.
+    #[inline]
     pub(crate) fn is_other_than_copy(self, tag: u8) -> bool {
-        match self {
-            Self::CopyIn => matches!(tag, b'T' | b'C' | b'I' | b'H'),
-            Self::CopyOut => matches!(tag, b'T' | b'C' | b'I' | b'G'),
+        match tag {
+            b'T' | b'C' | b'I' => matches!(self, Self::CopyIn | Self::CopyOut),
+            b'G' => self == Self::CopyOut,
+            b'H' => self == Self::CopyIn,
             _ => false,
         }
     }

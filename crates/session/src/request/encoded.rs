@@ -13,7 +13,7 @@ use crate::protocol::expect::Steps;
 use crate::statement::Statement;
 
 /// Where a request is written before it is submitted. It belongs to the caller and is reused:
-/// submitting empties it and leaves its memory.
+/// submitting empties it, and leaves its memory or that of the empty send buffer.
 #[derive(Default)]
 pub struct EncodeBuffer {
     bytes: BytesMut,

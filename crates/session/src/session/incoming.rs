@@ -105,10 +105,15 @@ impl Session {
     #[inline]
     pub(super) fn tell_piece(&mut self) {
         if self.piecemeal {
-            self.piecemeal = self.pipeline.len() > 0;
-            if let Some(piece) = self.pipeline.front().and_then(Exchange::take_piece) {
-                self.events.push_back(piece);
-            }
+            self.tell_piece_now();
+        }
+    }
+
+    #[inline(never)]
+    fn tell_piece_now(&mut self) {
+        self.piecemeal = self.pipeline.len() > 0;
+        if let Some(piece) = self.pipeline.front().and_then(Exchange::take_piece) {
+            self.events.push_back(piece);
         }
     }
 
@@ -213,6 +218,9 @@ impl Session {
         self.events.push_back(event);
     }
 
+    // Once for each answer, as `advance`.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn settle(&mut self, status: TransactionStatus) {
         self.status = status;
         self.tell_piece();

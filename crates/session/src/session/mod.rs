@@ -338,6 +338,7 @@ impl Session {
     // --- Bytes out ---
 
     /// Whether there is anything to send.
+    #[inline]
     pub fn has_output(&self) -> bool {
         !matches!(self.phase, Phase::Closed)
             && (!self.send_buffer.is_empty()

@@ -88,7 +88,8 @@ impl StatementCache {
     }
 
     /// Takes back what was checked out, if it is still in the cache.
-    #[inline]
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn check_in(&mut self, statement: Arc<Statement>) {
         if statement.is_cached.load(Ordering::Relaxed) {
             self.last = Some(statement);

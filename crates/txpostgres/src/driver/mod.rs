@@ -148,16 +148,22 @@ impl Driver {
     }
 
     /// Releases the socket and wakes the tasks whose answers have arrived.
+    #[inline]
     fn release(&self, mut socket: MutexGuard<'_, SocketIo>) {
-        let yields = std::mem::take(&mut socket.yields);
-        if socket.effects.is_empty() && !yields {
+        if socket.effects.is_empty() && !socket.yields {
             let watch = socket.effects.take_watch();
             drop(socket);
             if watch {
                 self.watch();
             }
-            return;
+        } else {
+            self.release_and_run(socket);
         }
+    }
+
+    #[inline(never)]
+    fn release_and_run(&self, mut socket: MutexGuard<'_, SocketIo>) {
+        let yields = std::mem::take(&mut socket.yields);
         let mut effects = std::mem::take(&mut socket.effects);
         drop(socket);
         effects.run();
@@ -194,14 +200,22 @@ impl Drive for Driver {
         self.shared.readiness.is_ready()
     }
 
-    fn drive(&self, own: Option<Ticket>, flush: bool) {
-        // Requested before the lock is tried: if it is taken, its holder looks again after
-        // releasing it.
-        self.shared.readiness.request_drive(flush);
-        while let Some(mut socket) = self.socket.try_lock() {
-            if self.shared.readiness.take_requests() {
+    fn drive(&self, own: Option<Ticket>, mut flush: bool) {
+        loop {
+            let mut tried = self.socket.try_lock();
+            if tried.is_none() {
+                // Requested before the lock is tried once more: if it is still taken, its holder
+                // looks again after releasing it.
+                self.shared.readiness.request_drive(flush);
+                tried = self.socket.try_lock();
+            }
+            let Some(mut socket) = tried else {
+                return;
+            };
+            if self.shared.readiness.take_requests() || flush {
                 socket.gather(&self.shared);
             }
+            flush = false;
             socket.work(&self.shared, own);
             self.release(socket);
             // Checked last, since a task may have found the lock taken during any of the above.
@@ -222,7 +236,7 @@ impl Drive for Driver {
         };
         self.shared.readiness.take_requests();
         socket.take_output(&mut locked);
-        drop(locked);
+        locked.unlock();
         let may_be_answered = socket.work(&self.shared, Some(own));
         self.release(socket);
         if self.shared.readiness.has_requests() {

@@ -19,21 +19,22 @@
 //! other: the lock's own acquire and release order the rest. `AcqRel` publishes what was written
 //! before, such as a request in the multiplexer, to the task that acts on the flag.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-const READY: u8 = 1;
-const PAUSED: u8 = 2;
-const DRIVE: u8 = 4;
-const FLUSH: u8 = 8;
-const BEHIND: u8 = 16;
+const READY: u32 = 1;
+const PAUSED: u32 = 2;
+const DRIVE: u32 = 4;
+const FLUSH: u32 = 8;
+const BEHIND: u32 = 16;
 
-/// See the module's text. A new one is ready: nothing was read yet.
+/// See the module's text. A new one is ready: nothing was read yet. 32 bits, since x86-64 tests and
+/// changes one bit of these by one instruction.
 #[derive(Debug)]
-pub(crate) struct Readiness(AtomicU8);
+pub(crate) struct Readiness(AtomicU32);
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(AtomicU8::new(READY))
+        Self(AtomicU32::new(READY))
     }
 }
 
@@ -106,6 +107,10 @@ impl Readiness {
     /// output.
     #[inline]
     pub(crate) fn take_requests(&self) -> bool {
+        // A request that comes between is found by `has_requests`.
+        if self.0.load(Ordering::Acquire) & (DRIVE | FLUSH) == 0 {
+            return false;
+        }
         self.0.fetch_and(!(DRIVE | FLUSH), Ordering::AcqRel) & FLUSH != 0
     }
 

@@ -59,6 +59,8 @@ pub(super) struct SocketIo {
     /// The session has more to send than `outgoing`.
     has_more_output: bool,
     flush: FlushState,
+    /// The stream was empty when it was looked at last.
+    was_empty: bool,
     /// Bytes written that were not reported to the session yet.
     unreported: usize,
     /// Must be run when the socket's lock is released.
@@ -104,6 +106,7 @@ impl SocketIo {
             written: 0,
             has_more_output: false,
             flush: FlushState::Flushed,
+            was_empty: false,
             unreported: 0,
             effects: Effects::default(),
             yields: false,
@@ -120,6 +123,7 @@ impl SocketIo {
         self.unreported = 0;
         self.has_more_output = false;
         self.flush = FlushState::Flushed;
+        self.was_empty = false;
         self.stream.replace(stream)
     }
 
@@ -150,24 +154,38 @@ impl SocketIo {
 
     /// Writes until nothing is left or the stream is full, reads until nothing is left. Returns
     /// whether answers may have been handed out.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(super) fn work(&mut self, shared: &Shared, own: Option<Ticket>) -> bool {
+        let was_ready = self.write_first(shared, own);
+        if !(was_ready || shared.readiness.is_ready()) {
+            return self.stream.is_none();
+        }
+        self.read_on(shared, own)
+    }
+
+    /// Writes what is to be written. Returns whether the socket was ready, which is cleared.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn write_first(&mut self, shared: &Shared, own: Option<Ticket>) -> bool {
+        // Cleared before the write as well: a wake-up for writability, right after the socket was
+        // full, must not be lost.
+        let was_ready = shared.readiness.clear_ready();
+        // A wake-up may be for writability; without one, a full socket is still full.
+        if was_ready && self.flush == FlushState::Full {
+            self.flush = FlushState::Unflushed;
+        }
+        if self.has_to_write() {
+            self.write(shared, own);
+        }
+        was_ready
+    }
+
+    fn read_on(&mut self, shared: &Shared, own: Option<Ticket>) -> bool {
         let readiness = &shared.readiness;
         let mut last = Read::Nothing;
         let mut reads = 0;
         loop {
-            // Cleared before the write as well: a wake-up for writability, right after the socket
-            // was full, must not be lost.
-            let was_ready = readiness.clear_ready();
-            // A wake-up may be for writability; without one, a full socket is still full.
-            if was_ready && self.flush == FlushState::Full {
-                self.flush = FlushState::Unflushed;
-            }
-            if self.has_to_write() {
-                self.write(shared, own);
-            }
-            if !(was_ready || reads > 0 || readiness.is_ready()) {
-                return self.stream.is_none();
-            }
             if readiness.must_not_read() {
                 // The call that fetches the buffered chunks finds the socket ready, and reads on.
                 readiness.set_ready();
@@ -179,7 +197,14 @@ impl SocketIo {
             reads += 1;
             last = self.read(shared, own);
             let goes_on = matches!(last, Read::Full | Read::Partial) && reads < READS_IN_A_TURN;
-            if !goes_on && self.has_to_write() {
+            if goes_on {
+                // Nothing more is expected behind a partial read, and READY need not be cleared.
+                if last == Read::Full || self.has_to_write() {
+                    self.write_first(shared, own);
+                }
+                continue;
+            }
+            if self.has_to_write() {
                 // What an answer has released; no other task may come for a while.
                 self.write(shared, own);
             }
@@ -200,7 +225,6 @@ impl SocketIo {
                     self.yields = more && !waits;
                     return true;
                 }
-                Read::Full | Read::Partial if goes_on => {}
                 Read::Full | Read::Partial => {
                     readiness.set_ready();
                     self.yields = true;
@@ -226,7 +250,9 @@ impl SocketIo {
     /// Whether the socket may be readable; if not, it wakes the driver when it is.
     fn is_readable(&mut self) -> bool {
         let mut cx = Context::from_waker(&self.waker);
-        self.stream.as_mut().is_some_and(|stream| stream.poll_readable(&mut cx).is_ready())
+        let polled = self.stream.as_mut().map(|stream| stream.poll_readable(&mut cx));
+        self.was_empty = matches!(polled, Some(Poll::Pending));
+        matches!(polled, Some(Poll::Ready(())))
     }
 
     /// Whether there is anything to write or flush, and the stream is not known to be full.
@@ -238,7 +264,31 @@ impl SocketIo {
         }
     }
 
+    #[inline]
     fn write(&mut self, shared: &Shared, own: Option<Ticket>) {
+        let left = self.outgoing.get(self.written..).unwrap_or_default();
+        let tried = match &mut self.stream {
+            Some(stream) if !left.is_empty() => stream.try_write(left),
+            _ => Ok(0),
+        };
+        match tried {
+            // Everything is written, most of the time.
+            Ok(count)
+                if count == left.len()
+                    && count > 0
+                    && self.flush == FlushState::Flushed
+                    && !self.has_more_output =>
+            {
+                self.note_written(count);
+            }
+            tried => self.write_on(shared, own, tried),
+        }
+    }
+
+    /// Goes on with what the first attempt has brought.
+    #[inline(never)]
+    fn write_on(&mut self, shared: &Shared, own: Option<Ticket>, tried: io::Result<usize>) {
+        let mut first = Some(tried);
         let mut was_partial = false;
         while !self.outgoing.is_empty() {
             let Some(stream) = &mut self.stream else {
@@ -250,7 +300,7 @@ impl SocketIo {
                 // The last write was partial, so the socket is full.
                 Err(io::ErrorKind::WouldBlock.into())
             } else {
-                stream.try_write(left)
+                first.take().unwrap_or_else(|| stream.try_write(left))
             };
             let written = match tried {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -301,7 +351,7 @@ impl SocketIo {
     /// first.
     fn write_failed(&mut self, shared: &Shared, own: Option<Ticket>, error: &io::Error) {
         for _ in 0..READS_AFTER_END {
-            if self.read(shared, own) == Read::Nothing {
+            if self.read_once(shared, own) == Read::Nothing {
                 break;
             }
         }
@@ -323,22 +373,37 @@ impl SocketIo {
     }
 
     /// Reads once and dispatches what arrived.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn read(&mut self, shared: &Shared, own: Option<Ticket>) -> Read {
         let Some(stream) = &mut self.stream else {
             return Read::Nothing;
         };
-        let mut cx = Context::from_waker(&self.waker);
-        let mut buffer = ReadBuf::new(&mut self.received);
-        let input = match Pin::new(stream).poll_read(&mut cx, &mut buffer) {
-            Poll::Pending => return Read::Nothing,
-            Poll::Ready(Err(error)) => {
-                drop(self.lose(shared, own, Input::Lost(broken(&error))));
-                return Read::Nothing;
-            }
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Input::End,
-            Poll::Ready(Ok(())) => Input::Bytes(buffer.filled()),
+        // Not while there is more and more to read: then `poll_read` makes the task yield at times.
+        let tried = if std::mem::take(&mut self.was_empty) {
+            stream.try_read(&mut self.received)
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
         };
-        let is_full = buffer.filled().len() == READ_BYTES;
+        let count = match tried {
+            Ok(count) => count,
+            Err(error) => match self.poll_read(error) {
+                Poll::Pending => {
+                    self.was_empty = true;
+                    return Read::Nothing;
+                }
+                Poll::Ready(Err(error)) => {
+                    drop(self.lose(shared, own, Input::Lost(broken(&error))));
+                    return Read::Nothing;
+                }
+                Poll::Ready(Ok(count)) => count,
+            },
+        };
+        let input = match self.received.get(..count) {
+            Some(bytes) if count > 0 => Input::Bytes(bytes),
+            _ => Input::End,
+        };
+        let is_full = count == READ_BYTES;
         let mut multiplexer = shared.multiplexer();
         let unreported = std::mem::take(&mut self.unreported);
         let received = multiplexer.received(unreported, input, own, &mut self.effects);
@@ -350,7 +415,9 @@ impl SocketIo {
             return Read::Nothing;
         }
         if self.outgoing.is_empty() {
-            multiplexer.take_output(&mut self.outgoing, &mut self.effects);
+            if multiplexer.takes_output() {
+                multiplexer.take_output(&mut self.outgoing, &mut self.effects);
+            }
         } else {
             self.has_more_output = true;
         }
@@ -364,6 +431,27 @@ impl SocketIo {
         } else {
             Read::Partial
         }
+    }
+
+    /// The same, not inlined.
+    #[inline(never)]
+    fn read_once(&mut self, shared: &Shared, own: Option<Ticket>) -> Read {
+        self.read(shared, own)
+    }
+
+    /// Reads, or waits for something to read, after an attempt has ended with `error`.
+    #[inline(never)]
+    fn poll_read(&mut self, error: io::Error) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Pending;
+        };
+        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+            return Poll::Ready(Err(error));
+        }
+        let mut cx = Context::from_waker(&self.waker);
+        let mut buffer = ReadBuf::new(&mut self.received);
+        let polled = Pin::new(stream).poll_read(&mut cx, &mut buffer);
+        polled.map_ok(|()| buffer.filled().len())
     }
 
     /// Ends the session for this reason. Returns the stream, to be dropped.

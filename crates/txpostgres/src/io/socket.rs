@@ -159,6 +159,20 @@ where
     S: AsFd + AsRawFd + Send + Unpin,
     for<'a> &'a S: Read + Write,
 {
+    fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        let tried = self.stream.try_io(Interest::READABLE, |mut stream| {
+            read = stream.read(bytes)?;
+            // A short read has emptied the socket's buffer, as above.
+            if 0 < read && read < bytes.len() {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
+        });
+        if read > 0 { Ok(read) } else { tried.map(|()| 0) }
+    }
+
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write(bytes)
     }

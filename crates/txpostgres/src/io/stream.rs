@@ -1,9 +1,15 @@
 //! A stream of bytes in both directions: what a session is transported by.
 
 use std::io;
+#[cfg(unix)]
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
+#[cfg(unix)]
+use socket2::SockRef;
+#[cfg(unix)]
+use tokio::io::Interest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -16,6 +22,12 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
     /// Writes without waiting if it can; otherwise returns `WouldBlock`, and `poll_write` is
     /// called.
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = bytes;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Reads without waiting if it can; otherwise returns `WouldBlock`, and `poll_read` is called.
+    fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let _ = bytes;
         Err(io::ErrorKind::WouldBlock.into())
     }
@@ -53,6 +65,21 @@ impl ByteStream for TcpStream {
 
 #[cfg(unix)]
 impl ByteStream for UnixStream {
+    fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        let tried = self.try_io(Interest::READABLE, || {
+            read = (&*SockRef::from(&*self)).read(bytes)?;
+            // A short read has emptied the socket's buffer: it is not readable any more, which
+            // Tokio is told so.
+            if 0 < read && read < bytes.len() {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
+        });
+        if read > 0 { Ok(read) } else { tried.map(|()| 0) }
+    }
+
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         UnixStream::try_write(self, bytes)
     }

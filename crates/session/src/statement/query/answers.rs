@@ -14,7 +14,9 @@ use crate::transaction_status::TransactionStatus;
 
 impl Query {
     /// Takes the answer to what was submitted, and the transaction status that came with it.
-    #[inline]
+    // The usual case is inlined, for every query.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub fn settled(
         &mut self,
         session: &mut Session,
@@ -22,9 +24,20 @@ impl Query {
         outcome: Result<Box<Answer>>,
         status: TransactionStatus,
     ) -> NextStep {
-        if matches!(self.stage, Stage::Running) && outcome.is_ok() {
-            return NextStep::Done(outcome);
+        match outcome {
+            Ok(answer) if matches!(self.stage, Stage::Running) => NextStep::Done(Ok(answer)),
+            outcome => self.settled_otherwise(session, sql, outcome, status),
         }
+    }
+
+    #[inline(never)]
+    fn settled_otherwise(
+        &mut self,
+        session: &mut Session,
+        sql: &str,
+        outcome: Result<Box<Answer>>,
+        status: TransactionStatus,
+    ) -> NextStep {
         match (std::mem::take(&mut self.stage), outcome) {
             (Stage::Preparing { name, ticket }, Ok(answer)) => {
                 let held = Held::Description(answer);

@@ -336,7 +336,12 @@ impl Query {
                 };
                 let is_kept = !statement.name().is_empty();
                 self.begins = begins;
-                self.stage = if is_kept { Stage::Running } else { Stage::Anew };
+                let stage = if is_kept { Stage::Running } else { Stage::Anew };
+                match std::mem::replace(&mut self.stage, stage) {
+                    // Nothing to drop, which is not worth a call.
+                    before @ Stage::New => std::mem::forget(before),
+                    before => drop(before),
+                }
                 session.statements().check_in(statement);
                 Ok(Submitted::Sent(ticket))
             }
