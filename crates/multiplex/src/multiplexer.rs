@@ -167,7 +167,6 @@ impl Multiplexer {
         self.generation = self.listeners.begin();
         self.is_flush_promised = false;
         self.reconciliation = Reconciliation::Due;
-        self.pending_cancel = None;
         // The session may have ended with the same bytes that opened it.
         self.dispatch(None, effects);
     }
@@ -243,6 +242,8 @@ impl Multiplexer {
     fn ended(&mut self, availability: Availability, effects: &mut Effects) {
         self.lost_lease = self.lost_lease.max(self.lock.lease());
         self.availability = availability;
+        // The request has settled, and its waker was taken.
+        self.pending_cancel = None;
         self.lock.wake_all(effects);
         if let Some(transaction) = self.transaction.take() {
             transaction.wake_all(effects);

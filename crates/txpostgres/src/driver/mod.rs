@@ -136,13 +136,18 @@ impl Driver {
         closing
     }
 
-    /// Stops using the socket for this reason, now and without Terminate.
-    pub(crate) fn give_up(&self, reason: Error) {
+    /// Stops using the socket for this reason, now and without Terminate. Does nothing if the
+    /// session is not the one of this number any more.
+    pub(crate) fn give_up(&self, generation: u64, reason: Error) {
         let mut socket = self.socket.lock();
         let stream = socket.lose(&self.shared, None, Input::Lost(reason));
         let mut effects = std::mem::take(&mut socket.effects);
         drop(socket);
         drop(stream);
+        // A session is replaced under the lock of its socket.
+        if self.shared.multiplexer().generation() != generation {
+            return;
+        }
         effects.run();
         self.shared.alarm.wake();
     }
