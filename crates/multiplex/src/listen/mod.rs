@@ -234,14 +234,14 @@ impl Listeners {
         self.recount(&registry);
     }
 
-    /// A call of `listen`. Returns whether an earlier call had listened to the channel.
-    pub fn listen(&self, name: &ChannelName, reply: Option<Reply>) -> bool {
+    /// A call of `listen`. Returns its number, for [`forget`](Self::forget).
+    pub fn listen(&self, name: &ChannelName, reply: Option<Reply>) -> u64 {
         self.registry.lock().channels.listen(name, reply)
     }
 
-    /// A call of `listen` failed: undoes its effect.
-    pub fn forget(&self, name: &ChannelName) {
-        self.registry.lock().channels.forget(name);
+    /// This call of `listen` failed: undoes its effect, unless another call wants the channel.
+    pub fn forget(&self, name: &ChannelName, call: u64) {
+        self.registry.lock().channels.forget(name, call);
     }
 
     /// A call of `unlisten`.
