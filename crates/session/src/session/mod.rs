@@ -300,7 +300,7 @@ impl Session {
         !self.names_changed() && (is_idle || self.keeps_names())
     }
 
-    /// The types that were looked up; none if they are in stale_flag.
+    /// The types that were looked up; none if they are stale.
     pub(crate) fn catalog(&mut self) -> &mut Catalog {
         if self.catalog.stale_flag().is_stale() {
             self.catalog.forget();
