@@ -323,12 +323,12 @@ impl Multiplexer {
         true
     }
 
-    /// Abandons a request and submits `by` directly behind it as compensation. `by` is exclusive,
-    /// so it is sent only if the request succeeded, and withdrawn if it failed.
-    pub fn undo(&mut self, id: SlotId, by: Request<'_>, effects: &mut Effects) {
+    /// Abandons a request and submits `by` directly behind it as compensation, if it may be sent.
+    /// `by` is exclusive, so it is sent only if the request succeeded, and withdrawn if it failed.
+    pub fn undo(&mut self, access: Access, id: SlotId, by: Request<'_>, effects: &mut Effects) {
         let is_in_flight = self.slots.is_in_flight(id);
         let has_failed = matches!(self.slots.get(id), Some(Slot::Answered((Err(_), _))));
-        if has_failed {
+        if has_failed || !self.is_admitted(access) {
             return;
         }
         let Ok(Ok(undoing)) = self.open_session().map(|session| session.submit(by)) else {
