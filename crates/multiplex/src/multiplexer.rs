@@ -609,16 +609,19 @@ impl Multiplexer {
     }
 
     /// Appends pending output, unless a task has promised to send it together with what follows.
+    /// Returns whether there is more, which must be taken when this was written.
     #[inline]
-    pub fn take_output(&mut self, into: &mut BytesMut, effects: &mut Effects) {
+    pub fn take_output(&mut self, into: &mut BytesMut, effects: &mut Effects) -> bool {
+        let mut has_more = false;
         if !self.is_flush_promised
             && let Some(session) = &mut self.session
         {
-            session.take_output(into);
+            has_more = session.take_output(into);
             if let Some(id) = self.feeding.take() {
                 self.wake_feeder(id, effects);
             }
         }
+        has_more
     }
 
     /// The data that a COPY waited for is taken for sending: wakes the task that feeds it.
