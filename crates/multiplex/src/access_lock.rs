@@ -28,25 +28,20 @@ pub struct LockId(u64);
 #[derive(Debug, Default)]
 pub(crate) struct AccessLock {
     lease: Option<LockId>,
-    /// In order of arrival.
-    queue: VecDeque<Waiter>,
+    /// Shared and exclusive waiters, each in order of arrival. Apart, so that a release need not
+    /// pass over exclusive waiters, of which it wakes only the first.
+    shared: VecDeque<Waiter>,
+    exclusive: VecDeque<Waiter>,
     last: u64,
 }
 
 #[derive(Debug)]
 struct Waiter {
     id: LockId,
-    mode: Mode,
+    /// It is exclusive, and has let earlier waiters go first, once.
+    has_yielded: bool,
     /// `None` once it was woken, until it is polled again.
     waker: Option<Waker>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Shared,
-    Exclusive,
-    /// Exclusive, and has let earlier waiters go first, once.
-    ExclusiveAfterYield,
 }
 
 impl AccessLock {
@@ -59,13 +54,13 @@ impl AccessLock {
         waker: &mut Option<Waker>,
         effects: &mut Effects,
     ) -> bool {
+        let own = *id.get_or_insert_with(|| next(&mut self.last));
         if self.lease.is_some() {
-            self.enqueue(id, Mode::Shared, waker, effects);
+            enqueue(&mut self.shared, own, waker, effects);
             return false;
         }
-        let own = *id.get_or_insert_with(|| next(&mut self.last));
-        if !self.queue.is_empty() {
-            self.remove(own, effects);
+        if !self.shared.is_empty() {
+            remove(&mut self.shared, own, effects);
         }
         true
     }
@@ -89,23 +84,23 @@ impl AccessLock {
         waker: &mut Option<Waker>,
         effects: &mut Effects,
     ) -> Option<LockId> {
+        let own = *id.get_or_insert_with(|| next(&mut self.last));
         if self.lease.is_some() {
-            self.enqueue(id, Mode::Exclusive, waker, effects);
+            enqueue(&mut self.exclusive, own, waker, effects);
             return None;
         }
-        let is_behind = self.queue.front().is_some_and(|first| id.is_none_or(|id| first.id < id));
-        if is_behind {
-            let at = self.enqueue(id, Mode::Exclusive, &mut None, effects);
-            if let Some(own) = self.queue.get_mut(at)
-                && own.mode != Mode::ExclusiveAfterYield
-            {
-                own.mode = Mode::ExclusiveAfterYield;
+        let is_earlier = |first: &Waiter| first.id < own;
+        if self.shared.front().is_some_and(is_earlier)
+            || self.exclusive.front().is_some_and(is_earlier)
+        {
+            let waiter = enqueue(&mut self.exclusive, own, &mut None, effects);
+            if !waiter.is_some_and(|waiter| std::mem::replace(&mut waiter.has_yielded, true)) {
                 effects.wake(waker.take());
                 return None;
             }
         }
-        let own = id.take().unwrap_or_else(|| next(&mut self.last));
-        self.remove(own, effects);
+        *id = None;
+        remove(&mut self.exclusive, own, effects);
         self.lease = Some(own);
         Some(own)
     }
@@ -119,7 +114,7 @@ impl AccessLock {
     /// Whether anything waits in the queue.
     #[inline]
     pub(crate) fn has_waiters(&self) -> bool {
-        !self.queue.is_empty()
+        !self.shared.is_empty() || !self.exclusive.is_empty()
     }
 
     /// Ends the lease, if this is it, and wakes the waiters that may go on.
@@ -132,7 +127,8 @@ impl AccessLock {
 
     /// Removes a waiter that no longer waits.
     pub(crate) fn leave(&mut self, id: LockId, effects: &mut Effects) {
-        self.remove(id, effects);
+        remove(&mut self.shared, id, effects);
+        remove(&mut self.exclusive, id, effects);
         if self.lease.is_none() {
             self.wake_next(effects);
         }
@@ -141,9 +137,9 @@ impl AccessLock {
     /// Ends the lease and wakes all waiters, since the session is over.
     pub(crate) fn wake_all(&mut self, effects: &mut Effects) {
         self.lease = None;
-        for waiter in self.queue.drain(..) {
-            effects.wake(waiter.waker);
-        }
+        wake(&mut self.shared, self.exclusive.iter_mut(), effects);
+        self.shared.clear();
+        self.exclusive.clear();
     }
 
     /// Wakes all waiters of a lock that is free: the first was woken an interval ago and was not
@@ -152,53 +148,61 @@ impl AccessLock {
         if self.lease.is_some() {
             return false;
         }
-        for waiter in &mut self.queue {
-            effects.wake(waiter.waker.take());
-        }
-        !self.queue.is_empty()
+        wake(&mut self.shared, self.exclusive.iter_mut(), effects);
+        self.has_waiters()
     }
 
     /// Shared waiters all pass; of exclusive ones only the first can.
     fn wake_next(&mut self, effects: &mut Effects) {
-        let mut exclusive = 0;
-        for waiter in &mut self.queue {
-            exclusive += u32::from(waiter.mode != Mode::Shared);
-            if waiter.mode == Mode::Shared || exclusive == 1 {
-                effects.wake(waiter.waker.take());
-            }
-        }
-        if !self.queue.is_empty() {
+        wake(&mut self.shared, self.exclusive.iter_mut().take(1), effects);
+        if self.has_waiters() {
             effects.watch();
         }
     }
+}
 
-    /// Puts a waiter at its place in the queue, or replaces its waker there. Returns its place.
-    fn enqueue(
-        &mut self,
-        id: &mut Option<LockId>,
-        mode: Mode,
-        waker: &mut Option<Waker>,
-        effects: &mut Effects,
-    ) -> usize {
-        let id = *id.get_or_insert_with(|| next(&mut self.last));
-        let at = self.queue.partition_point(|waiter| waiter.id < id);
-        match self.queue.get_mut(at).filter(|waiter| waiter.id == id) {
-            Some(known) => {
-                if let Some(waker) = waker.take() {
-                    effects.discard(known.waker.replace(waker));
-                }
-            }
-            None => self.queue.insert(at, Waiter { id, mode, waker: waker.take() }),
+/// Wakes waiters in their order of arrival.
+fn wake<'a>(
+    shared: &'a mut VecDeque<Waiter>,
+    exclusive: impl Iterator<Item = &'a mut Waiter>,
+    effects: &mut Effects,
+) {
+    let mut exclusive = exclusive.peekable();
+    for waiter in shared {
+        while let Some(earlier) = exclusive.next_if(|earlier| earlier.id < waiter.id) {
+            effects.wake(earlier.waker.take());
         }
-        at
+        effects.wake(waiter.waker.take());
     }
+    for waiter in exclusive {
+        effects.wake(waiter.waker.take());
+    }
+}
 
-    fn remove(&mut self, id: LockId, effects: &mut Effects) {
-        if let Ok(at) = self.queue.binary_search_by_key(&id, |waiter| waiter.id)
-            && let Some(waiter) = self.queue.remove(at)
-        {
-            effects.discard(waiter.waker);
+/// Puts a waiter at its place in a queue, or replaces its waker there. Returns it.
+fn enqueue<'a>(
+    queue: &'a mut VecDeque<Waiter>,
+    id: LockId,
+    waker: &mut Option<Waker>,
+    effects: &mut Effects,
+) -> Option<&'a mut Waiter> {
+    let at = queue.partition_point(|waiter| waiter.id < id);
+    if queue.get(at).is_some_and(|waiter| waiter.id == id) {
+        let known = queue.get_mut(at)?;
+        if let Some(waker) = waker.take() {
+            effects.discard(known.waker.replace(waker));
         }
+        return Some(known);
+    }
+    queue.insert(at, Waiter { id, has_yielded: false, waker: waker.take() });
+    queue.get_mut(at)
+}
+
+fn remove(queue: &mut VecDeque<Waiter>, id: LockId, effects: &mut Effects) {
+    if let Ok(at) = queue.binary_search_by_key(&id, |waiter| waiter.id)
+        && let Some(waiter) = queue.remove(at)
+    {
+        effects.discard(waiter.waker);
     }
 }
 
@@ -271,7 +275,7 @@ mod tests {
         let lease = third.exclusive(&mut lock).unwrap();
         release(&mut lock, lease);
         assert!(call.shared(&mut lock));
-        assert!(lock.queue.is_empty());
+        assert!(!lock.has_waiters());
     }
 
     #[test]
@@ -298,8 +302,8 @@ mod tests {
         assert!(!later.shared(&mut lock));
         assert!(second.exclusive(&mut lock).is_none());
         assert!(!call.shared(&mut lock));
-        let order: Vec<_> = lock.queue.iter().map(|waiter| Some(waiter.id)).collect();
-        assert_eq!(order, [call.id, later.id, second.id]);
+        let order: Vec<_> = lock.shared.iter().map(|waiter| Some(waiter.id)).collect();
+        assert_eq!(order, [call.id, later.id]);
         release(&mut lock, lease);
         assert!(call.shared(&mut lock) && later.shared(&mut lock));
         assert!(second.exclusive(&mut lock).is_some());

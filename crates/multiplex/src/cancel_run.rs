@@ -87,6 +87,10 @@ impl CancelRun {
         may_have_left: bool,
         multiplexer: &mut Multiplexer,
     ) -> CancelStep {
+        if !multiplexer.is_being_cancelled(self.ticket) {
+            // The session is over, and the request with it. The next one has a gate of its own.
+            return CancelStep::Done(Ok(()));
+        }
         let heard = heard.unwrap_or_else(|| {
             let message = "the server could not be told in time to cancel a statement";
             Err(Error::new(ErrorKind::Timeout, message))
@@ -128,6 +132,9 @@ impl CancelRun {
     /// The task that carries out the cancel is dropped before its end. Returns the reason for which
     /// the connection must be closed, if it must.
     pub fn abandon(&self, may_have_left: bool, multiplexer: &mut Multiplexer) -> Option<Error> {
+        if !multiplexer.is_being_cancelled(self.ticket) {
+            return None;
+        }
         multiplexer.cancel_ended(self.ticket);
         if may_have_left {
             return Some(whether_arrived());

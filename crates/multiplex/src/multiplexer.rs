@@ -167,7 +167,6 @@ impl Multiplexer {
         self.generation = self.listeners.begin();
         self.is_flush_promised = false;
         self.reconciliation = Reconciliation::Due;
-        self.pending_cancel = None;
         // The session may have ended with the same bytes that opened it.
         self.dispatch(None, effects);
     }
@@ -243,6 +242,8 @@ impl Multiplexer {
     fn ended(&mut self, availability: Availability, effects: &mut Effects) {
         self.lost_lease = self.lost_lease.max(self.lock.lease());
         self.availability = availability;
+        // The request has settled, and its waker was taken.
+        self.pending_cancel = None;
         self.lock.wake_all(effects);
         if let Some(transaction) = self.transaction.take() {
             transaction.wake_all(effects);
@@ -324,12 +325,12 @@ impl Multiplexer {
         true
     }
 
-    /// Abandons a request and submits `by` directly behind it as compensation. `by` is exclusive,
-    /// so it is sent only if the request succeeded, and withdrawn if it failed.
-    pub fn undo(&mut self, id: SlotId, by: Request<'_>, effects: &mut Effects) {
+    /// Abandons a request and submits `by` directly behind it as compensation, if it may be sent.
+    /// `by` is exclusive, so it is sent only if the request succeeded, and withdrawn if it failed.
+    pub fn undo(&mut self, access: Access, id: SlotId, by: Request<'_>, effects: &mut Effects) {
         let is_in_flight = self.slots.is_in_flight(id);
         let has_failed = matches!(self.slots.get(id), Some(Slot::Answered((Err(_), _))));
-        if has_failed {
+        if has_failed || !self.is_admitted(access) {
             return;
         }
         let Ok(Ok(undoing)) = self.open_session().map(|session| session.submit(by)) else {
@@ -619,16 +620,19 @@ impl Multiplexer {
     }
 
     /// Appends pending output, unless a task has promised to send it together with what follows.
+    /// Returns whether there is more, which must be taken when this was written.
     #[inline]
-    pub fn take_output(&mut self, into: &mut BytesMut, effects: &mut Effects) {
+    pub fn take_output(&mut self, into: &mut BytesMut, effects: &mut Effects) -> bool {
+        let mut has_more = false;
         if !self.is_flush_promised
             && let Some(session) = &mut self.session
         {
-            session.take_output(into);
+            has_more = session.take_output(into);
             if let Some(id) = self.feeding.take() {
                 self.wake_feeder(id, effects);
             }
         }
+        has_more
     }
 
     /// The data that a COPY waited for is taken for sending: wakes the task that feeds it.

@@ -35,8 +35,9 @@ impl SlotId {
 /// The state of a request and its answer.
 ///
 /// ```text
-///   Waiting ────▶ Answered ──fetched──▶ Free        Ending ──▶ Ended ──fetched──▶ Free
-///      └─chunk─▶ Buffered ──end fetched──▶ Free     Round, Ignored, Cleanup, UndoneBy ──settled──▶ Free
+///   Waiting ────▶ Answered ──fetched──▶ Free      Ending ──▶ Ended ──fetched──▶ Free
+///      └─chunk─▶ Buffered ──end fetched──▶ Free
+///                                  Round, Ignored, Cleanup, UndoneBy ──settled──▶ Free
 /// ```
 #[derive(Debug, Default)]
 pub(crate) enum Slot {

@@ -173,9 +173,11 @@ impl Transaction {
         }
     }
 
-    /// Registers a call that waits for the answer to BEGIN.
+    /// Registers a call that waits for the answer to BEGIN: once for each task, however often the
+    /// call is polled.
     pub(crate) fn wait(&mut self, waker: &mut Option<Waker>) {
-        self.waiting.extend(waker.take());
+        let is_new = |waker: &mut Waker| !self.waiting.iter().any(|known| known.will_wake(waker));
+        self.waiting.extend(waker.take_if(is_new));
     }
 
     /// It is cancelled: its statements are refused from now on, but for its end.
@@ -405,6 +407,16 @@ mod tests {
         assert!(matches!(transaction.admit(Some(0), None), Admission::Now { begins: false }));
         assert_eq!(sent(transaction.end(&EndKind::Commit)).unwrap(), "COMMIT");
         assert!(matches!(transaction.admit(Some(0), None), Admission::Refused(_)));
+    }
+
+    #[test]
+    fn a_task_that_waits_for_begin_is_registered_once() {
+        let mut transaction = transaction();
+        transaction.begin(ticket(5));
+        for _ in 0..100 {
+            transaction.wait(&mut Some(Waker::noop().clone()));
+        }
+        assert_eq!(transaction.waiting.len(), 1);
     }
 
     #[test]

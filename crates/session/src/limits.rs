@@ -126,6 +126,11 @@ pub const COMMAND_TAG_BYTES: usize = 63;
 /// stays known.
 pub const TLS_CHUNK_BYTES: usize = 64 * 1024;
 
+/// Bytes that the session encrypts in one call of [`Session::take_output`](crate::Session), beyond
+/// which it goes on in the next: 256 KiB, some tenths of a millisecond. Other tasks wait meanwhile
+/// for the lock that a driver has on the session.
+pub const TLS_OUTPUT_BYTES: usize = 256 * 1024;
+
 /// Nesting of arrays in composites in arrays … that a value may have before a decoder sees it.
 pub const VALUE_DEPTH: usize = 64;
 

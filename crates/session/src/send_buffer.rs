@@ -19,7 +19,9 @@ pub(crate) struct SendBuffer {
     handed: u64,
     /// Position behind the last byte that left.
     left: u64,
-    /// Under TLS: chunks handed out, the oldest first.
+    /// Under TLS: what was handed out and is not encrypted yet.
+    unencrypted: BytesMut,
+    /// Under TLS: chunks that were encrypted, the oldest first.
     chunks: VecDeque<Chunk>,
     /// Under TLS: ciphertext bytes handed out and left.
     cipher_handed: u64,
@@ -48,12 +50,12 @@ impl fmt::Debug for SendBuffer {
 
 impl SendBuffer {
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.unencrypted.is_empty()
     }
 
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.unencrypted.len()
     }
 
     /// Where messages are appended.
@@ -85,12 +87,15 @@ impl SendBuffer {
         }
     }
 
-    /// Hands out up to `limit` bytes of plaintext, to be encrypted; say with
-    /// [`encrypted`](Self::encrypted) what became of it.
+    /// Hands out everything, and gives up to `limit` bytes of it to be encrypted; say with
+    /// [`encrypted`](Self::encrypted) what became of them. The rest comes the next time, before
+    /// anything else is handed out: as part of it may have left, it cannot be taken back.
     pub(crate) fn take_chunk(&mut self, limit: usize) -> BytesMut {
-        let chunk = self.pending.split_to(self.pending.len().min(limit));
-        self.handed += chunk.len() as u64;
-        chunk
+        if self.unencrypted.is_empty() {
+            self.handed = self.end();
+            move_to(&mut self.unencrypted, &mut self.pending);
+        }
+        self.unencrypted.split_to(self.unencrypted.len().min(limit))
     }
 
     /// `ciphertext` bytes are to leave that carry no request.
@@ -98,9 +103,10 @@ impl SendBuffer {
         self.cipher_handed += ciphertext as u64;
     }
 
-    /// `ciphertext` bytes are to leave that carry the plaintext handed out so far.
+    /// `ciphertext` bytes are to leave that carry the plaintext taken for encryption so far.
     pub(crate) fn encrypted(&mut self, ciphertext: usize) {
-        self.chunks.push_back(Chunk { cipher_start: self.cipher_handed, plain_end: self.handed });
+        let plain_end = self.handed - self.unencrypted.len() as u64;
+        self.chunks.push_back(Chunk { cipher_start: self.cipher_handed, plain_end });
         self.cipher_handed += ciphertext as u64;
     }
 
@@ -203,6 +209,8 @@ mod tests {
         send_buffer.pending().extend_from_slice(b"0123456789");
         assert_eq!(send_buffer.take_chunk(4).len(), 4);
         send_buffer.encrypted(30);
+        assert!(!send_buffer.is_pending(10), "part of it may have left");
+        assert_eq!((send_buffer.len(), send_buffer.end()), (6, 10));
         assert_eq!(send_buffer.take_chunk(100).len(), 6);
         send_buffer.encrypted(40);
         assert!(!send_buffer.has_left(1));

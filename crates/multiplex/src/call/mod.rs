@@ -467,7 +467,11 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
                 }
             }
             match query.submit(multiplexer.open_session()?, sql, encoded)? {
-                Submitted::PlanAgain => {}
+                Submitted::PlanAgain(error) => {
+                    drop(locked);
+                    // The user's own, perhaps: dropped outside of the lock.
+                    drop(error);
+                }
                 Submitted::Sent(ticket) => {
                     multiplexer.begin_with(ticket, begin);
                     break ticket;

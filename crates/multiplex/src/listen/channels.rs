@@ -40,12 +40,17 @@ pub(crate) struct Channels {
     due: VecDeque<ChannelName>,
     /// Replies of calls of `unlisten_all`; `None` if there is no such call.
     unlisten_all: Option<Vec<Reply>>,
+    /// How many calls of `listen` there were.
+    calls: u64,
 }
 
 #[derive(Debug, Default)]
 struct Channel {
     /// Wanted by a call of `listen`.
     is_explicit: bool,
+    /// The last such call, while none of them was confirmed: if it fails, the channel is not wanted
+    /// any more.
+    unconfirmed: Option<u64>,
     subscribers: Vec<Arc<Queue>>,
     listen_state: ListenState,
     is_due: bool,
@@ -77,6 +82,8 @@ pub(crate) struct Round {
 struct Step {
     name: ChannelName,
     listen: bool,
+    /// A call of `listen` waits to be confirmed by it.
+    is_asked_for: bool,
     replies: Vec<Reply>,
 }
 
@@ -122,29 +129,36 @@ impl Channels {
 
     // --- What is wanted ---
 
-    /// A call of `listen`. Returns whether an earlier call had listened to the channel.
-    pub(crate) fn listen(&mut self, name: &ChannelName, reply: Option<Reply>) -> bool {
+    /// A call of `listen`. Returns its number, for [`forget`](Self::forget).
+    pub(crate) fn listen(&mut self, name: &ChannelName, reply: Option<Reply>) -> u64 {
+        self.calls += 1;
         let channel = self.by_name.entry(Arc::clone(name)).or_default();
-        let before = std::mem::replace(&mut channel.is_explicit, true);
+        let was_explicit = std::mem::replace(&mut channel.is_explicit, true);
+        if !was_explicit || channel.unconfirmed.is_some() {
+            channel.unconfirmed = Some(self.calls);
+        }
         self.ask(name, reply);
-        before
+        self.calls
     }
 
     /// A call of `unlisten`. UNLISTEN is sent even if no LISTEN is known: a statement may have sent
     /// one.
     pub(crate) fn unlisten(&mut self, name: &ChannelName, reply: Option<Reply>) {
         let channel = self.by_name.entry(Arc::clone(name)).or_default();
-        channel.is_explicit = false;
+        (channel.is_explicit, channel.unconfirmed) = (false, None);
         if channel.listen_state == ListenState::No {
             channel.listen_state = ListenState::Unsure;
         }
         self.ask(name, reply);
     }
 
-    /// A call of `listen` failed: undoes its effect.
-    pub(crate) fn forget(&mut self, name: &ChannelName) {
-        if let Some(channel) = self.by_name.get_mut(name) {
-            channel.is_explicit = false;
+    /// This call of `listen` failed: undoes its effect, unless another call wants the channel. Its
+    /// task may be late to fetch the error, so a later call may have succeeded in another session.
+    pub(crate) fn forget(&mut self, name: &ChannelName, call: u64) {
+        if let Some(channel) = self.by_name.get_mut(name)
+            && channel.unconfirmed == Some(call)
+        {
+            (channel.is_explicit, channel.unconfirmed) = (false, None);
             self.ask(name, None);
             self.drop_forgotten(name);
         }
@@ -176,7 +190,7 @@ impl Channels {
 
     pub(crate) fn unlisten_all(&mut self, reply: Option<Reply>) {
         for channel in self.by_name.values_mut() {
-            channel.is_explicit = false;
+            (channel.is_explicit, channel.unconfirmed) = (false, None);
         }
         self.unlisten_all.get_or_insert_default().extend(reply);
     }
@@ -225,6 +239,7 @@ impl Channels {
             let is_tried_alone = std::mem::take(&mut channel.is_tried_alone);
             let waiting = std::mem::take(&mut channel.replies);
             if channel.is_settled() {
+                channel.unconfirmed = None;
                 if is_unlisten_all {
                     // Holds once `UNLISTEN *` was answered.
                     round.unlisten_all.extend(waiting);
@@ -234,9 +249,9 @@ impl Channels {
                 self.drop_forgotten(&name);
                 continue;
             }
-            let listen = channel.is_wanted();
+            let (listen, is_asked_for) = (channel.is_wanted(), channel.unconfirmed.is_some());
             channel.listen_state = ListenState::Unsure;
-            round.push(name, listen, waiting);
+            round.push(Step { name, listen, is_asked_for, replies: waiting });
             if is_tried_alone {
                 break;
             }
@@ -253,6 +268,9 @@ impl Channels {
                 (false, true) => ListenState::No,
                 (false, false) => ListenState::Unsure,
             };
+            if let Some(channel) = self.by_name.get_mut(&step.name).filter(|_| step.is_asked_for) {
+                channel.unconfirmed = None;
+            }
             self.settle(&step.name, state);
             answer(step.replies, effects);
         }
@@ -265,12 +283,14 @@ impl Channels {
         let several = round.steps.len() > 1 || !round.unlisten_all.is_empty();
         for step in round.steps {
             self.settle(&step.name, if step.listen { ListenState::No } else { ListenState::Yes });
-            if !several {
-                refuse(step.replies, error, effects);
-            } else if let Some(channel) = self.by_name.get_mut(&step.name) {
-                channel.is_tried_alone = true;
-                channel.replies.extend(step.replies);
-                self.ask(&step.name, None);
+            match self.by_name.get_mut(&step.name).filter(|_| several) {
+                Some(channel) => {
+                    channel.is_tried_alone = true;
+                    channel.replies.extend(step.replies);
+                    self.ask(&step.name, None);
+                }
+                // The only channel of the round, or one that nothing wants any more.
+                None => refuse(step.replies, error, effects),
             }
         }
         refuse(round.unlisten_all, error, effects);
@@ -330,14 +350,14 @@ impl Channels {
 }
 
 impl Round {
-    fn push(&mut self, name: ChannelName, listen: bool, replies: Vec<Reply>) {
+    fn push(&mut self, step: Step) {
         if !self.sql.is_empty() {
             self.sql.push_str("; ");
         }
-        self.sql.push_str(if listen { "LISTEN " } else { "UNLISTEN " });
+        self.sql.push_str(if step.listen { "LISTEN " } else { "UNLISTEN " });
         // Names were checked in the call, so quoting cannot fail.
-        push_ident(&mut self.sql, &name).ok();
-        self.steps.push(Step { name, listen, replies });
+        push_ident(&mut self.sql, &step.name).ok();
+        self.steps.push(step);
     }
 
     /// The replies of all calls that wait for this round.

@@ -214,11 +214,14 @@ impl Listeners {
         queue
     }
 
-    /// Removes such a queue.
+    /// Removes such a queue, and discards its events.
     pub fn remove_stream(&self, queue: &Arc<Queue>) {
+        let mut effects = Effects::default();
         let mut registry = self.registry.lock();
         remove(&mut registry.streams, queue);
         self.recount(&registry);
+        drop(registry);
+        queue.discard(&mut effects);
     }
 
     /// Adds a queue of one channel, which is wanted from now on.
@@ -230,21 +233,25 @@ impl Listeners {
         queue
     }
 
-    /// Removes such a queue. After the last one the channel is not wanted for it any more.
+    /// Removes such a queue, and discards its events. After the last one the channel is not wanted
+    /// for it any more.
     pub fn remove_subscriber(&self, name: &ChannelName, queue: &Arc<Queue>) {
+        let mut effects = Effects::default();
         let mut registry = self.registry.lock();
         registry.channels.unsubscribe(name, queue);
         self.recount(&registry);
+        drop(registry);
+        queue.discard(&mut effects);
     }
 
-    /// A call of `listen`. Returns whether an earlier call had listened to the channel.
-    pub fn listen(&self, name: &ChannelName, reply: Option<Reply>) -> bool {
+    /// A call of `listen`. Returns its number, for [`forget`](Self::forget).
+    pub fn listen(&self, name: &ChannelName, reply: Option<Reply>) -> u64 {
         self.registry.lock().channels.listen(name, reply)
     }
 
-    /// A call of `listen` failed: undoes its effect.
-    pub fn forget(&self, name: &ChannelName) {
-        self.registry.lock().channels.forget(name);
+    /// This call of `listen` failed: undoes its effect, unless another call wants the channel.
+    pub fn forget(&self, name: &ChannelName, call: u64) {
+        self.registry.lock().channels.forget(name, call);
     }
 
     /// A call of `unlisten`.
@@ -293,5 +300,44 @@ impl Registry {
 fn remove(queues: &mut Vec<Arc<Queue>>, queue: &Arc<Queue>) {
     if let Some(at) = queues.iter().position(|known| Arc::ptr_eq(known, queue)) {
         queues.remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Notes that it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_driver_does_not_wait_for_a_listener_that_is_gone() {
+        let bounds = QueueBounds { notifications: 2, ..QueueBounds::default() };
+        let listeners = Listeners::new(bounds);
+        let name: ChannelName = "c".into();
+        let lasting = listeners.add_lasting();
+        let stream = listeners.add_stream();
+        let subscriber = listeners.add_subscriber(&name, None);
+        for payload in ["a", "b"] {
+            let notification = Notification::new(1, "c", payload);
+            listeners.dispatch(&notification, &mut Effects::default());
+        }
+        let woken = Arc::new(Woken::default());
+        assert!(listeners.wait(Waker::from(Arc::clone(&woken))).0);
+        listeners.remove_stream(&stream);
+        listeners.remove_lasting(&lasting);
+        assert!(!woken.0.load(Ordering::Relaxed), "it waits for one of them still");
+        listeners.remove_subscriber(&name, &subscriber);
+        assert!(woken.0.load(Ordering::Relaxed));
     }
 }

@@ -200,13 +200,14 @@ impl Multiplexer {
     }
 
     /// Ends a transaction or the savepoint of this level. `waker`: of the task that awaits the
-    /// outcome, which is `None` if nothing does. The request cannot be cancelled or taken back.
+    /// outcome, which is `None` if nothing does; it is taken if the task must wait. The request
+    /// cannot be cancelled or taken back.
     pub fn end(
         &mut self,
         lease: LockId,
         level: u32,
         kind: EndKind,
-        waker: Option<Waker>,
+        waker: &mut Option<Waker>,
         effects: &mut Effects,
     ) -> EndStart {
         if self.transaction_of(lease).is_none() {
@@ -239,7 +240,7 @@ impl Multiplexer {
                 let request = Request::Script { sql: &sql };
                 match self.open_session().and_then(|session| session.submit(request)) {
                     Ok(ticket) => {
-                        let ending = Ending::new(lease, level, kind, waker);
+                        let ending = Ending::new(lease, level, kind, waker.take());
                         EndStart::Sent(self.insert(ticket, Slot::Ending(Box::new(ending))))
                     }
                     Err(error) => EndStart::Done(Err(error)),

@@ -175,6 +175,11 @@ impl Multiplexer {
         self.session.as_mut().is_some_and(|session| session.is_outstanding(ticket))
     }
 
+    /// Whether the cancel of this request has not ended, and neither has its session.
+    pub(crate) fn is_being_cancelled(&self, ticket: Ticket) -> bool {
+        self.pending_cancel.as_ref().is_some_and(|pending| pending.ticket == ticket)
+    }
+
     /// Ends the cancel of this request. Returns whether the connection must be closed if the
     /// request has not ended.
     pub(crate) fn cancel_ended(&mut self, ticket: Ticket) -> bool {

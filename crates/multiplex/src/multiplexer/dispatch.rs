@@ -249,7 +249,7 @@ impl Multiplexer {
             if let Some(transaction) = self.transaction_of(lease) {
                 transaction.reopen();
             }
-            drop(self.end(lease, level, EndKind::RollBack, None, effects));
+            drop(self.end(lease, level, EndKind::RollBack, &mut None, effects));
         } else if !is_nested {
             self.release(lease, effects);
         } else if leaves_level && let Some(transaction) = self.transaction_of(lease) {

@@ -280,8 +280,8 @@ fn write_run(
     Ok(())
 }
 
-/// A statement that the server does not keep is parsed anew, with the types that we know. Its portal
-/// is described as well: it may have other columns than the last time.
+/// A statement that the server does not keep is parsed anew, with the types that we know. Its
+/// portal is described as well: it may have other columns than the last time.
 fn parse_if_unnamed(draft: &mut Draft<'_>, statement: &Statement) -> Result<bool> {
     let unnamed = statement.name().is_empty();
     if unnamed {

@@ -300,7 +300,7 @@ impl Session {
         !self.names_changed() && (is_idle || self.keeps_names())
     }
 
-    /// The types that were looked up; none if they are in stale_flag.
+    /// The types that were looked up; none if they are stale.
     pub(crate) fn catalog(&mut self) -> &mut Catalog {
         if self.catalog.stale_flag().is_stale() {
             self.catalog.forget();
@@ -350,37 +350,44 @@ impl Session {
         self.send_buffer.len()
     }
 
-    /// Appends to `into` what is to be sent, in this order and once.
+    /// Appends to `into` what is to be sent, in this order and once. Returns whether there is more:
+    /// what is encrypted comes in parts ([`limits::TLS_OUTPUT_BYTES`]), the next of which is to be
+    /// taken when this one was sent.
     #[inline]
-    pub fn take_output(&mut self, into: &mut BytesMut) {
+    pub fn take_output(&mut self, into: &mut BytesMut) -> bool {
         if self.tls.is_some() {
-            self.take_encrypted(into);
-        } else if !matches!(self.phase, Phase::Closed) {
+            return self.take_encrypted(into);
+        }
+        if !matches!(self.phase, Phase::Closed) {
             self.send_buffer.take_plain(into);
         }
+        false
     }
 
-    fn take_encrypted(&mut self, into: &mut BytesMut) {
+    fn take_encrypted(&mut self, into: &mut BytesMut) -> bool {
         let Some(tls) = self.tls.as_mut().filter(|_| !matches!(self.phase, Phase::Closed)) else {
-            return;
+            return false;
         };
         // Handshake bytes first: they carry no request.
         let before = into.len();
         tls.output(&mut into.writer());
         self.send_buffer.handshake(into.len() - before);
         if tls.is_handshaking() {
-            return;
+            return false;
         }
-        while !self.send_buffer.is_empty() {
+        let mut taken = 0;
+        while !self.send_buffer.is_empty() && taken < limits::TLS_OUTPUT_BYTES {
             let chunk = self.send_buffer.take_chunk(limits::TLS_CHUNK_BYTES);
+            taken += chunk.len();
             let before = into.len();
             if let Err(error) = tls.send(&chunk) {
                 self.lost(error);
-                return;
+                return false;
             }
             tls.output(&mut into.writer());
             self.send_buffer.encrypted(into.len() - before);
         }
+        !self.send_buffer.is_empty()
     }
 
     /// Of what was taken, `count` more bytes have been sent.

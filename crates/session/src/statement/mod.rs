@@ -72,7 +72,8 @@ impl Statement {
         }
     }
 
-    /// The same statement, to be described anew when the types that it uses are in stale_flag.
+    /// The same statement, to be described anew when the types that it uses
+    /// are stale.
     #[must_use]
     pub(crate) fn with_stale_flag(mut self, stale_flag: &StaleFlag) -> Self {
         let columns = self.columns().iter().map(Column::type_);

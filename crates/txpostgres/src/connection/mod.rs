@@ -173,8 +173,11 @@ impl Connection {
         if !attempt.succeed() {
             return Err(closed_meanwhile());
         }
-        handle.driver.install(session, stream, requester);
-        Ok(())
+        if handle.driver.install(session, stream, requester) {
+            Ok(())
+        } else {
+            Err(closed_meanwhile())
+        }
     }
 
     /// Closes the connection. Calls that wait for an answer end with [`ErrorKind::Closed`]; a
@@ -240,7 +243,7 @@ impl<'a> Attempt<'a> {
         let mark = Arc::default();
         let mut attempt = handle.attempt.lock();
         let mut multiplexer = handle.driver.lock();
-        if attempt.is_some() || !multiplexer.is_closed() {
+        if attempt.is_some() || multiplexer.is_in_use() {
             return Err(already_connected());
         }
         multiplexer.opening();

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use txpostgres_multiplex::{Drive, Listeners, LockId, Reply, ReplyReceiver};
 use txpostgres_session::{Result, quote_ident};
@@ -104,12 +105,12 @@ impl Connection {
     /// [`run_query`](Self::run_query).
     pub async fn listen(&self, channel: &str) -> Result<()> {
         let name = channel_name(channel)?;
-        let asking = self.asking()?;
+        let asking = self.asking().await?;
         let (reply, answer) = asking.reply();
-        let before = self.listeners().listen(&name, reply);
+        let call = self.listeners().listen(&name, reply);
         let outcome = asking.answered(answer, "LISTEN", &name).await;
-        if outcome.is_err() && !before {
-            self.listeners().forget(&name);
+        if outcome.is_err() {
+            self.listeners().forget(&name, call);
             self.handle.driver.reconcile();
         }
         outcome
@@ -126,7 +127,7 @@ impl Connection {
     /// The errors of [`listen`](Self::listen).
     pub async fn unlisten(&self, channel: &str) -> Result<()> {
         let name = channel_name(channel)?;
-        let asking = self.asking()?;
+        let asking = self.asking().await?;
         let (reply, answer) = asking.reply();
         self.listeners().unlisten(&name, reply);
         asking.answered(answer, "UNLISTEN", &name).await
@@ -139,7 +140,7 @@ impl Connection {
     ///
     /// The errors of [`listen`](Self::listen).
     pub async fn unlisten_all(&self) -> Result<()> {
-        let asking = self.asking()?;
+        let asking = self.asking().await?;
         let (reply, answer) = asking.reply();
         self.listeners().unlisten_all(reply);
         asking.answered(answer, "UNLISTEN", "*").await
@@ -174,7 +175,7 @@ impl Connection {
     #[doc(alias = "PgListener")]
     pub async fn subscribe(&self, channel: &str) -> Result<Subscription> {
         let name = channel_name(channel)?;
-        let asking = self.asking()?;
+        let asking = self.asking().await?;
         let (reply, answer) = asking.reply();
         let queue = self.listeners().add_subscriber(&name, reply);
         // From here on, dropping the subscription removes it.
@@ -200,14 +201,22 @@ impl Connection {
     }
 
     /// Chooses how a LISTEN or UNLISTEN of this task is sent.
-    fn asking(&self) -> Result<Asking<'_>> {
+    ///
+    /// # Errors
+    ///
+    /// It cannot be sent. Nothing has changed then.
+    async fn asking(&self) -> Result<Asking<'_>> {
         let driver = &self.handle.driver;
-        let multiplexer = driver.lock();
-        if multiplexer.is_closed() {
-            return Err(multiplexer.why_closed());
-        }
-        let lease = multiplexer.lease().filter(|lease| is_within(driver, *lease));
-        Ok(Asking { connection: self, lease })
+        poll_fn(|cx| {
+            let multiplexer = driver.lock();
+            multiplexer.check_open()?;
+            let lease = multiplexer.lease().filter(|lease| is_within(driver, *lease));
+            if lease.is_none() {
+                multiplexer.check_stalled(cx.waker())?;
+            }
+            Poll::Ready(Ok(Asking { connection: self, lease }))
+        })
+        .await
     }
 }
 
@@ -249,14 +258,7 @@ impl Asking<'_> {
         let Some(receiver) = receiver else {
             return Ok(());
         };
-        let mut is_first = true;
-        poll_fn(|cx| {
-            if std::mem::take(&mut is_first) {
-                driver.lock().check_stalled(cx.waker())?;
-                driver.reconcile();
-            }
-            receiver.poll(cx.waker())
-        })
-        .await
+        driver.reconcile();
+        poll_fn(|cx| receiver.poll(cx.waker())).await
     }
 }

@@ -119,13 +119,10 @@ impl Driver {
         target: CancelTarget,
         otherwise: OnGraceExpired,
     ) -> CancelFuture {
-        let Some(requester) = self.requester() else {
-            return CancelFuture::over(Ok(()));
-        };
-        let start = {
+        let (start, generation) = {
             let mut locked = self.lock();
             let (multiplexer, effects) = locked.parts();
-            multiplexer.cancel(target, otherwise, effects)
+            (multiplexer.cancel(target, otherwise, effects), multiplexer.generation())
         };
         let CancelStart { outcome, running, drives, resumes } = start;
         if resumes {
@@ -134,10 +131,10 @@ impl Driver {
         if drives || resumes {
             self.drive(None, true);
         }
-        let Some((ticket, key)) = running else {
+        let (Some((ticket, key)), Some(requester)) = (running, self.requester()) else {
             return CancelFuture::over(outcome);
         };
-        let task = CancelTask::new(self, &requester, ticket, key);
+        let task = CancelTask::new(self, generation, &requester, ticket, key);
         CancelFuture(Stage::Telling(requester.runtime.spawn(task.run(requester.clone()))))
     }
 
@@ -160,6 +157,8 @@ impl Driver {
 /// dialer panicked, it opens the gate, or closes the connection if a CancelRequest may have left.
 struct CancelTask {
     driver: Arc<Driver>,
+    /// The number of the session. Another one may follow it before the cancel is over.
+    generation: u64,
     run: CancelRun,
     may_have_left: bool,
     is_over: bool,
@@ -168,6 +167,7 @@ struct CancelTask {
 impl CancelTask {
     fn new(
         driver: &Arc<Driver>,
+        generation: u64,
         requester: &CancelRequester,
         ticket: Ticket,
         key: Option<CancelKey>,
@@ -176,7 +176,8 @@ impl CancelTask {
         let _in_runtime = requester.runtime.enter();
         let now = Instant::now().into_std();
         let run = CancelRun::new(ticket, key, now, requester.grace);
-        Self { driver: Arc::clone(driver), run, may_have_left: false, is_over: false }
+        let driver = Arc::clone(driver);
+        Self { driver, generation, run, may_have_left: false, is_over: false }
     }
 
     async fn run(mut self, requester: Arc<CancelRequester>) -> Result<()> {
@@ -191,7 +192,7 @@ impl CancelTask {
                 }
                 CancelStep::GiveUp(reason, outcome) => {
                     self.is_over = true;
-                    self.driver.give_up(reason);
+                    self.driver.give_up(self.generation, reason);
                     return Err(outcome);
                 }
             }
@@ -235,7 +236,7 @@ impl Drop for CancelTask {
         }
         let reason = self.run.abandon(self.may_have_left, &mut self.driver.lock());
         match reason {
-            Some(reason) => self.driver.give_up(reason),
+            Some(reason) => self.driver.give_up(self.generation, reason),
             None => self.driver.drive(None, true),
         }
     }

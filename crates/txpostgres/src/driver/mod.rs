@@ -60,31 +60,35 @@ impl Driver {
         Arc::new(Self { shared, socket, requester: Mutex::default() })
     }
 
-    /// Takes an open session, and spawns its watchdog on the session's runtime.
+    /// Takes an open session, and spawns its watchdog on the session's runtime. `false`: the
+    /// connection was closed meanwhile, and the session is dropped.
     pub(crate) fn install(
         self: &Arc<Self>,
         session: Session,
         stream: Box<dyn ByteStream>,
         requester: CancelRequester,
-    ) {
+    ) -> bool {
         let runtime = requester.runtime.clone();
-        let before = self.requester.lock().replace(Arc::new(requester));
         let mut socket = self.socket.lock();
-        let generation = {
-            let mut locked = self.lock();
-            let (multiplexer, effects) = locked.parts();
-            multiplexer.install(session, effects);
-            multiplexer.generation()
-        };
-        let replaced = socket.install(stream);
-        drop(socket);
-        drop((before, replaced));
+        let mut multiplexer = self.shared.multiplexer();
+        if !multiplexer.is_opening() {
+            return false;
+        }
+        // All before another task can drive the new session, or cancel a request of it.
+        let before = self.requester.lock().replace(Arc::new(requester));
         self.shared.readiness.set_paused(false);
         self.shared.readiness.clear_behind();
         self.shared.readiness.set_ready();
+        multiplexer.install(session, &mut socket.effects);
+        let generation = multiplexer.generation();
+        drop(multiplexer);
+        let replaced = socket.install(stream);
+        self.release(socket);
+        drop((before, replaced));
         let watchdog = watchdog::watch(Arc::clone(&self.shared), Arc::downgrade(self), generation);
         runtime.spawn(watchdog);
         self.drive(None, true);
+        true
     }
 
     /// How the present session is cancelled.
@@ -136,9 +140,14 @@ impl Driver {
         closing
     }
 
-    /// Stops using the socket for this reason, now and without Terminate.
-    pub(crate) fn give_up(&self, reason: Error) {
+    /// Stops using the socket for this reason, now and without Terminate. Does nothing if the
+    /// session is not the one of this number any more.
+    pub(crate) fn give_up(&self, generation: u64, reason: Error) {
         let mut socket = self.socket.lock();
+        // A session is replaced under the lock of its socket.
+        if self.shared.multiplexer().generation() != generation {
+            return;
+        }
         let stream = socket.lose(&self.shared, None, Input::Lost(reason));
         let mut effects = std::mem::take(&mut socket.effects);
         drop(socket);

@@ -7,7 +7,6 @@
 //!     │     set (the socket's waker; a driver that stops while more may be there)
 //!
 //!   PAUSED ── the oldest response is over its limit: nothing is read (backpressure)
-//!   BEHIND: listeners have not taken what they were sent, and nothing is read
 //!   BEHIND ── listeners have not taken what they were sent: nothing is read
 //!   DRIVE, FLUSH ── a task found the socket's lock taken: its holder must go round again
 //! ```

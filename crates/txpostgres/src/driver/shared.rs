@@ -114,12 +114,12 @@ impl Alarm {
         }
     }
 
-    /// Registers the watchdog's task. Must be called before the flags are checked.
-    pub(super) fn register(&self, waker: &Waker) {
+    /// Registers the watchdog's task. Must be called before the flags are checked. Returns the task
+    /// that was registered before.
+    pub(super) fn register(&self, waker: &Waker) -> Option<Waker> {
         // Cloned and dropped outside of the lock.
         let waker = waker.clone();
-        let replaced = self.waker.lock().replace(waker);
-        drop(replaced);
+        self.waker.lock().replace(waker)
     }
 
     pub(super) fn is_set(&self) -> bool {

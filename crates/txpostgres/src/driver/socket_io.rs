@@ -135,10 +135,8 @@ impl SocketIo {
 
     #[inline]
     pub(super) fn take_output(&mut self, multiplexer: &mut Multiplexer) {
-        self.has_more_output = !self.outgoing.is_empty();
-        if !self.has_more_output {
-            multiplexer.take_output(&mut self.outgoing, &mut self.effects);
-        }
+        self.has_more_output = !self.outgoing.is_empty()
+            || multiplexer.take_output(&mut self.outgoing, &mut self.effects);
     }
 
     /// Reports to the session how much was written.
@@ -415,9 +413,8 @@ impl SocketIo {
             return Read::Nothing;
         }
         if self.outgoing.is_empty() {
-            if multiplexer.takes_output() {
-                multiplexer.take_output(&mut self.outgoing, &mut self.effects);
-            }
+            self.has_more_output = multiplexer.takes_output()
+                && multiplexer.take_output(&mut self.outgoing, &mut self.effects);
         } else {
             self.has_more_output = true;
         }

@@ -37,10 +37,19 @@ pub(super) fn watch(
 ) -> impl Future<Output = ()> + Send {
     let mut interval: Option<Pin<Box<Sleep>>> = None;
     poll_fn(move |cx| {
-        shared.alarm.register(cx.waker());
-        if shared.multiplexer().generation() != generation || shared.multiplexer().is_closed() {
+        let replaced = shared.alarm.register(cx.waker());
+        let is_over = {
+            let multiplexer = shared.multiplexer();
+            multiplexer.generation() != generation || multiplexer.is_closed()
+        };
+        if is_over {
+            // It may have been the watchdog of the next session, which must register again.
+            if let Some(replaced) = replaced {
+                replaced.wake();
+            }
             return Poll::Ready(());
         }
+        drop(replaced);
         if shared.alarm.take_drive() && shared.readiness.is_ready() {
             match driver.upgrade() {
                 Some(driver) => driver.drive(None, true),

@@ -12,22 +12,25 @@ pub(crate) async fn send_output(
     stream: &mut dyn ByteStream,
     outgoing: &mut BytesMut,
 ) {
-    session.take_output(outgoing);
-    if outgoing.is_empty() {
-        return;
+    let mut has_more = true;
+    while has_more {
+        has_more = session.take_output(outgoing);
+        if outgoing.is_empty() {
+            return;
+        }
+        let written = match stream.write_all(outgoing).await {
+            Ok(()) => stream.flush().await,
+            error => error,
+        };
+        match written {
+            Ok(()) => session.sent(outgoing.len()),
+            // If the server has sent something before it closed the connection, that explains more
+            // than the failed write: read on.
+            Err(_) if session.has_begun() => has_more = false,
+            Err(error) => session.lost(broken(error)),
+        }
+        outgoing.clear();
     }
-    let written = match stream.write_all(outgoing).await {
-        Ok(()) => stream.flush().await,
-        error => error,
-    };
-    match written {
-        Ok(()) => session.sent(outgoing.len()),
-        // If the server has sent something before it closed the connection, that explains more than
-        // the failed write: read on.
-        Err(_) if session.has_begun() => {}
-        Err(error) => session.lost(broken(error)),
-    }
-    outgoing.clear();
 }
 
 /// Waits for the next bytes from the server.

@@ -68,7 +68,8 @@ impl Drop for Guard {
         }
         let mut locked = scope.driver().lock();
         let (multiplexer, effects) = locked.parts();
-        let end = multiplexer.end(scope.lease(), scope.level(), scope.roll_back(), None, effects);
+        let (lease, level, kind) = (scope.lease(), scope.level(), scope.roll_back());
+        let end = multiplexer.end(lease, level, kind, &mut None, effects);
         drop(locked);
         // An end that was submitted already makes this one fail.
         if !matches!(end, EndStart::Done(Err(_))) {
@@ -107,10 +108,11 @@ impl Future for End {
         let slot = match std::mem::replace(&mut this.state, EndState::Over) {
             EndState::Over => return Poll::Ready(Err(polled_after_end())),
             EndState::New { scope, kind } => {
-                let waker = Some(cx.waker().clone());
+                let mut waker = Some(cx.waker().clone());
                 let mut locked = this.driver.lock();
                 let (multiplexer, effects) = locked.parts();
-                let start = multiplexer.end(scope.lease(), scope.level(), kind, waker, effects);
+                let (lease, level) = (scope.lease(), scope.level());
+                let start = multiplexer.end(lease, level, kind, &mut waker, effects);
                 drop(locked);
                 let own = match &start {
                     EndStart::Done(_) => None,

@@ -217,11 +217,12 @@ async fn answered_by<F: Future>(limit: Option<Instant>, driver: &Driver, future:
     let (Some(limit), Some(grace)) = (limit, grace) else {
         return future.await;
     };
+    let generation = driver.lock().generation();
     let mut future = pin!(future);
     if let Ok(output) = timeout_at(limit + grace, &mut future).await {
         return output;
     }
     let message = "the end of a transaction was not answered within its time limit";
-    driver.give_up(Error::new(ErrorKind::Lost, message));
+    driver.give_up(generation, Error::new(ErrorKind::Lost, message));
     future.await
 }

@@ -22,6 +22,7 @@ mod limits;
 mod login;
 mod lost;
 mod many_calls;
+mod next_session;
 mod opening;
 mod outside_runtime;
 mod passwords;

@@ -14,6 +14,7 @@ mod bursts;
 mod drops;
 mod floods;
 mod in_between;
+mod late_errors;
 mod listening;
 mod observers;
 mod renewed;

@@ -12,6 +12,7 @@
 mod copies;
 mod copy_ends;
 mod copy_words;
+mod encrypted_parts;
 mod lazy_streams;
 mod left_early;
 #[cfg(target_os = "linux")]

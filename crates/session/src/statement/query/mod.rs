@@ -154,13 +154,14 @@ pub enum Execute<'a> {
 }
 
 /// What became of what was planned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Submitted {
     /// It was appended to what is to be sent.
     Sent(Ticket),
     /// Nothing was sent: the statement as it was planned is not known any more. The query is to be
-    /// planned again.
-    PlanAgain,
+    /// planned again. The error is that of values that could not be encoded, which may be the
+    /// user's own: drop it while nothing is locked.
+    PlanAgain(Option<Error>),
 }
 
 /// What to do after an answer.
@@ -254,9 +255,9 @@ impl Query {
     }
 
     #[cold]
-    fn plan_again(&mut self) -> Submitted {
+    fn plan_again(&mut self, error: Option<Error>) -> Submitted {
         self.replans = self.replans.saturating_add(1);
-        Submitted::PlanAgain
+        Submitted::PlanAgain(error)
     }
 
     /// Decides what is asked next. The session is needed no longer until what was planned is
@@ -355,7 +356,7 @@ impl Query {
                 };
                 Ok(Submitted::Sent(ticket))
             }
-            Ask::Run(_) | Ask::RunAnew(_) => Ok(self.plan_again()),
+            Ask::Run(_) | Ask::RunAnew(_) => Ok(self.plan_again(None)),
             Ask::New { name, .. } => {
                 let ticket = append_step(session, sql, buffer, None)?;
                 self.begins = begins;
@@ -396,7 +397,7 @@ impl Query {
             };
             if plans_again {
                 self.stage = Stage::New;
-                return Ok(self.plan_again());
+                return Ok(self.plan_again(Some(error)));
             }
         }
         Err(error.with_statement(sql))

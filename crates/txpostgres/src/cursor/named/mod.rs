@@ -121,9 +121,11 @@ impl NamedCursor {
         if self.is_gone() {
             return;
         }
+        // In its own session only: in another one, another cursor may have its name.
+        let access = self.scope().access();
         let mut locked = driver.lock();
         let (multiplexer, effects) = locked.parts();
-        multiplexer.undo(slot, self.closing(), effects);
+        multiplexer.undo(access, slot, self.closing(), effects);
         drop(locked);
         driver.drive(None, true);
     }

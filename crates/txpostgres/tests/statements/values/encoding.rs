@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use txpostgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use txpostgres::{Connection, Cursor, Error};
+use txpostgres::{Connection, Cursor, Error, ErrorKind};
 use txpostgres_testkit::{Database, shared};
 
 use crate::support::patience::{runtime, without_hanging};
@@ -127,6 +127,58 @@ async fn opened() -> (Database, Connection) {
     let connection = bounded(Connection::open(database.dsn())).await.unwrap();
     connection.run_operation("create table t (n int4)", ()).await.unwrap();
     (database, connection)
+}
+
+/// A value that cannot be written, and whose error asks the connection something when it is
+/// dropped.
+#[derive(Debug)]
+struct Refusing(Connection);
+
+#[derive(Debug)]
+struct Refusal(Connection);
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no such value")
+    }
+}
+
+impl StdError for Refusal {}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        assert!(!self.0.is_closed());
+    }
+}
+
+impl ToSql for Refusing {
+    fn to_sql(&self, _: &Type, _: &mut bytes::BytesMut) -> Written {
+        Err(Box::new(Refusal(self.0.clone())))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <i32 as ToSql>::accepts(ty)
+    }
+
+    to_sql_checked!();
+}
+
+#[test]
+fn the_error_of_a_value_may_ask_its_connection_when_it_is_dropped() {
+    without_hanging(Duration::from_secs(15), |progress| {
+        runtime(2).block_on(async {
+            let (_database, connection) = opened().await;
+            for round in ["described first", "known", "known again"] {
+                progress.now(format_args!("a statement that is {round}"));
+                let value = Refusing(connection.clone());
+                let error = bounded(connection.run_query(SQL, (value,))).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Parameter);
+                drop(error);
+                bounded(connection.run_query(SQL, (1_i32,))).await.unwrap();
+            }
+            assert_works(&connection).await;
+        });
+    });
 }
 
 #[test]
