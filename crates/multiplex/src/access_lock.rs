@@ -65,11 +65,11 @@ impl AccessLock {
         true
     }
 
-    /// [`poll_shared`](Self::poll_shared) for the usual case that nothing is leased and nothing
-    /// waits: `false` says nothing else.
+    /// [`poll_shared`](Self::poll_shared) for the usual case that nothing is leased and no
+    /// shared call waits: `false` says nothing else.
     #[inline]
     pub(crate) fn passes_at_once(&mut self, id: &mut Option<LockId>) -> bool {
-        let passes = self.lease.is_none() && self.queue.is_empty();
+        let passes = self.lease.is_none() && self.shared.is_empty();
         if passes {
             id.get_or_insert_with(|| next(&mut self.last));
         }

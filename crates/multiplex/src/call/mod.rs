@@ -468,9 +468,8 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             }
             match query.submit(multiplexer.open_session()?, sql, encoded)? {
                 Submitted::PlanAgain(error) => {
-                    drop(locked);
                     // The user's own, perhaps: dropped outside of the lock.
-                    drop(error);
+                    locked.without_lock(error.is_none(), || drop(error));
                 }
                 Submitted::Sent(ticket) => {
                     multiplexer.begin_with(ticket, begin);
