@@ -55,6 +55,8 @@ where
     assert_eq!(rows.first().unwrap().get::<Option<T>>(0).unwrap(), None);
 }
 
+type Lists = (String, Vec<i32>, Box<[i32]>, Vec<Vec<i32>>);
+
 #[tokio::test]
 async fn every_kind_of_domain_takes_what_it_is_of() {
     let (_database, connection) = with_types().await;
@@ -74,8 +76,7 @@ async fn every_kind_of_domain_takes_what_it_is_of() {
         &[&"a@b", &&[1_i32, 2][..], &Some(vec![3_i32]), &vec![vec![4_i32]]];
     let sql = "select $1::email, $2::small[], $3::smalls, $4::smalls[]";
     let rows = bounded(connection.run_query(sql, values)).await.unwrap();
-    let row: (String, Vec<i32>, Box<[i32]>, Vec<Vec<i32>>) =
-        rows.first().unwrap().decode().unwrap();
+    let row: Lists = rows.first().unwrap().decode().unwrap();
     assert_eq!(row, ("a@b".to_owned(), vec![1, 2], Box::from([3]), vec![vec![4]]));
 }
 
@@ -95,6 +96,9 @@ async fn the_check_is_the_servers_and_another_type_is_refused() {
 }
 
 type Line = (i32, i32, Vec<i32>, &'static str, Vec<i32>, Vec<i32>, Text<&'static str>, Range<i32>);
+
+/// A line as it is read.
+type Read = (i32, i32, Vec<i32>, String, Vec<i32>, Vec<i32>, Text, Range<i32>);
 
 fn line(n: i32) -> Line {
     (n, n, vec![n, 2], "a@b", vec![n], vec![0, n], Text("sad"), Range::from(n..))
@@ -120,7 +124,6 @@ async fn all_ways_to_send_and_to_read_many() {
     bounded(copy.send(&list)).await.unwrap();
     assert_eq!(bounded(copy.finish()).await.unwrap(), 4);
 
-    type Read = (i32, i32, Vec<i32>, String, Vec<i32>, Vec<i32>, Text, Range<i32>);
     let all = "select * from t order by n";
     let expected: Vec<Read> = (1..10)
         .map(line)

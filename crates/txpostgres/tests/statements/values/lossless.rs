@@ -56,7 +56,7 @@ where
         match row.get::<T>(0) {
             // What cannot be sent back is no silent change either.
             Ok(value) if value.to_sql_checked(rows.columns()[0].type_(), &mut bytes).is_err() => {
-                unsent += 1
+                unsent += 1;
             }
             Ok(value) => {
                 read.push(value);
@@ -71,7 +71,7 @@ where
         }
     }
     // A reader that was made for the result refuses the same, and a range of it.
-    let shaped = rows.iter_as::<(T, Vec<Option<T>>)>().unwrap().filter(Result::is_ok).count();
+    let shaped = rows.iter_as::<(T, Vec<Option<T>>)>().unwrap().flatten().count();
     assert_eq!(shaped, read.len() + unsent, "{ty}");
     let sql = format!(
         "select t from unnest($1::{ty}[], $2::text[]) u(a, t), lateral (select t::{ty} as b) x where not ({same})"

@@ -77,6 +77,10 @@ async fn refused(connection: &Connection, sql: &str) -> String {
     error.to_string()
 }
 
+type Element = Record<(i32, Option<String>, Vec<i32>)>;
+
+type Outer = Record<(Record<(i32, i64)>, Range<i32>)>;
+
 #[tokio::test]
 async fn records_are_tuples() {
     let (_database, connection) = connected().await;
@@ -92,10 +96,8 @@ async fn records_are_tuples() {
         let rows = bounded(connection.run_query(sql, ())).await.unwrap();
         let row = rows.first().unwrap();
         assert_eq!(row.get::<Record<(i32, &str)>>(0).unwrap(), Record((1, "a")));
-        type Element = Record<(i32, Option<String>, Vec<i32>)>;
         let all: Vec<Element> = row.get(1).unwrap();
         assert_eq!(all, [Record((1, None, vec![1])), Record((2, None, vec![2]))]);
-        type Outer = Record<(Record<(i32, i64)>, Range<i32>)>;
         assert_eq!(row.get::<Outer>(2).unwrap(), Record((Record((1, 2)), Range::from(1..3))));
         let decoded: (Record<(i32, String)>, Vec<Element>, Outer) = row.decode().unwrap();
         assert_eq!(decoded.0, Record((1, "a".to_owned())));
