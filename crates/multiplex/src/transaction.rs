@@ -11,8 +11,8 @@
 //!
 //! There is one end of a transaction, whether its closure returned, failed, panicked or was
 //! dropped: [`Transaction::end`] decides what to send, [`Ending::judge`] what each answer means. No
-//! cancel can reach the request that ends a transaction; of a transaction that is cancelled nothing else
-//! is sent any more.
+//! cancel can reach the request that ends a transaction; of a transaction that is cancelled nothing
+//! else is sent any more.
 
 mod ending;
 

@@ -3,9 +3,9 @@
 //! A driver that reads a burst of notifications faster than their listeners are scheduled would
 //! overflow the queues of listeners that are quick enough. So after a read that brought
 //! notifications it waits until every listener that has something to take has taken all of it: not
-//! for a turn of the executor, which may poll the driver many times before it polls a listener. Each
-//! wait lasts one of the watchdog's intervals at least and two at most. A listener that does not
-//! come at all is waited for once, and not again before it has come.
+//! for a turn of the executor, which may poll the driver many times before it polls a listener.
+//! Each wait lasts one of the watchdog's intervals at least and two at most. A listener that does
+//! not come at all is waited for once, and not again before it has come.
 
 use std::task::Waker;
 

@@ -1,5 +1,5 @@
-//! The files of certificate revocation lists: `sslcrl`, `sslcrldir`, and `root.crl` (manual, section
-//! 34.19.4).
+//! The files of certificate revocation lists: `sslcrl`, `sslcrldir`, and `root.crl` (manual,
+//! section 34.19.4).
 
 use std::collections::BTreeSet;
 use std::fs;

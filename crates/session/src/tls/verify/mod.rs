@@ -1,12 +1,12 @@
 //! Whether a server's certificate is to be trusted: by the rules of libpq, which are those of
-//! OpenSSL's `X509_verify_cert` for the purpose of a TLS server at security level 2. That the server
-//! has the key is always checked.
+//! OpenSSL's `X509_verify_cert` for the purpose of a TLS server at security level 2. That the
+//! server has the key is always checked.
 //!
 //! ```text
-//!   path ──▶ extensions ──▶ strength ──▶ revocation ──▶ signatures, dates ──▶ name constraints ──▶ host
+//!   path ─▶ extensions ─▶ strength ─▶ revocation ─▶ signatures, dates ─▶ name constraints ─▶ host
 //! ```
 //!
-//! Why not webpki's judgement: [decision 23](../../../../docs/decisions/0023-a-verifier-that-follows-openssl.md).
+//! Why not webpki's judgement: decision 23, `docs/decisions/0023-a-verifier-that-follows-openssl`.
 
 mod checks;
 mod name_constraints;

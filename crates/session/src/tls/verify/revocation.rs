@@ -9,8 +9,8 @@ use super::super::x509::{
 use super::path::Path;
 use super::refusal::{Refusal, date};
 
-/// How well a list fits a certificate, OpenSSL's score: whether it has no unknown critical field, is
-/// about the certificate, is current, and is signed by the certificate's issuer and not by one
+/// How well a list fits a certificate, OpenSSL's score: whether it has no unknown critical field,
+/// is about the certificate, is current, and is signed by the certificate's issuer and not by one
 /// further up of the same name. The earlier ones weigh more.
 type Fitness = [bool; 4];
 

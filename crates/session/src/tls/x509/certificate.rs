@@ -146,8 +146,8 @@ impl<'a> Certificate<'a> {
     }
 
     /// Whether the key may sign certificates, as OpenSSL's `check_ca` sees it; else why not.
-    /// `Ok(true)` for one that says so itself, `Ok(false)` for one that OpenSSL takes for one at the
-    /// end of a chain.
+    /// `Ok(true)` for one that says so itself, `Ok(false)` for one that OpenSSL takes for one at
+    /// the end of a chain.
     pub(crate) fn check_authority(&self) -> Result<bool, &'static str> {
         let extensions = &self.extensions;
         if extensions.forbids(super::usage::CERT_SIGN) {
