@@ -4,8 +4,10 @@
 //! lock, so they never call that code: they record an effect here, and the holder of the lock runs
 //! the effects after releasing it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
+use std::vec::Drain;
 
 use txpostgres_session::ServerError;
 
@@ -15,6 +17,7 @@ pub struct Effects {
     /// `None` until there is an effect: nothing is tested and dropped for the queries of one task,
     /// which have none.
     // In a box, so that little code drops it: the compiler inlines it.
+    #[allow(clippy::box_collection, reason = "one word to test and to move for each query")]
     list: Option<Box<Vec<Effect>>>,
     /// Others depend on a task that was woken or has made a promise: the watchdog must check that
     /// it has acted.
@@ -110,10 +113,9 @@ impl Effects {
     }
 }
 
-#[inline(never)]
-fn run(list: &mut Vec<Effect>) {
-    for effect in list.drain(..) {
-        match effect {
+impl Effect {
+    fn run(self) {
+        match self {
             Effect::Wake(waker) => waker.wake(),
             Effect::WakeShared(waker) => waker.wake_by_ref(),
             Effect::Drop(waker) => drop(waker),
@@ -125,6 +127,27 @@ fn run(list: &mut Vec<Effect>) {
     }
 }
 
+/// Effects that were not run yet. Only a panic leaves any.
+struct Left<'a>(Drain<'a, Effect>);
+
+impl Drop for Left<'_> {
+    /// A second panic would end the process.
+    fn drop(&mut self) {
+        for effect in &mut self.0 {
+            drop(catch_unwind(AssertUnwindSafe(|| effect.run())));
+        }
+    }
+}
+
+#[inline(never)]
+fn run(list: &mut Vec<Effect>) {
+    let mut left = Left(list.drain(..));
+    for effect in left.0.by_ref() {
+        effect.run();
+    }
+}
+
+#[allow(clippy::box_collection, reason = "as it is kept")]
 #[inline(never)]
 fn run_and_free(mut list: Box<Vec<Effect>>) {
     run(&mut list);
@@ -136,5 +159,42 @@ impl Drop for Effects {
         if let Some(list) = self.list.take() {
             run_and_free(list);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("as a user's waker may");
+        }
+    }
+
+    struct Counts(AtomicUsize);
+
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_takes_no_wake_up_along() {
+        let woken = Arc::new(Counts(AtomicUsize::new(0)));
+        let mut effects = Effects::default();
+        for waker in [Waker::from(Arc::new(Panics)), Waker::from(Arc::clone(&woken))] {
+            effects.wake(Some(waker.clone()));
+            effects.wake(Some(waker));
+        }
+        assert!(catch_unwind(AssertUnwindSafe(|| effects.run())).is_err());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+        assert!(effects.is_empty());
     }
 }

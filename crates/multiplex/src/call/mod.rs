@@ -19,7 +19,7 @@ use txpostgres_session::{
 use crate::access_lock::LockId;
 use crate::cancellation::{CancelTarget, Cancellation};
 use crate::drive::{Drive, Locked};
-use crate::multiplexer::{Access, Multiplexer, NeedsWaker, ResponseMode};
+use crate::multiplexer::{Access, Multiplexer, ResponseMode};
 use crate::operation::{BindParams, Operation, SimpleOperation, put_buffer, take_buffer};
 use crate::response_buffer::{Chunk, Next};
 use crate::scope::Scope;
@@ -296,12 +296,11 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                     .map(|poll| poll.map(Next::End)),
                 _ => multiplexer.poll_chunk(slot, cx.waker(), &mut None, effects),
             };
-            let (mut locked, polled) = match polled {
-                Ok(polled) => (locked, polled),
-                Err(NeedsWaker) => {
-                    locked.unlock();
-                    poll_anew(&**driver, self.mode, slot, cx)
-                }
+            let (mut locked, polled) = if let Ok(polled) = polled {
+                (locked, polled)
+            } else {
+                locked.unlock();
+                poll_anew(&**driver, self.mode, slot, cx)
             };
             let reads_on =
                 self.mode != ResponseMode::Buffered && locked.may_read_on(slot) && driver.resume();
