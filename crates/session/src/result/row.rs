@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use postgres_types::{FromSql, Kind, Type, WasNull};
 
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::protocol::wire::{Reader, violation};
 use crate::result::column_reader::ColumnReader;
