@@ -14,28 +14,30 @@
 mod access;
 mod cancelling;
 mod dispatch;
+mod driving;
 mod listening;
+mod responses;
 
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
-use bytes::BytesMut;
 use txpostgres_session::{
-    Answer, CancelKey, Error, ErrorKind, NextStep, Query, Request, Result, ServerError, Session,
-    Ticket, TransactionStatus,
+    CancelKey, Error, ErrorKind, Query, Request, Result, ServerError, Session, Ticket,
+    TransactionStatus,
 };
 
 pub use access::{Access, EndStart};
 pub(crate) use cancelling::no_key;
 pub use cancelling::{CancelStart, OnGraceExpired};
 pub use dispatch::{Input, Received};
+pub use driving::Tick;
+pub use responses::{CopyRoom, NeedsWaker};
 
 use crate::access_lock::{AccessLock, LockId};
 use crate::effects::Effects;
 use crate::listen::Listeners;
-use crate::operation::Operation;
-use crate::response_buffer::{Capacity, Next, ResponseBuffer};
-use crate::slots::{Driven, Settled, Slot, SlotId, Slots};
+use crate::response_buffer::{Capacity, ResponseBuffer};
+use crate::slots::{Slot, SlotId, Slots};
 use crate::transaction::Transaction;
 use cancelling::PendingCancel;
 use listening::Reconciliation;
@@ -43,10 +45,6 @@ use listening::Reconciliation;
 /// A larger response is fetched in chunks of this size by calls that can: 64 KiB, as much as is
 /// read at a time.
 const CHUNK_BYTES: u32 = 64 * 1024;
-
-/// Ticks after which a warning is logged about a stream that is not read while calls wait behind
-/// it: 500, which are 5 s.
-const STALLED_TICKS: u32 = 500;
 
 /// See the module's text.
 pub struct Multiplexer {
@@ -94,26 +92,6 @@ pub(crate) enum ResponseMode {
     Streamed(usize),
     /// In chunks if it is large; the rest comes with the end.
     Chunked,
-}
-
-/// Whether a COPY takes more data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyRoom {
-    /// More data may be sent.
-    Free,
-    /// No more data before some was sent.
-    Full,
-    /// The COPY takes no more data.
-    Over,
-}
-
-/// What the watchdog must do after a [`tick`](Multiplexer::tick).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tick {
-    /// Send pending output: the task that has promised it was not polled.
-    pub flush: bool,
-    /// Look again after another interval.
-    pub again: bool,
 }
 
 impl Multiplexer {
@@ -275,7 +253,7 @@ impl Multiplexer {
     /// Gives a slot to a request that the session has just taken.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    pub(crate) fn expect(
+    pub(crate) fn register(
         &mut self,
         ticket: Ticket,
         mode: ResponseMode,
@@ -352,96 +330,6 @@ impl Multiplexer {
         self.session.as_ref().map_or(0, |session| session.outstanding())
     }
 
-    /// Polls for the answer of a request. The waiting task's `waker` is taken if it is not
-    /// registered yet; `Err(NeedsWaker)` requests one, cloned outside of the lock.
-    // On the path of every query; as a call it would return the answer in memory.
-    #[allow(clippy::inline_always)]
-    #[inline(always)]
-    pub(crate) fn poll(
-        &mut self,
-        id: SlotId,
-        current: &Waker,
-        waker: &mut Option<Waker>,
-        effects: &mut Effects,
-    ) -> Result<Poll<Settled>, NeedsWaker> {
-        match self.slots.get(id) {
-            Some(Slot::Answered(_)) => match self.slots.free(id) {
-                Slot::Answered(settled) => Ok(Poll::Ready(settled)),
-                _ => Ok(Poll::Pending),
-            },
-            Some(Slot::Waiting(known)) => {
-                if !known.as_ref().is_some_and(|known| known.will_wake(current)) {
-                    let waker = waker.take().ok_or(NeedsWaker)?;
-                    effects.discard(known.replace(waker));
-                }
-                Ok(Poll::Pending)
-            }
-            // Fetched already: the future is polled after its end.
-            _ => Ok(Poll::Pending),
-        }
-    }
-
-    /// Polls for the next chunk of a response, or its end, like [`poll`](Self::poll).
-    pub(crate) fn poll_chunk(
-        &mut self,
-        id: SlotId,
-        current: &Waker,
-        waker: &mut Option<Waker>,
-        effects: &mut Effects,
-    ) -> Result<Poll<Next>, NeedsWaker> {
-        let Some(Slot::Buffered(buffer)) = self.slots.get(id) else {
-            return Ok(self.poll(id, current, waker, effects)?.map(Next::End));
-        };
-        let mut shared = None;
-        if !buffer.knows(current) {
-            shared = Some(Arc::new(waker.take().ok_or(NeedsWaker)?));
-        }
-        let next = buffer.poll(&mut shared);
-        effects.discard(shared.and_then(Arc::into_inner));
-        if let Poll::Ready(Next::End(_)) = next {
-            discard(self.slots.free(id), effects);
-        }
-        Ok(next)
-    }
-
-    /// Whether a call that fetches chunks should have the socket read on: its buffer has room, and
-    /// the oldest buffer is not over its limit.
-    pub(crate) fn may_read_on(&mut self, id: SlotId) -> bool {
-        let has_room = self.buffer(id).is_some_and(|buffer| buffer.has_room());
-        has_room && !self.is_over_limit()
-    }
-
-    /// The buffer of a response that is fetched in chunks.
-    fn buffer(&mut self, id: SlotId) -> Option<&mut ResponseBuffer> {
-        match self.slots.get(id)? {
-            Slot::Buffered(buffer) => Some(buffer),
-            _ => None,
-        }
-    }
-
-    /// Takes back an answer that was read, for its memory to be reused.
-    #[inline]
-    pub(crate) fn recycle(&mut self, answer: Box<Answer>) {
-        if let Some(session) = &mut self.session {
-            session.recycle(answer);
-        }
-    }
-
-    /// Applies the answer to a step of a query.
-    #[allow(clippy::inline_always)]
-    #[inline(always)]
-    pub(crate) fn settled_step(
-        &mut self,
-        operation: &mut Operation,
-        sql: &str,
-        (outcome, status): Settled,
-    ) -> NextStep {
-        match &mut self.session {
-            Some(session) => operation.settled(session, sql, (outcome, status)),
-            None => NextStep::Done(outcome),
-        }
-    }
-
     /// Clears the cache of the database's own types.
     pub fn forget_types(&mut self) {
         if let Some(session) = &mut self.session {
@@ -455,229 +343,12 @@ impl Multiplexer {
             query.abandon(session);
         }
     }
-
-    /// Whether a call of this task may wait for the requests in flight.
-    ///
-    /// # Errors
-    ///
-    /// It would wait for a stream or a COPY that this very task does not fetch at the moment.
-    pub fn check_stalled(&self, waker: &Waker) -> Result<()> {
-        match self.slots.oldest_buffer() {
-            Some(buffer) if buffer.is_left_by(waker) => Err(Error::new(
-                ErrorKind::Request,
-                "the call would wait behind a stream or a COPY of the same task",
-            )
-            .with_hint("end or drop that first, or use another connection")),
-            _ => Ok(()),
-        }
-    }
-
-    /// The session, to give it the data of a COPY.
-    ///
-    /// # Errors
-    ///
-    /// There is no open session.
-    pub fn copy_session(&mut self) -> Result<&mut Session> {
-        self.open_session()
-    }
-
-    /// Whether a COPY takes more data: at most `most` bytes must be left to be sent. Its task is
-    /// woken by any message of the server.
-    pub fn poll_copy_room(
-        &mut self,
-        id: SlotId,
-        most: usize,
-        waker: &mut Option<Arc<Waker>>,
-    ) -> CopyRoom {
-        let is_fed = self.session.as_ref().is_some_and(|session| session.is_fed(id.ticket()));
-        let is_full = self.output_len() > most;
-        let is_closed = self.is_closed();
-        let Some(buffer) = self.buffer(id).filter(|buffer| !buffer.has_ended()) else {
-            return CopyRoom::Over;
-        };
-        buffer.wait(waker);
-        // Otherwise the server has refused the data, and its answer follows.
-        let takes_data = is_fed && !is_closed;
-        if takes_data && is_full {
-            self.feeding = Some(id);
-            return CopyRoom::Full;
-        }
-        // The task goes on without waiting.
-        buffer.step_aside();
-        if takes_data { CopyRoom::Free } else { CopyRoom::Over }
-    }
-
-    /// The task of this call does something else for now. The answer is kept.
-    pub(crate) fn step_aside(&mut self, id: SlotId, effects: &mut Effects) {
-        match self.slots.get(id) {
-            Some(Slot::Waiting(waker)) => effects.discard(waker.take()),
-            Some(Slot::Buffered(buffer)) => buffer.step_aside(),
-            _ => {}
-        }
-    }
-
-    /// Abandons a request. If it was not sent yet, it is taken back; returns whether it was.
-    pub(crate) fn leave(&mut self, id: SlotId, effects: &mut Effects) -> bool {
-        if !self.slots.is_in_flight(id) {
-            discard(self.slots.free(id), effects);
-            return false;
-        }
-        if !matches!(self.slots.get(id), Some(Slot::UndoneBy(_))) {
-            discard(self.slots.replace(id, Slot::Ignored), effects);
-        }
-        let Some(session) = &mut self.session else {
-            return false;
-        };
-        let is_taken_back = session.take_back(id.ticket());
-        if is_taken_back {
-            if let Some(transaction) = &mut self.transaction {
-                transaction.withdrawn(id.ticket(), effects);
-            }
-            self.dispatch(None, effects);
-        } else {
-            session.abandon(id.ticket());
-        }
-        is_taken_back
-    }
-
-    // --- For the driver ---
-
-    /// Whether the oldest response is over its limit, so that nothing must be read (backpressure).
-    pub fn is_over_limit(&self) -> bool {
-        self.slots.has_buffers()
-            && self
-                .slots
-                .oldest_buffer()
-                .is_some_and(|buffer| buffer.is_over_limit(self.outstanding() > 1))
-    }
-
-    /// The task that must drive: the oldest one that waits. A task that was woken and was not
-    /// polled since is not woken again. If no task waits, the watchdog must drive.
-    #[inline]
-    pub fn next_driver(&mut self) -> Driven {
-        self.slots.take_oldest_waker().unwrap_or(Driven::ByWatchdog)
-    }
-
-    /// Whether anything besides a single call depends on the socket being read: another request, a
-    /// queued call, a listener. Then the watchdog checks that the task that was woken has driven; a
-    /// single call delays only itself.
-    #[inline]
-    pub fn has_dependants(&self) -> bool {
-        self.slots.in_flight_len() > 1
-            || self.lock.has_waiters()
-            || self.listeners.has_any()
-            || self.transaction.as_ref().is_some_and(Transaction::has_waiting)
-    }
-
-    /// Registers `driver` to be woken when all listeners have emptied their queues; `false` if they
-    /// have. Returns a waker that must be dropped outside of all locks.
-    pub fn wait_for_listeners(
-        &mut self,
-        driver: Waker,
-        effects: &mut Effects,
-    ) -> (bool, Option<Waker>) {
-        effects.watch();
-        self.listeners.wait(driver)
-    }
-
-    /// An interval after a task was woken or has made a promise that others depend on: does what
-    /// was not done since.
-    pub fn tick(&mut self, effects: &mut Effects) -> Tick {
-        let listeners = self.listeners.tick(effects);
-        let waits = self.lock.tick(effects);
-        let flush = std::mem::take(&mut self.is_flush_promised);
-        let stalled = self.warn_of_stall(effects);
-        Tick { flush, again: waits || flush || listeners || stalled }
-    }
-
-    /// Whether calls wait behind a stream or a COPY that is not read. Logs a warning once if that
-    /// lasts: a task that waits for itself cannot be told from one that is busy elsewhere.
-    fn warn_of_stall(&mut self, effects: &mut Effects) -> bool {
-        let is_stalled = self.outstanding() > 1
-            && self.slots.oldest_buffer().is_some_and(ResponseBuffer::is_left);
-        self.stalled_ticks = if is_stalled { self.stalled_ticks.saturating_add(1) } else { 0 };
-        if self.stalled_ticks == STALLED_TICKS {
-            effects.warn(
-                "calls wait behind a stream or a COPY that is not read; if the same task awaits both, \
-                 it waits for itself"
-                    .to_owned(),
-            );
-        }
-        is_stalled && self.stalled_ticks < STALLED_TICKS
-    }
-
-    /// Of the output that was taken, `count` more bytes were written.
-    pub fn sent(&mut self, count: usize) {
-        if let Some(session) = &mut self.session {
-            session.sent(count);
-        }
-    }
-
-    /// Whether [`take_output`](Self::take_output) has anything to do.
-    #[inline]
-    pub fn takes_output(&self) -> bool {
-        self.has_output() || self.feeding.is_some()
-    }
-
-    /// Appends pending output, unless a task has promised to send it together with what follows.
-    /// Returns whether there is more, which must be taken when this was written.
-    #[inline]
-    pub fn take_output(&mut self, into: &mut BytesMut, effects: &mut Effects) -> bool {
-        let mut has_more = false;
-        if !self.is_flush_promised
-            && let Some(session) = &mut self.session
-        {
-            has_more = session.take_output(into);
-            if let Some(id) = self.feeding.take() {
-                self.wake_feeder(id, effects);
-            }
-        }
-        has_more
-    }
-
-    /// The data that a COPY waited for is taken for sending: wakes the task that feeds it.
-    #[cold]
-    fn wake_feeder(&mut self, id: SlotId, effects: &mut Effects) {
-        if let Some(buffer) = self.buffer(id) {
-            effects.wake_shared(buffer.take_waker());
-        }
-    }
-
-    /// Whether there is output to send.
-    #[inline]
-    pub fn has_output(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.has_output())
-    }
-
-    /// How many bytes of output were not taken yet.
-    pub fn output_len(&self) -> usize {
-        self.session.as_ref().map_or(0, |session| session.output_len())
-    }
-
-    /// Promises to send the output that gathers. `false`: another task has promised already.
-    pub(crate) fn promise_flush(&mut self, effects: &mut Effects) -> bool {
-        if std::mem::replace(&mut self.is_flush_promised, true) {
-            return false;
-        }
-        effects.watch();
-        true
-    }
-
-    /// Ends the promise: it is kept now.
-    #[inline]
-    pub(crate) fn end_flush_promise(&mut self) {
-        self.is_flush_promised = false;
-    }
 }
 
 #[cold]
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the connection is closed").with_hint("open it with connect")
 }
-
-/// A clone of the waker is needed, which must be made outside of the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NeedsWaker;
 
 /// Drops the contents of a slot, its wakers outside of the lock.
 fn discard(slot: Slot, effects: &mut Effects) {
