@@ -16,7 +16,9 @@ pub(crate) fn poolers() -> Result<(), String> {
         Pooler::install(pooling);
     }
     let server = Shared::join().map_err(|error| error.to_string())?;
-    let mut tests = cargo(["test", "-p", "txpostgres", "--test", "poolers", "--", "--nocapture"]);
+    // The workspace with all features, as the other tests have it: else all is built once more.
+    let mut tests = cargo(["test", "--workspace", "--all-features", "--test", "poolers"]);
+    tests.args(["--", "--nocapture"]);
     tests.env(SERVER_VARIABLE, server.variable()).env(THOROUGH_VARIABLE, "1");
     let mut child = tests.stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
     let mut skipped = Vec::new();
