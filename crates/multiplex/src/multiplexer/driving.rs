@@ -1,5 +1,5 @@
-//! The multiplexer of a driver: what must be sent, whether to read, who drives, and what is due after
-//! an interval of the watchdog.
+//! The multiplexer of a driver: what must be sent, whether to read, who drives, and what is due
+//! after an interval of the watchdog.
 
 use std::task::Waker;
 

@@ -1,5 +1,5 @@
-//! The multiplexer of a call that was sent: its answer, fetched whole or in chunks, the data of a COPY,
-//! and its end without an answer.
+//! The multiplexer of a call that was sent: its answer, fetched whole or in chunks, the data of a
+//! COPY, and its end without an answer.
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
