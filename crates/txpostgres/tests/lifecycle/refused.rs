@@ -195,7 +195,7 @@ async fn certificates_that_are_not_to_be_trusted() {
         ),
         (
             TlsCertificates::expired().unwrap(),
-            "the server's certificate expired on 2001-01-01T00:00:00Z",
+            "the server's certificate (CN=testkit server) expired on 2001-01-01T00:00:00Z",
             "prefer",
         ),
     ] {
