@@ -85,15 +85,13 @@ impl Listeners {
             registry.tell_gap(effects);
         }
         let registry = &*registry;
-        let event = || NotifyEvent::Notification(notification.clone());
-        for queue in &registry.lasting {
-            queue.push(event(), effects);
-        }
-        for queue in &registry.streams {
-            queue.push(event(), effects);
+        for queues in [&registry.lasting, &registry.streams] {
+            if !queues.is_empty() {
+                push_to_all(queues, notification, effects);
+            }
         }
         for queue in registry.channels.subscribers(notification.channel()) {
-            queue.push(event(), effects);
+            queue.push(NotifyEvent::Notification(notification.clone()), effects);
         }
     }
 
@@ -300,6 +298,13 @@ impl Registry {
 fn remove(queues: &mut Vec<Arc<Queue>>, queue: &Arc<Queue>) {
     if let Some(at) = queues.iter().position(|known| Arc::ptr_eq(known, queue)) {
         queues.remove(at);
+    }
+}
+
+#[inline(never)]
+fn push_to_all(queues: &[Arc<Queue>], notification: &Notification, effects: &mut Effects) {
+    for queue in queues {
+        queue.push(NotifyEvent::Notification(notification.clone()), effects);
     }
 }
 

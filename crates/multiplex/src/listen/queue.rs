@@ -86,7 +86,9 @@ impl Queue {
     }
 
     /// Appends an event, and wakes the listener.
-    #[inline]
+    // For every notification, as `take`.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(crate) fn push(&self, event: NotifyEvent, effects: &mut Effects) {
         let size = size(&event);
         let mut waiting = self.waiting.lock();
