@@ -16,7 +16,7 @@ use crate::query::row_buffer::BufferedRows as _;
 /// Rows that are decoded at a time. A larger number would save little of the column lookup, and the
 /// memory of decoded rows would no longer be freed and reused in turn, which is the fastest case
 /// for an allocator.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 16;
 
 /// The rows of a statement as they arrive, each as a `T`: see [`QueryStream::rows_as`].
 ///
