@@ -22,6 +22,9 @@ const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/
 /// How long a pooler may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a pooler may take to end by one signal, before a stronger one is sent.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// A pooler in front of one server; stopped when dropped.
 #[derive(Debug)]
 pub struct Pooler {
@@ -119,11 +122,29 @@ impl Pooler {
     }
 }
 
+impl Pooler {
+    fn has_ended_within(&mut self, limit: Duration) -> bool {
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if begun.elapsed() > limit {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        true
+    }
+}
+
 impl Drop for Pooler {
     fn drop(&mut self) {
-        // The watchdog would kill it, and what is killed leaves its shared memory behind.
-        kill_process(Pid::from_child(&self.child), Signal::QUIT).ok();
-        self.child.wait().ok();
+        // The watchdog would kill it, and what is killed leaves its shared memory behind. QUIT ends
+        // it at once, unless it is ignored, as in what a shell starts in the background.
+        for signal in [Signal::QUIT, Signal::TERM, Signal::KILL] {
+            kill_process(Pid::from_child(&self.child), signal).ok();
+            if self.has_ended_within(ENDING) {
+                break;
+            }
+        }
         // A pooler works in a folder of its own, which is removed with it.
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.release();
