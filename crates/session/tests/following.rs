@@ -1,5 +1,5 @@
-//! Sessions of one connection, one after the other: what a query has learnt in one does not count in
-//! the next.
+//! Sessions of one connection, one after the other: what a query has learnt in one does not count
+//! in the next.
 
 // A test's helpers may panic as the test itself may; clippy.toml allows it inside of `#[test]` only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

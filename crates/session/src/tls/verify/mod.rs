@@ -111,7 +111,7 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let certificate = read(cert)?;
-        // OpenSSL looks at the keyUsage of an elliptic curve's key here, whoever verifies it.
+        // OpenSSL looks at the keyUsage of an elliptic curve's key here, for any purpose.
         if certificate.key.family() == KeyFamily::Ec
             && certificate.extensions.forbids(usage::DIGITAL_SIGNATURE)
         {
