@@ -327,6 +327,9 @@ impl Channels {
         for (name, channel) in &mut self.by_name {
             if channel.is_wanted() {
                 channel.listen_state = ListenState::No;
+            } else if channel.listen_state == ListenState::Yes {
+                // It may be wanted again before its UNLISTEN is sent.
+                channel.listen_state = ListenState::Unsure;
             }
             channel.is_due = !channel.is_settled() || !channel.replies.is_empty();
             if channel.is_due {
