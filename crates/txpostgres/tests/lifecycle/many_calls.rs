@@ -18,8 +18,9 @@ async fn patient<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("this hangs, or is as good as that")
 }
 
-/// The median time of one call, of `count` one after another.
-async fn median(connection: &Connection, count: usize) -> Duration {
+/// The time of one call, which one in ten of `count` calls was within: what the machine does besides
+/// counts for little.
+async fn quick(connection: &Connection, count: usize) -> Duration {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         let began = Instant::now();
@@ -27,7 +28,7 @@ async fn median(connection: &Connection, count: usize) -> Duration {
         times.push(began.elapsed());
     }
     times.sort_unstable();
-    times[count / 2]
+    times[count / 10]
 }
 
 /// Answers that have come and are not fetched: calls that are put aside in several ways.
@@ -45,10 +46,10 @@ async fn an_answer_that_is_not_fetched_makes_no_later_call_slower() {
     for call in &mut aside {
         assert!(begin(call.as_mut()).await.is_pending());
     }
-    patient(median(&connection, 100)).await;
-    let early = patient(median(&connection, 2_000)).await;
-    patient(median(&connection, 16_000)).await;
-    let late = patient(median(&connection, 2_000)).await;
+    patient(quick(&connection, 100)).await;
+    let early = patient(quick(&connection, 2_000)).await;
+    patient(quick(&connection, 16_000)).await;
+    let late = patient(quick(&connection, 2_000)).await;
     assert!(late < early * 3, "{late:?} after 20,000 calls, and {early:?} before them");
     for (call, items) in aside.into_iter().zip([1, 1, 2]) {
         assert_eq!(patient(call).await, items);
