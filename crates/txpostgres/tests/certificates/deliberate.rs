@@ -1,4 +1,5 @@
-//! Where we are stricter than libpq on purpose: each of these is in the guide, with its reason, and must be seen.
+//! Where we are stricter than libpq on purpose: each of these is in the guide, with its reason, and
+//! must be seen.
 
 /// A difference: which cells it is about, and why.
 pub(super) struct Stricter {
