@@ -118,7 +118,8 @@ pub(super) struct Line {
     saw_end: bool,
     pub(super) taken: u64,
     /// For whose answers the bytes are that the client has not read, and how many it has read of
-    /// each.
+    /// each while it could still ask for something. What is read behind the end of its own writing
+    /// is discarded: it waits for the server's end.
     owners: VecDeque<(u32, usize)>,
     read_of: BTreeMap<u32, u64>,
 }
@@ -286,6 +287,12 @@ impl Line {
         self.framer.requests == self.answered
     }
 
+    /// Whether a request was begun before the one before it was answered, as far as the client has
+    /// read.
+    pub(super) fn overlaps(&self) -> bool {
+        self.framer.requests > self.answered + 1
+    }
+
     fn credit(&mut self, mut count: usize) {
         while self.ready.front().is_some_and(|&offset| offset <= self.taken) {
             self.ready.pop_front();
@@ -294,7 +301,7 @@ impl Line {
         while let Some((owner, left)) = self.owners.front_mut() {
             let read = count.min(*left);
             (*left, count) = (*left - read, count - read);
-            if *owner > 0 && read > 0 {
+            if *owner > 0 && read > 0 && !self.up.ends {
                 *self.read_of.entry(*owner).or_default() += read as u64;
             }
             if *left > 0 {
