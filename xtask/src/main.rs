@@ -7,6 +7,7 @@ mod cycles;
 mod demo;
 mod folders;
 mod modules;
+mod named_tests;
 mod poolers;
 mod prose;
 mod run;

@@ -1,4 +1,5 @@
-//! Checks the workspace against the rules of `arrows`, `folders`, `cycles` and `prose`.
+//! Checks the workspace against the rules of `arrows`, `folders`, `cycles`, `prose` and
+//! `named_tests`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,18 @@ use crate::arrows::{Dependency, Package, wrong_dependencies, wrong_words};
 use crate::cycles::wrong_cycles;
 use crate::folders::wrong_folders;
 use crate::modules::Crate;
+use crate::named_tests::Functions;
 use crate::prose::{self, Persons};
 use crate::run::{cargo, root};
+
+/// The document that names the tests behind each promise.
+const PROOF: &str = "docs/proof.md";
 
 /// Reports every violation, not only the first.
 pub(crate) fn tidy() -> Result<(), String> {
     let mut wrong = Vec::new();
     let mut persons = Persons::default();
+    let mut functions = Functions::default();
     let mut count = 0;
     for (package, folder) in packages()? {
         wrong.extend(wrong_dependencies(&package));
@@ -26,6 +32,7 @@ pub(crate) fn tidy() -> Result<(), String> {
                 .map_err(|error| format!("{}: {error}", path.display()))?;
             let shown = shown(&path);
             wrong.extend(wrong_words(&package.name, &shown, &source));
+            functions.look_for(&source);
             if let Ok(file) = path.strip_prefix(&src) {
                 wrong.extend(prose::wide_comments(&shown, &source));
                 persons.look_for(&shown, &source);
@@ -38,6 +45,9 @@ pub(crate) fn tidy() -> Result<(), String> {
         wrong.extend(wrong_cycles(&package.name, &shown(&src), &uses));
     }
     wrong.extend(persons.wrong());
+    let proof =
+        fs::read_to_string(root().join(PROOF)).map_err(|error| format!("{PROOF}: {error}"))?;
+    wrong.extend(functions.missing(PROOF, &proof));
     if wrong.is_empty() {
         println!("tidy: the arrows and the comments of {count} files are as they must be");
         return Ok(());
