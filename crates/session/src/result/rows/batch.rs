@@ -115,6 +115,10 @@ impl Batch {
     /// Checks one row's body and notes where its values are; `base` is the body's place in `bytes`.
     // Most answers have one row.
     #[allow(clippy::inline_always)]
+        // Behind few rows, other results may have filled most of the input.
+        if self.values.capacity() / 4 > self.values.len() {
+            self.values.shrink_to_fit();
+        }
     #[inline(always)]
     pub(super) fn index(&mut self, body: &[u8], base: usize, columns: usize) -> Result<()> {
         fits(base + body.len())?;
