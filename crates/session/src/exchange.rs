@@ -124,6 +124,31 @@ impl Exchange {
         self.streamed = Some(least);
     }
 
+    /// Whether its caller is told of rows in chunks, and keeps what it makes of them.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.streamed.is_some_and(|least| least > 0)
+    }
+
+    /// Bytes of the answer that are kept here.
+    pub(crate) fn kept(&self) -> usize {
+        self.answer.size() + self.copied.as_ref().map_or(0, |copied| copied.bytes.len())
+    }
+
+    /// Whether a message of this kind is owed and brings data that may be discarded.
+    pub(crate) fn takes_data(&self, tag: u8) -> bool {
+        matches!(tag, b'D' | b'd') && self.expect.after(tag).is_some()
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Its answer cannot be given to the caller, for this reason: it is read and discarded.
+    pub(crate) fn refuse(&mut self, error: Error) {
+        self.abandon();
+        self.fail(error);
+    }
+
     /// Whether the server takes the data of a COPY: it can have kept nothing of it yet. Before the
     /// server has asked for data, the statement may be anything.
     pub(crate) fn awaits_copy_data(&self) -> bool {
@@ -294,8 +319,7 @@ impl Exchange {
             Expect::CopyIn => "COPY … FROM STDIN",
             _ => "COPY … TO STDOUT",
         };
-        self.abandon();
-        self.fail(
+        self.refuse(
             Error::new(ErrorKind::Request, format!("the statement is not {wanted}"))
                 .with_delivery(Delivery::Answered),
         );

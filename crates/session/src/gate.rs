@@ -6,8 +6,12 @@
 //! before it is settled. And while a CancelRequest is on its way the gate is shut, for it may
 //! arrive after the request has ended.
 //!
+//! Without pipelining every request is exclusive: some poolers stand still when a second Sync
+//! arrives before they have answered the first.
+//!
 //! ```text
-//!   append ──▶ send buffer                 nothing waits, no request is exclusive, gate open
+//!   append ──▶ send buffer                 nothing waits, no request is exclusive, gate open,
+//!          │                               pipelining on
 //!          └─▶ waiting ──▶ send buffer     when that holds; exclusive: when all before are settled
 //!                     └──▶ withdrawn
 //! ```
@@ -44,6 +48,8 @@ pub(crate) struct Gate {
     exclusive: Option<Ticket>,
     /// A CancelRequest is on its way.
     shut: bool,
+    /// Every request is exclusive.
+    one_at_a_time: bool,
 }
 
 impl std::fmt::Debug for Gate {
@@ -53,15 +59,22 @@ impl std::fmt::Debug for Gate {
             .field("waiting", &self.waiting.len())
             .field("exclusive", &self.exclusive)
             .field("shut", &self.shut)
+            .field("one_at_a_time", &self.one_at_a_time)
             .finish()
     }
 }
 
 impl Gate {
+    /// With pipelining or without.
+    pub(crate) fn new(pipelining: bool) -> Self {
+        Self { one_at_a_time: !pipelining, ..Self::default() }
+    }
+
     /// Whether what is asked now may go to the send buffer at once.
     #[inline]
     pub(crate) fn is_clear(&self) -> bool {
-        self.exclusive.is_none() && !self.shut && self.waiting.is_empty()
+        let passes = !self.shut && !self.one_at_a_time;
+        passes && self.exclusive.is_none() && self.waiting.is_empty()
     }
 
     /// How many wait.
@@ -75,7 +88,8 @@ impl Gate {
         self.waiting.front().is_some_and(|queued| queued.ticket == ticket)
     }
 
-    pub(crate) fn push(&mut self, queued: QueuedRequest) {
+    pub(crate) fn push(&mut self, mut queued: QueuedRequest) {
+        queued.exclusive |= self.one_at_a_time;
         self.waiting.push_back(queued);
     }
 
@@ -133,7 +147,7 @@ impl Gate {
 
     /// Nothing is to leave any more.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(!self.one_at_a_time);
     }
 }
 
@@ -163,6 +177,20 @@ mod tests {
         gate.settled(Ticket(3));
         assert_eq!(released(&mut gate, 4), [4]);
         assert!(gate.is_clear());
+    }
+
+    #[test]
+    fn without_pipelining_each_waits_for_the_answer_to_the_one_before() {
+        let mut gate = Gate::new(false);
+        for number in 1..=3 {
+            assert!(!gate.is_clear());
+            gate.push(queued(number, false));
+        }
+        for number in 1..=3 {
+            assert_eq!(released(&mut gate, number), [number]);
+            assert!(released(&mut gate, number + 1).is_empty());
+            gate.settled(Ticket(number));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`Session`] is the whole of it: bytes and requests go in, bytes and events come out. Drivers own
 //! the sockets.
 
+mod answer_limit;
 pub mod auth;
 mod cancel;
 mod command;

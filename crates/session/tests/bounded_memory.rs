@@ -10,7 +10,7 @@ mod support;
 use peak_alloc::PeakAlloc;
 use support::dialog::{Dialog, message};
 use support::player::Player;
-use txpostgres_session::{Request, limits};
+use txpostgres_session::{ErrorKind, Event, Request, limits};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -112,6 +112,7 @@ fn nothing_takes_more_than_it_sends() {
     ];
     floods_of_pieces(&dialog);
     large_notices(&dialog);
+    answers_over_their_limit();
     for (what, bytes, factor) in floods {
         let mut player = open(&dialog);
         let sql = if factor >= 30 { ";".repeat(100_000) } else { "select 1".into() };
@@ -190,5 +191,69 @@ fn floods_of_pieces(dialog: &Dialog) {
         let peak = peak(&mut player, &flood, READ);
         assert!(player.session.is_closed(), "{what}");
         assert!(peak < READ + ITSELF, "{what}: {peak}");
+    }
+}
+
+/// How the rows of an answer are asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    Whole,
+    InPieces,
+    InChunks,
+}
+
+/// With `max_answer_bytes`, an answer takes no more than that, however it is made up; its request fails, and the session
+/// goes on. What is read as it comes is not limited, but for single messages.
+fn answers_over_their_limit() {
+    const LIMIT: usize = 1_000_000;
+    let dialog = Dialog::parse("limit", &format!("A session.\n! open answer={LIMIT}"));
+    let small = message(b'D', b"\0\x01\0\0\0\x01x");
+    let value = [&b"\0\x01"[..], &50_000_000_u32.to_be_bytes(), &vec![b'x'; 50_000_000]].concat();
+    let large = message(b'D', &value);
+    let end = [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
+    let few = [columns(1, 25), small.repeat(1_000)].concat();
+    let rows = [columns(1, 25), small.repeat(1_000_000)].concat();
+    let row = [columns(1, 25), small.clone(), large, small].concat();
+    let results = [few.clone(), message(b'C', b"SELECT 1\0")].concat().repeat(200);
+    let results = [results, few.clone()].concat();
+    for (what, bytes, told, is_refused) in [
+        ("few rows", &few, Told::Whole, false),
+        ("rows", &rows, Told::Whole, true),
+        ("rows", &rows, Told::InChunks, true),
+        ("rows", &rows, Told::InPieces, false),
+        ("a row", &row, Told::Whole, true),
+        ("a row", &row, Told::InPieces, true),
+        ("results", &results, Told::Whole, true),
+    ] {
+        for read in [READ, 1_000_000, 7_919] {
+            let what = format!("{what}, {told:?}, {read} at a time");
+            let mut player = open(&dialog);
+            let sql = "select 1;".repeat(300);
+            let ticket = player.session.submit(Request::Script { sql: &sql }).unwrap();
+            match told {
+                Told::Whole => {}
+                Told::InPieces => player.session.stream(ticket, 0),
+                Told::InChunks => player.session.stream(ticket, 16 * 1024),
+            }
+            let peak = peak(&mut player, bytes, read);
+            let bound = 2 * LIMIT + 4 * read + ITSELF;
+            assert!(peak < bound, "{what}: {peak} for {}; {bound} are allowed", bytes.len());
+            let next = player.session.submit(Request::Script { sql: "select 1" }).unwrap();
+            player.session.receive(&end);
+            player.session.receive(&[few.clone(), end.clone()].concat());
+            let events = std::iter::from_fn(|| player.session.next_event());
+            let mut settled = events.filter_map(|event| match event {
+                Event::Settled { ticket, outcome, .. } => Some((ticket, outcome)),
+                _ => None,
+            });
+            let (first, outcome) = settled.next().unwrap();
+            assert_eq!((first, outcome.is_err()), (ticket, is_refused), "{what}");
+            if let Err(error) = outcome {
+                assert_eq!(error.kind(), ErrorKind::Request, "{what}");
+                assert!(error.to_string().contains("max_answer_bytes"), "{what}: {error}");
+            }
+            let (second, outcome) = settled.next().unwrap();
+            assert_eq!((second, outcome.is_ok()), (next, true), "{what}");
+        }
     }
 }

@@ -27,8 +27,12 @@ const OPEN: &str = "
 
 /// Plays a dialog that begins when the session is open.
 fn play(text: &str) {
+    play_behind(OPEN, text);
+}
+
+fn play_behind(open: &str, text: &str) {
     let lines: Vec<_> = text.lines().map(str::trim).collect();
-    let dialog = Dialog::parse("inline", &format!("Inline.{OPEN}{}", lines.join("\n")));
+    let dialog = Dialog::parse("inline", &format!("Inline.{open}{}", lines.join("\n")));
     let difference = transcript(&dialog);
     assert!(difference.is_empty(), "\n{difference}");
 }
@@ -56,6 +60,37 @@ fn who_travels_alone_waits_for_others_and_lets_others_wait() {
         < Z "I"
         = #2 I ok [SELECT 0]
         = #3 I ok [SELECT 0]"#,
+    );
+}
+
+#[test]
+fn without_pipelining_nothing_leaves_before_the_answer() {
+    play_behind(
+        &OPEN.replace("cache=1", "cache=1 pipelining=0"),
+        r#"! script "select 1"
+        ! script "select 2"
+        ! exclusive script "select 3"
+        ! script "select 4"
+        > Query "select 1"
+        ! takeback 3
+        = take back #3: true
+        = #3 I Cancelled NotSent: the statement was cancelled before it was sent
+        < C "SELECT 0\0"
+        < Z "I"
+        = #0 I ok [SELECT 0]
+        > Query "select 2"
+        < C "SELECT 0\0"
+        < Z "I"
+        = #1 I ok [SELECT 0]
+        > Query "select 3"
+        < C "SELECT 0\0"
+        < Z "I"
+        = #2 I ok [SELECT 0]
+        ! script "select 5"
+        > Query "select 5"
+        < C "SELECT 0\0"
+        < Z "I"
+        = #4 I ok [SELECT 0]"#,
     );
 }
 

@@ -83,7 +83,7 @@ fn hoist(ops: &mut Vec<Op>, id: u32) {
 
 /// Sets settings back, and takes from operations what is not needed.
 fn simplify(best: &mut Script, fails: &impl Fn(&Script) -> bool) {
-    let settings: [fn(&mut Settings); 11] = [
+    let settings: [fn(&mut Settings); 12] = [
         |settings| *settings = Settings { end: settings.end, ..Settings::default() },
         |settings| settings.end = Settings::default().end,
         |settings| settings.knobs = Settings::default().knobs,
@@ -94,6 +94,7 @@ fn simplify(best: &mut Script, fails: &impl Fn(&Script) -> bool) {
         |settings| settings.knobs.keeps_back = false,
         |settings| settings.knobs.knows = true,
         |settings| settings.cache = Settings::default().cache,
+        |settings| settings.single = false,
         |settings| (settings.queue, settings.tasks, settings.fresh) = (0, 61, false),
     ];
     for change in settings {

@@ -139,6 +139,24 @@ plain! {
     /// used, as some poolers need it. [`limits::STATEMENT_CACHE`] if not set. libpq does not know
     /// this keyword.
     statement_cache_size, get_statement_cache_size: usize = limits::STATEMENT_CACHE;
+    /// Whether a request may be sent before the one before it is answered. It may, if not set.
+    ///
+    /// Without pipelining at most one Sync is unanswered at any time: calls of other tasks, the
+    /// statements of a batch and what the library asks by itself wait for their turn. What is one
+    /// request to the server stays one: a BEGIN and the first statement behind it, the sets of
+    /// parameters of `execute_many`. For poolers that stand still when a second Sync arrives
+    /// before they have answered the first. libpq does not know this keyword.
+    pipelining, get_pipelining: bool = true;
+    /// Bytes that an answer may have; 0, which is also the default, for no limit. A call whose
+    /// answer is larger ends with an error instead of taking ever more memory: what came is let
+    /// go, the rest is read and discarded, and the connection remains usable. The statement runs
+    /// to its end all the same, and what it did is done.
+    ///
+    /// Counted are the bytes that the rows take here, which is up to twice what the server sends,
+    /// and for a script those of all its results. Of streams, portals and COPY to us each row or
+    /// message counts by itself, since they keep no more than what waits for the reader. libpq
+    /// does not know this keyword.
+    max_answer_bytes, get_max_answer_bytes: u64 = 0;
 }
 
 impl Config {

@@ -268,6 +268,13 @@ pub(super) static KEYWORDS: &[Keyword] = &[
             .map_err(|_| Refusal::Expected("a number of statements")),
         ToString::to_string
     ),
+    row!(pipelining, None, switch, on),
+    row!(
+        max_answer_bytes,
+        None,
+        |text: &str| text.trim_ascii().parse().map_err(|_| Refusal::Expected("a number of bytes")),
+        ToString::to_string
+    ),
     Keyword {
         name: "gssencmode",
         variable: Some("PGGSSENCMODE"),

@@ -115,6 +115,8 @@ pub struct Config {
     min_protocol_version: Option<ProtocolVersion>,
     max_protocol_version: Option<ProtocolVersion>,
     statement_cache_size: Option<usize>,
+    pipelining: Option<bool>,
+    max_answer_bytes: Option<u64>,
     runtime_parameters: Vec<(String, String)>,
     resolved: Option<Resolved>,
 }

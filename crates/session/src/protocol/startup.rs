@@ -25,6 +25,10 @@ pub struct SessionConfig {
     pub versions: RangeInclusive<ProtocolVersion>,
     /// Statements kept prepared; 0 for none.
     pub statement_cache: usize,
+    /// Whether a request may be sent before the one before it is answered.
+    pub pipelining: bool,
+    /// Bytes that an answer may have which is kept as a whole; 0 for no limit.
+    pub max_answer_bytes: u64,
 }
 
 /// Whether a session encrypts.
@@ -127,6 +131,8 @@ impl Startup {
             nonce: [0; NONCE_BYTES],
             versions: ProtocolVersion::V3_0..=ProtocolVersion::V3_0,
             statement_cache: 0,
+            pipelining: true,
+            max_answer_bytes: 0,
         };
         Self { victim: Some(victim), ..Self::new(config) }
     }

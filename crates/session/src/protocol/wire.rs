@@ -121,6 +121,8 @@ pub(crate) fn split_message(
 #[derive(Default)]
 pub(crate) struct Partial {
     bytes: Vec<u8>,
+    /// Bytes of a message that are to come, and are not kept.
+    discarded: usize,
 }
 
 impl fmt::Debug for Partial {
@@ -132,11 +134,33 @@ impl fmt::Debug for Partial {
 
 impl Partial {
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_empty() && self.discarded == 0
     }
 
-    /// Adds from `input` what this message still lacks, and no more. Says whether it is complete.
+    /// The kind of the message and its length with its header, once both have come.
+    pub(crate) fn announced(&self) -> Option<(u8, usize)> {
+        let (&[tag, ref length @ ..], _) = self.bytes.split_first_chunk::<HEADER>()?;
+        // No longer than was checked.
+        Some((tag, 1 + u32::from_be_bytes(*length) as usize))
+    }
+
+    /// Lets go of the message: its bytes are passed over as they come.
+    pub(crate) fn discard(&mut self) {
+        if let Some((_, length)) = self.announced() {
+            self.discarded = length.saturating_sub(self.bytes.len());
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// Adds from `input` what this message still lacks, and no more. Says whether it is complete:
+    /// empty, if it was discarded.
     pub(crate) fn fill(&mut self, input: &mut &[u8], auth_state: AuthState) -> Result<bool> {
+        if self.discarded > 0 {
+            let (passed, rest) = input.split_at(self.discarded.min(input.len()));
+            self.discarded -= passed.len();
+            *input = rest;
+            return Ok(self.discarded == 0);
+        }
         self.take(input, HEADER);
         let Some((&[tag, ref length @ ..], _)) = self.bytes.split_first_chunk::<HEADER>() else {
             return Ok(false);

@@ -160,6 +160,12 @@ impl Answer {
         if self.items > 0 { &mut self.result.rows } else { &mut self.current().rows }
     }
 
+    /// Bytes of memory that all of its rows take, roughly.
+    pub(crate) fn size(&self) -> usize {
+        let results = self.earlier.iter().chain([&self.result]);
+        results.map(|result| result.rows.size()).fold(0, usize::saturating_add)
+    }
+
     /// What has come of the rows of the only statement, if there are so many bytes.
     pub(crate) fn take_piece(&mut self, least: u32) -> Option<Rows> {
         if least > 0 && self.result.rows.size() < least as usize {

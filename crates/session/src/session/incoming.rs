@@ -55,6 +55,7 @@ impl Session {
     fn take_plaintext(&mut self, mut input: &[u8]) -> Result<()> {
         if !self.partial.is_empty() {
             if !self.partial.fill(&mut input, self.auth_state())? {
+                self.tell_piece();
                 return Ok(());
             }
             let bytes = self.partial.finish();
@@ -101,7 +102,8 @@ impl Session {
         }
     }
 
-    /// Tells what has come of an answer that is told piece by piece.
+    /// Tells what has come of an answer that is told piece by piece, and refuses one that grows too
+    /// large.
     #[inline]
     pub(super) fn tell_piece(&mut self) {
         if self.piecemeal {
@@ -111,9 +113,28 @@ impl Session {
 
     #[inline(never)]
     fn tell_piece_now(&mut self) {
-        self.piecemeal = self.pipeline.len() > 0;
-        if let Some(piece) = self.pipeline.front().and_then(Exchange::take_piece) {
+        self.piecemeal = self.pipeline.len() > 0 || self.answer_limit.is_some();
+        let front = self.pipeline.front().filter(|exchange| !self.gate.holds(exchange.ticket));
+        let Some(exchange) = front else {
+            return;
+        };
+        if let Some(piece) = exchange.take_piece() {
+            if let (Some(limit), Event::Rows { rows, .. }) = (&mut self.answer_limit, &piece)
+                && exchange.is_chunked()
+            {
+                limit.told(exchange.ticket, rows.size());
+            }
             self.events.push_back(piece);
+        }
+        let announced = self.partial.announced().filter(|(tag, _)| exchange.takes_data(*tag));
+        let announced = announced.map_or(0, |(_, length)| length);
+        if let Some(limit) = &self.answer_limit
+            && let Err(error) = limit.check(exchange.ticket, exchange.kept() + announced)
+        {
+            exchange.refuse(error);
+        }
+        if announced > 0 && exchange.is_abandoned() {
+            self.partial.discard();
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
+use crate::answer_limit::AnswerLimit;
 use crate::cancel::CancelKey;
 use crate::error::server_error::ServerError;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -60,8 +61,9 @@ pub struct Session {
     /// Where decrypted bytes are put; empty between calls.
     plaintext: Vec<u8>,
     pipeline: Pipeline,
-    /// Something of what is outstanding may be told of before its answer.
+    /// Something of what is outstanding may be told of, or refused, before its answer is complete.
     piecemeal: bool,
+    answer_limit: Option<Box<AnswerLimit>>,
     events: VecDeque<Event>,
     statements: StatementCache,
     catalog: Catalog,
@@ -85,7 +87,11 @@ impl Session {
     /// A startup parameter holds a NUL, or the TLS settings do not go with the server's name.
     pub fn new(config: SessionConfig) -> Result<Self> {
         let statements = StatementCache::new(config.statement_cache, tag(&config));
-        Self::begin(Startup::new(config), statements)
+        let gate = Gate::new(config.pipelining);
+        let answer_limit = AnswerLimit::new(config.max_answer_bytes);
+        let piecemeal = answer_limit.is_some();
+        let this = Self::begin(Startup::new(config), statements)?;
+        Ok(Self { gate, answer_limit, piecemeal, ..this })
     }
 
     fn begin(startup: Startup, statements: StatementCache) -> Result<Self> {
@@ -100,6 +106,7 @@ impl Session {
             plaintext: Vec::new(),
             pipeline: Pipeline::default(),
             piecemeal: false,
+            answer_limit: None,
             events: VecDeque::new(),
             catalog: Catalog::default(),
             status: TransactionStatus::Idle,
@@ -234,6 +241,7 @@ impl Session {
         } else {
             let ticket = self.pipeline.push(steps, departure::NOT_YET, answer);
             self.gate.push(QueuedRequest::new(ticket, queued, acts_at));
+            self.release();
             ticket
         };
         if buffer.is_exclusive() {

@@ -167,6 +167,8 @@ pub fn session_config(dialog: &Dialog) -> SessionConfig {
         nonce: *b"eighteen bytes....",
         versions: version(oldest)..=version(newest),
         statement_cache: option("cache").map_or(256, |number| number.parse().unwrap()),
+        pipelining: option("pipelining") != Some("0"),
+        max_answer_bytes: option("answer").map_or(0, |number| number.parse().unwrap()),
     }
 }
 

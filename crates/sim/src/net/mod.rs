@@ -27,6 +27,8 @@ struct State {
     lines: Vec<Line>,
     /// How the next lines are made.
     knobs: Knobs,
+    /// Requests may not overlap.
+    single: bool,
     /// Dials to be refused.
     refusals: u32,
     /// Dials do not end.
@@ -62,6 +64,11 @@ impl Net {
     /// Sets how lines that are made from now on behave.
     pub(crate) fn set_knobs(&self, knobs: Knobs) {
         self.0.lock().knobs = knobs;
+    }
+
+    /// Whether a request may begin only when the one before it is answered.
+    pub(crate) fn set_single(&self, single: bool) {
+        self.0.lock().single = single;
     }
 
     pub(crate) fn traffic(&self, line: usize) -> Traffic {
@@ -263,6 +270,9 @@ impl Net {
         let was_unknown = line.role() == Role::Unknown;
         let began = line.framer.feed(bytes.get(..count).unwrap_or_default());
         let role = line.role();
+        if state.single && line.overlaps() {
+            state.violations.push(format!("a request left on line {number} behind another"));
+        }
         if let (true, Role::Cancel(session)) = (was_unknown, role) {
             let is_idle = state.lines.get(session).is_none_or(Line::is_idle);
             if let Some(line) = state.lines.get_mut(number) {

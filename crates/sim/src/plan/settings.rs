@@ -13,6 +13,8 @@ pub(crate) struct Settings {
     pub(crate) knobs: Knobs,
     /// The size of the statement cache.
     pub(crate) cache: u32,
+    /// Requests do not overlap.
+    pub(crate) single: bool,
     /// Notifications that a listener may leave waiting; 0 is the library's own bound.
     pub(crate) queue: u32,
     /// Tasks that the runtime polls between two looks at its clock.
@@ -51,7 +53,8 @@ impl Ending {
 impl Default for Settings {
     fn default() -> Self {
         let end = Ending::default();
-        Self { knobs: Knobs::default(), cache: 256, queue: 0, tasks: 61, fresh: false, end }
+        let knobs = Knobs::default();
+        Self { knobs, cache: 256, single: false, queue: 0, tasks: 61, fresh: false, end }
     }
 }
 
@@ -83,6 +86,7 @@ impl Settings {
             queue: if rng.u32(0..6) == 0 { rng.u32(1..4) } else { 0 },
             tasks: if rng.bool() { 1 } else { 61 },
             fresh: rng.bool(),
+            single: rng.u32(0..8) == 0,
             end,
         }
     }
@@ -105,6 +109,7 @@ impl Settings {
                 "queue" => this.queue = number()?,
                 "tasks" => this.tasks = number()?.max(1),
                 "fresh" => this.fresh = true,
+                "single" => this.single = true,
                 "end" => {
                     let word = words.next()?;
                     this.end = Ending::ALL.iter().find(|(_, known)| *known == word)?.0;
@@ -141,9 +146,12 @@ impl fmt::Display for Settings {
                 write!(f, " {name} {value}")?;
             }
         }
-        for (name, is_set) in
-            [("keeps_back", keeps_back), ("guesses", !knows), ("fresh", self.fresh)]
-        {
+        for (name, is_set) in [
+            ("keeps_back", keeps_back),
+            ("guesses", !knows),
+            ("fresh", self.fresh),
+            ("single", self.single),
+        ] {
             if is_set {
                 write!(f, " {name}")?;
             }

@@ -79,9 +79,11 @@ impl Cooperator for Steady {
 }
 
 fn config(settings: &Settings) -> Result<Config, txpostgres::Error> {
-    let cache = settings.cache;
+    let Settings { cache, single, .. } = *settings;
     let text = format!(
-        "host=sim port=5432 user=sim dbname=sim sslmode=disable statement_cache_size={cache}"
+        "host=sim port=5432 user=sim dbname=sim sslmode=disable statement_cache_size={cache} \
+         pipelining={}",
+        u8::from(!single)
     );
     Config::parse(&text)?.resolve(&NoEnvironment)
 }
@@ -118,6 +120,7 @@ impl World {
             builder = builder.notify_queue(QueueBounds { notifications, ..QueueBounds::default() });
         }
         net.set_knobs(settings.knobs);
+        net.set_single(settings.single);
         if trace.is_kept() {
             net.keep_log();
         }

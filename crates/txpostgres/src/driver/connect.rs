@@ -150,6 +150,8 @@ impl Connector {
             nonce,
             versions: config.get_min_protocol_version()..=approach.version,
             statement_cache: config.get_statement_cache_size(),
+            pipelining: config.get_pipelining(),
+            max_answer_bytes: config.get_max_answer_bytes(),
         })
     }
 

@@ -12,6 +12,7 @@
 
 #[cfg(feature = "derive")]
 mod altered;
+mod answer_limit;
 mod batch_fate;
 mod cursors;
 #[cfg(feature = "derive")]

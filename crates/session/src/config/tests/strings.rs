@@ -239,6 +239,8 @@ fn defaults_and_numbers() {
     assert_eq!((config.get_keepalives_idle(), config.get_keepalives_count()), (None, None));
     assert_eq!(config.get_tcp_user_timeout(), Some(Duration::from_millis(1500)));
     assert_eq!(read("statement_cache_size=0").get_statement_cache_size(), 0);
+    assert_eq!(read("max_answer_bytes=5000000000").get_max_answer_bytes(), 5_000_000_000);
+    assert!(read("").get_pipelining() && !read("pipelining=0").get_pipelining());
     assert_eq!(config.get_min_scram_iterations(), 0);
     assert_eq!(read("min_scram_iterations=4096").get_min_scram_iterations(), 4096);
 }

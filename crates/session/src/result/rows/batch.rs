@@ -22,6 +22,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Bytes of memory that it takes, roughly.
+    #[inline]
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len() + 4 * self.values.len()
+    }
+
     /// A copy of the `taken` rows behind the first `skipped` ones, which are there.
     pub(super) fn part(&self, skipped: usize, taken: usize, columns: usize) -> Self {
         let values = self.values.get(skipped * columns..).unwrap_or_default();
@@ -109,16 +115,16 @@ impl Batch {
             self.values.truncate(noted + taken * columns);
             self.rows += taken;
         }
+        // Behind few rows, other results may have filled most of the input.
+        if self.values.capacity() / 4 > self.values.len() {
+            self.values.shrink_to_fit();
+        }
         Ok(input)
     }
 
     /// Checks one row's body and notes where its values are; `base` is the body's place in `bytes`.
     // Most answers have one row.
     #[allow(clippy::inline_always)]
-        // Behind few rows, other results may have filled most of the input.
-        if self.values.capacity() / 4 > self.values.len() {
-            self.values.shrink_to_fit();
-        }
     #[inline(always)]
     pub(super) fn index(&mut self, body: &[u8], base: usize, columns: usize) -> Result<()> {
         fits(base + body.len())?;

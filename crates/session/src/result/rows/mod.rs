@@ -42,6 +42,8 @@ pub struct Rows {
     /// Most answers fit into one batch.
     first: Batch,
     more: Vec<Batch>,
+    /// Bytes of memory of all batches but the last.
+    filled: usize,
     len: usize,
     /// Rows of the same result that came before these.
     before: usize,
@@ -97,8 +99,18 @@ impl Rows {
 
     /// Bytes of memory that the rows take, roughly.
     pub fn size(&self) -> usize {
-        let batches = std::iter::once(&self.first).chain(&self.more);
-        batches.map(|batch| batch.bytes.len() + 4 * batch.values.len()).sum()
+        self.filled + self.last().size()
+    }
+
+    #[inline]
+    fn last(&self) -> &Batch {
+        self.more.last().unwrap_or(&self.first)
+    }
+
+    /// Adds a batch behind the others.
+    fn push(&mut self, batch: Batch) {
+        self.filled = self.size();
+        self.more.push(batch);
     }
 
     /// The same rows, as those of a result of which so many came before.
@@ -121,7 +133,9 @@ impl Rows {
         if self.len == 0 {
             self.first = other.first;
             self.more = other.more;
+            self.filled = other.filled;
         } else {
+            self.filled = self.size() + other.filled;
             self.more.push(other.first);
             self.more.append(&mut other.more);
         }
@@ -150,7 +164,7 @@ impl Rows {
             passed += batch.rows;
             if taken > 0 {
                 part.len += taken;
-                part.more.push(batch.part(skipped, taken, self.columns().len()));
+                part.push(batch.part(skipped, taken, self.columns().len()));
             }
         }
         part
@@ -259,9 +273,8 @@ impl Rows {
         rest: &'a [u8],
     ) -> Result<&'a [u8]> {
         let columns = self.column_count()?;
-        let last = self.more.last().unwrap_or(&self.first);
-        if last.bytes.len() >= BATCH_BYTES {
-            self.more.push(Batch::default());
+        if self.last().bytes.len() >= BATCH_BYTES {
+            self.push(Batch::default());
         }
         let batch = self.more.last_mut().unwrap_or(&mut self.first);
         let before = batch.rows;
@@ -282,7 +295,7 @@ impl Rows {
         if self.len == batch.rows {
             self.first = batch;
         } else {
-            self.more.push(batch);
+            self.push(batch);
         }
         Ok(())
     }
