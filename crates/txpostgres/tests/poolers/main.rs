@@ -14,9 +14,11 @@ mod smoke;
 #[path = "../support/mod.rs"]
 mod support;
 
+use txpostgres::{Connection, Error};
 use txpostgres_testkit::{Cluster, Database, Install, Pooler, Pooling, shared};
 
 use smoke::{Abilities, smoke};
+use support::bounded;
 
 /// Set by `cargo xtask test --poolers`: releases that are not installed are fetched.
 const THOROUGH_VARIABLE: &str = "TXPOSTGRES_POOLERS";
@@ -31,7 +33,9 @@ async fn through(pooling: Pooling, more: &str, abilities: Abilities) {
         return;
     };
     let database = shared().database().unwrap();
-    smoke(&format!("{}{more}", pooler.dsn(&database)), abilities).await;
+    let dsn = format!("{}{more}", pooler.dsn(&database));
+    smoke(&dsn, abilities).await;
+    smoke(&format!("{dsn} pipelining=0"), abilities).await;
 }
 
 #[tokio::test]
@@ -44,6 +48,47 @@ async fn through_pgbouncer_by_session() {
 async fn through_pgbouncer_by_transaction() {
     let abilities = Abilities { listens: false, ..SESSION };
     through(Pooling::PgBouncerTransaction, " statement_cache_size=0", abilities).await;
+}
+
+/// With the cache on, a transaction meets statements that another session of the server keeps.
+#[tokio::test]
+async fn by_transaction_with_the_cache_on_the_error_says_what_to_set() {
+    let Some(pooler) = Pooler::start(Pooling::PgBouncerTransaction, shared()).unwrap() else {
+        let (_, package) = Pooling::PgBouncerTransaction.program();
+        eprintln!("SKIPPED: the hint behind PgBouncer; install {package}");
+        return;
+    };
+    let database = shared().database().unwrap();
+    let dsn = pooler.dsn(&database);
+    let caller = async |dsn: &str, caller: u32| {
+        let connection = Connection::open(dsn).await.unwrap();
+        let mut errors = Vec::new();
+        for round in 0..20_u32 {
+            let done = connection.run_interaction(async |cursor| {
+                // Of different lengths, so that the sessions change hands. A text without a name
+                // comes first: a first statement that is missing is asked again.
+                let pause = format!("select pg_sleep({}e-3)", (round + caller) % 7);
+                cursor.run_script(&pause).await?;
+                for n in 0..5 {
+                    let sql = format!("select {n} + $1::int4");
+                    cursor.execute(&sql, (1_i32,)).await?;
+                }
+                Ok::<_, Error>(())
+            });
+            errors.extend(done.await.err());
+        }
+        errors
+    };
+    let callers: [_; 8] = std::array::from_fn(|n| caller(&dsn, u32::try_from(n).unwrap()));
+    let [a, b, c, d, e, f, g, h] = callers;
+    let (a, b, c, d, e, f, g, h) = bounded(async { tokio::join!(a, b, c, d, e, f, g, h) }).await;
+    let errors: Vec<Error> = [a, b, c, d, e, f, g, h].into_iter().flatten().collect();
+    assert!(!errors.is_empty(), "the sessions were never mixed up");
+    for error in errors {
+        let code = error.sqlstate().unwrap();
+        assert!(["26000", "42P05"].contains(&code.as_str()), "{error:#}");
+        assert!(error.hint().unwrap().contains("statement_cache_size=0"), "{error:#}");
+    }
 }
 
 #[tokio::test]
