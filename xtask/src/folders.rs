@@ -14,6 +14,7 @@ const FLOORS: [Floors; 2] = [
     Floors {
         package: "txpostgres",
         floors: &[
+            &["retrying"],
             &["io"],
             &["driver"],
             &["query"],

@@ -1,5 +1,5 @@
-//! The guide, in ten parts. Every example is compiled by the tests, and most of them run against a
-//! server in `tests/guide`.
+//! The guide, in eleven parts. Every example is compiled by the tests, and most of them run against
+//! a server in `tests/guide`.
 //!
 //! 1. [Connecting](connecting): strings, URIs, variables, files, TLS, time limits.
 //! 2. [Statements and rows](statements): parameters, types, NULL, scripts, the statement cache and
@@ -16,7 +16,9 @@
 //! 8. [Notifications](notifications): LISTEN and NOTIFY, observers, streams, bounds, gaps.
 //! 9. [Cancellation and deadlines](cancelling): time limits, handles, drops, and why a statement
 //!    ended.
-//! 10. [Errors](errors): kinds, delivery, what may be retried, and how they print.
+//! 10. [Retrying](retrying): any call again after growing delays, until it succeeds or there is a
+//!    reason to stop.
+//! 11. [Errors](errors): kinds, delivery, what may be retried, and how they print.
 
 #[doc = include_str!("../guide/connecting.md")]
 pub mod connecting {}
@@ -44,6 +46,9 @@ pub mod notifications {}
 
 #[doc = include_str!("../guide/cancelling.md")]
 pub mod cancelling {}
+
+#[doc = include_str!("../guide/retrying.md")]
+pub mod retrying {}
 
 #[doc = include_str!("../guide/errors.md")]
 pub mod errors {}

@@ -48,6 +48,8 @@
 //! * [Notifications](guide::notifications): LISTEN and NOTIFY, observers, streams, bounds, gaps.
 //! * [Cancellation and deadlines](guide::cancelling): time limits, handles, drops, and why a
 //!   statement ended.
+//! * [Retrying](guide::retrying): any call again after growing delays, until it succeeds or there is
+//!   a reason to stop.
 //! * [Errors](guide::errors): kinds, delivery, what may be retried, and how they print.
 //!
 //! # Futures may be dropped
@@ -82,6 +84,7 @@
 //! | an interaction whose COMMIT was sent | the server commits it, or not |
 //! | [`listen`], [`unlisten`] | once polled, it takes effect all the same |
 //! | [`subscribe`], a stream of notifications | the subscription ends |
+//! | a [retrying call] | the call that runs is dropped, and no other is made |
 //! | [`close`] | the connection is closed, without waiting for the server |
 //!
 //! [`connect`]: Connection::connect
@@ -96,6 +99,7 @@
 //! [`listen`]: Connection::listen
 //! [`unlisten`]: Connection::unlisten
 //! [`subscribe`]: Connection::subscribe
+//! [retrying call]: retrying::RetryingCall
 //! [`close`]: Connection::close
 //!
 //! # What it needs of the runtime
@@ -140,6 +144,7 @@ pub mod guide;
 mod io;
 mod notify;
 mod query;
+pub mod retrying;
 mod transaction;
 
 /// Values: `ToSql` encodes parameters, `FromSql` decodes columns. This is the crate

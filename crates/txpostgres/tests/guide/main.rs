@@ -8,6 +8,7 @@
 
 mod copy;
 mod cursors;
+mod retrying;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
