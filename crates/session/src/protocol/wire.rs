@@ -128,7 +128,11 @@ pub(crate) struct Partial {
 impl fmt::Debug for Partial {
     /// Its length only: it may hold values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Partial").field("bytes", &self.bytes.len()).finish()
+        let Self { bytes, discarded } = self;
+        f.debug_struct("Partial")
+            .field("bytes", &bytes.len())
+            .field("discarded", discarded)
+            .finish()
     }
 }
 

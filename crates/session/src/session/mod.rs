@@ -91,7 +91,7 @@ impl Session {
         let answer_limit = AnswerLimit::new(config.max_answer_bytes);
         let piecemeal = answer_limit.is_some();
         let this = Self::begin(Startup::new(config), statements)?;
-        Ok(Self { gate, answer_limit, piecemeal, ..this })
+        Ok(Self { gate, piecemeal, answer_limit, ..this })
     }
 
     fn begin(startup: Startup, statements: StatementCache) -> Result<Self> {

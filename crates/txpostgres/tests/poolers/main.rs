@@ -14,6 +14,7 @@ mod smoke;
 #[path = "../support/mod.rs"]
 mod support;
 
+use tokio::task::JoinSet;
 use txpostgres::{Connection, Error};
 use txpostgres_testkit::{Cluster, Database, Install, Pooler, Pooling, shared};
 
@@ -50,6 +51,27 @@ async fn through_pgbouncer_by_transaction() {
     through(Pooling::PgBouncerTransaction, " statement_cache_size=0", abilities).await;
 }
 
+/// The errors of interactions with statements that the connection has prepared.
+async fn interactions(dsn: String, caller: u32) -> Vec<Error> {
+    let connection = Connection::open(dsn).await.unwrap();
+    let mut errors = Vec::new();
+    for round in 0..20_u32 {
+        let done = connection.run_interaction(async |cursor| {
+            // Of different lengths, so that the sessions change hands. A text without a name comes
+            // first: a first statement that is missing is asked again.
+            let pause = format!("select pg_sleep({}e-3)", (round + caller) % 7);
+            cursor.run_script(&pause).await?;
+            for n in 0..5 {
+                let sql = format!("select {n} + $1::int4");
+                cursor.execute(&sql, (1_i32,)).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        errors.extend(done.await.err());
+    }
+    errors
+}
+
 /// With the cache on, a transaction meets statements that another session of the server keeps.
 #[tokio::test]
 async fn by_transaction_with_the_cache_on_the_error_says_what_to_set() {
@@ -60,29 +82,11 @@ async fn by_transaction_with_the_cache_on_the_error_says_what_to_set() {
     };
     let database = shared().database().unwrap();
     let dsn = pooler.dsn(&database);
-    let caller = async |dsn: &str, caller: u32| {
-        let connection = Connection::open(dsn).await.unwrap();
-        let mut errors = Vec::new();
-        for round in 0..20_u32 {
-            let done = connection.run_interaction(async |cursor| {
-                // Of different lengths, so that the sessions change hands. A text without a name
-                // comes first: a first statement that is missing is asked again.
-                let pause = format!("select pg_sleep({}e-3)", (round + caller) % 7);
-                cursor.run_script(&pause).await?;
-                for n in 0..5 {
-                    let sql = format!("select {n} + $1::int4");
-                    cursor.execute(&sql, (1_i32,)).await?;
-                }
-                Ok::<_, Error>(())
-            });
-            errors.extend(done.await.err());
-        }
-        errors
-    };
-    let callers: [_; 8] = std::array::from_fn(|n| caller(&dsn, u32::try_from(n).unwrap()));
-    let [a, b, c, d, e, f, g, h] = callers;
-    let (a, b, c, d, e, f, g, h) = bounded(async { tokio::join!(a, b, c, d, e, f, g, h) }).await;
-    let errors: Vec<Error> = [a, b, c, d, e, f, g, h].into_iter().flatten().collect();
+    let mut callers = JoinSet::new();
+    for caller in 0..8 {
+        callers.spawn(interactions(pooler.dsn(&database), caller));
+    }
+    let errors: Vec<Error> = bounded(callers.join_all()).await.into_iter().flatten().collect();
     assert!(!errors.is_empty(), "the sessions were never mixed up");
     for error in errors {
         let code = error.sqlstate().unwrap();
