@@ -13,6 +13,7 @@
 #[cfg(feature = "derive")]
 mod altered;
 mod batch_fate;
+mod carried_out;
 mod cursors;
 #[cfg(feature = "derive")]
 mod outdated;
