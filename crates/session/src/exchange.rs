@@ -150,6 +150,10 @@ impl Exchange {
             return Some(Event::CopyData { ticket: self.ticket, data: *copied });
         }
         let rows = Box::new(self.answer.take_piece(self.streamed?)?);
+        if self.steps.hints().sets_encoding && rows.have_doubtful_text() {
+            self.refuse_other_encoding();
+            return None;
+        }
         Some(Event::Rows { ticket: self.ticket, rows })
     }
 
@@ -254,6 +258,12 @@ impl Exchange {
             }
             (Expect::CopyOutData, b'H') => {
                 let layout = CopyLayout::read(body, "CopyOutResponse")?;
+                // The encoding of data in text is that of the beginning; that of binary values may
+                // change with each.
+                if self.steps.hints().sets_encoding && layout.format() == Format::Binary {
+                    self.refuse_other_encoding();
+                    return Ok(Progress::Pending);
+                }
                 Ok(Progress::CopyStarted(Box::new((Direction::Out, layout))))
             }
             (_, b'G') => {
@@ -287,6 +297,13 @@ impl Exchange {
             copied.bytes.extend_from_slice(data);
             copied.messages += 1;
         }
+    }
+
+    /// What comes may be in another encoding than UTF-8.
+    #[cold]
+    fn refuse_other_encoding(&mut self) {
+        self.abandon();
+        self.fail(in_another_encoding());
     }
 
     #[cold]
@@ -439,7 +456,7 @@ impl Exchange {
     #[inline(always)]
     pub(crate) fn settle(self) -> Result<Box<Answer>> {
         match self.failure {
-            None if self.steps.hints().sets_encoding && self.answer.has_rows() => {
+            None if self.steps.hints().sets_encoding && self.answer.has_doubtful_text() => {
                 let delivery = delivery(self.expect, true);
                 Err(failed(in_another_encoding(), delivery, self.answer.effect, self.intervention))
             }

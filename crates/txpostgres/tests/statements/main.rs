@@ -15,6 +15,7 @@ mod altered;
 mod batch_fate;
 mod carried_out;
 mod cursors;
+mod encodings;
 #[cfg(feature = "derive")]
 mod outdated;
 mod parameters;
