@@ -44,7 +44,7 @@ const FLOORS: [Floors; 2] = [
             &["protocol"],
             &["statement", "request"],
             &["copy"],
-            &["event", "since_idle"],
+            &["event", "failure", "since_idle"],
             &["exchange"],
             &["gate", "pipeline"],
             &["session"],

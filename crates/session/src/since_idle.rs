@@ -4,8 +4,8 @@
 //! * **LISTEN.** UNLISTEN and DISCARD ALL count when their transaction is over. A LISTEN counts
 //!   when its transaction has committed: one that was rolled back, as a whole or perhaps only to a
 //!   savepoint, is taken for undone.
-//! * **The encoding.** Once another `client_encoding` than UTF-8 was reported, the session ends with
-//!   the request that is being answered: at its end it is known what became of that.
+//! * **The encoding.** Once another `client_encoding` than UTF-8 was reported, the session ends
+//!   with the request that is being answered: at its end it is known what became of that.
 //! * **Names.** After DDL, a SET of `search_path` or the role, or a ROLLBACK to a savepoint, a
 //!   statement that was prepared before may mean something else, and would fail the transaction.
 //!   Until the transaction is over, texts are parsed anew.

@@ -151,7 +151,7 @@ impl TransactionWatch {
     }
 
     /// What is certain before the request is complete.
-    pub(crate) fn effect(&self) -> TransactionEffect {
+    pub(crate) fn effect(self) -> TransactionEffect {
         self.effect
     }
 

@@ -1,5 +1,5 @@
-//! Which text depends on its encoding: what is beyond ASCII, all that PostgreSQL's encodings have in
-//! common (manual, section 24.3).
+//! Which text depends on its encoding: what is beyond ASCII, which is all that PostgreSQL's
+//! encodings have in common (manual, section 24.3).
 
 use postgres_types::Type;
 
