@@ -53,7 +53,7 @@ const FLOORS: [Floors; 2] = [
             &["protocol"],
             &["statement", "request"],
             &["copy"],
-            &["event", "since_idle"],
+            &["event", "failure", "since_idle"],
             &["exchange"],
             &["answer_limit", "gate", "pipeline"],
             &["session"],

@@ -257,6 +257,9 @@ impl<D: Drive> Cancellation<D> {
         };
         let message = match (error.kind(), error.delivery()) {
             (ErrorKind::Cancelled, Delivery::NotSent) => return self.not_sent(),
+            (ErrorKind::Cancelled, Delivery::CarriedOut) => {
+                format!("the rest of the answer was discarded after the time limit of {limit:?}")
+            }
             (ErrorKind::Cancelled, _) => {
                 format!("the statement was cancelled after its time limit of {limit:?}")
             }

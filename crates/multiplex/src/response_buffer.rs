@@ -87,9 +87,13 @@ enum State {
     Lossy,
 }
 
+/// The server was faster than the cancel, and yet something of its answer is missing.
 fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "the statement was cancelled, as asked")
-        .with_delivery(Delivery::Answered)
+    Error::new(
+        ErrorKind::Cancelled,
+        "the rest of the answer was discarded, as a cancel was asked for",
+    )
+    .with_delivery(Delivery::CarriedOut)
 }
 
 impl ResponseBuffer {
@@ -224,5 +228,31 @@ impl ResponseBuffer {
     pub(crate) fn discard(self, effects: &mut Effects) {
         // The last owner of a shared waker drops it.
         effects.discard(Arc::into_inner(self.reader));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use txpostgres_session::TransactionStatus;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_of_which_something_was_discarded_is_an_error_that_says_so() {
+        let end = |discards: bool| {
+            let mut buffer = ResponseBuffer::new(Capacity::Unbounded, None);
+            if discards {
+                drop(buffer.push(Chunk::CopyData(CopyData::default())));
+            }
+            buffer.close();
+            drop(buffer.end((Ok(Box::default()), TransactionStatus::Idle)));
+            match buffer.poll(&mut None) {
+                Poll::Ready(Next::End((outcome, _))) => outcome,
+                _ => panic!("no end"),
+            }
+        };
+        assert!(end(false).is_ok());
+        let error = end(true).unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Cancelled, Delivery::CarriedOut));
     }
 }

@@ -15,14 +15,18 @@
 //! else is sent any more.
 
 mod ending;
+mod refusal;
 
 use std::sync::Arc;
 use std::task::Waker;
 
-use txpostgres_session::{Error, ErrorKind, Result, Ticket, TransactionEffect, TransactionStatus};
+use txpostgres_session::{Delivery, Error, Result, Ticket, TransactionEffect, TransactionStatus};
 
 pub use ending::EndKind;
 pub(crate) use ending::Ending;
+pub use refusal::outlived;
+pub(crate) use refusal::over;
+use refusal::{begun_by_hand, cancelled, nested_is_running};
 
 use crate::access_lock::LockId;
 use crate::effects::Effects;
@@ -55,6 +59,8 @@ pub(crate) enum Seen {
     Nothing,
     /// One of the request's statements ended the transaction, whatever is open now.
     Ended,
+    /// As `Ended`, by a COMMIT: what was done before stays.
+    Committed,
     /// Our BEGIN met an open transaction.
     MetOpen,
 }
@@ -62,10 +68,11 @@ pub(crate) enum Seen {
 impl From<TransactionEffect> for Seen {
     #[inline]
     fn from(effect: TransactionEffect) -> Self {
-        match (effect.met_open(), effect.ended()) {
-            (true, _) => Self::MetOpen,
-            (false, true) => Self::Ended,
-            (false, false) => Self::Nothing,
+        match (effect.met_open(), effect.committed(), effect.ended()) {
+            (true, ..) => Self::MetOpen,
+            (false, true, _) => Self::Committed,
+            (false, false, true) => Self::Ended,
+            (false, false, false) => Self::Nothing,
         }
     }
 }
@@ -83,6 +90,11 @@ pub(crate) struct Transaction {
     is_exclusive: bool,
     /// It must end: no further statement is sent.
     is_cancelled: bool,
+    /// The error that failed it in the server, until a rollback to a savepoint undoes that. The
+    /// closure may have swallowed it.
+    failure: Option<Error>,
+    /// One of its statements was a COMMIT.
+    has_committed: bool,
     /// Calls that wait for the answer to BEGIN.
     waiting: Vec<Waker>,
 }
@@ -117,6 +129,8 @@ impl Transaction {
             level: 0,
             is_exclusive,
             is_cancelled: false,
+            failure: None,
+            has_committed: false,
             waiting: Vec::new(),
         }
     }
@@ -228,15 +242,39 @@ impl Transaction {
         let Some(begun) = self.begun().filter(|begun| *begun <= ticket) else {
             return;
         };
+        if status == TransactionStatus::InTransaction && self.failure.is_some() {
+            self.failure = None;
+        }
+        self.has_committed |= seen == Seen::Committed;
         self.state = match self.state {
             TransactionState::Beginning(_) if seen == Seen::MetOpen => TransactionState::Foreign,
             _ if status == TransactionStatus::Idle => TransactionState::Over,
             // What was done before is decided; the end must end the other transaction.
-            _ if seen == Seen::Ended => TransactionState::Replaced(begun),
+            _ if matches!(seen, Seen::Ended | Seen::Committed) => TransactionState::Replaced(begun),
             TransactionState::Beginning(_) => TransactionState::Open(begun),
             other => other,
         };
         self.wake_waiting(effects);
+    }
+
+    /// A request of the session, about to be [`settled`](Self::settled), has failed. Everything
+    /// after the first failure is refused for it (`25P02`), unless a rollback to a savepoint has
+    /// undone that one, and this is another.
+    #[cold]
+    pub(crate) fn has_failed(&mut self, ticket: Ticket, status: TransactionStatus, error: &Error) {
+        let is_first = self.failure.is_none() || error.transaction_effect().to_savepoint();
+        if status == TransactionStatus::Failed
+            && is_first
+            && self.begun().is_some_and(|begun| begun <= ticket)
+        {
+            // What caused it may be the user's, and is dropped elsewhere.
+            self.failure = Some(error.without_causes());
+        }
+    }
+
+    /// The error that failed the transaction, as the source of another one.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.as_ref().map(Error::without_causes)
     }
 
     /// COMMIT was refused, and the transaction is still open.
@@ -285,7 +323,7 @@ impl Transaction {
             (TransactionState::Ending(_), _) => EndPlan::Done(Err(outlived())),
             (TransactionState::Idle, _) => EndPlan::Done(Ok(())),
             (TransactionState::Over, EndKind::Commit | EndKind::Release(_)) => {
-                EndPlan::Done(Err(over()))
+                EndPlan::Done(Err(self.ended()))
             }
             (TransactionState::Foreign, EndKind::Commit | EndKind::Release(_)) => {
                 EndPlan::Done(Err(begun_by_hand()))
@@ -294,7 +332,7 @@ impl Transaction {
             // COMMIT would commit the other transaction, which does not have such a savepoint
             // either. A ROLLBACK ends the other transaction.
             (TransactionState::Replaced(_), EndKind::Commit | EndKind::Release(_)) => {
-                EndPlan::Done(Err(over()))
+                EndPlan::Done(Err(self.ended()))
             }
             (TransactionState::Replaced(_), EndKind::RollBackTo(_)) => EndPlan::Done(Ok(())),
             (
@@ -313,6 +351,15 @@ impl Transaction {
         plan
     }
 
+    /// The outcome of a transaction that one of its statements ended.
+    fn ended(&self) -> Error {
+        if self.has_committed {
+            over().with_delivery(Delivery::Answered).after_commit()
+        } else {
+            over()
+        }
+    }
+
     /// Whether another transaction is open in the server, which must be ended before the lease is
     /// released.
     pub(crate) fn is_replaced(&self) -> bool {
@@ -323,44 +370,6 @@ impl Transaction {
     pub(crate) fn wake_all(mut self, effects: &mut Effects) {
         self.wake_waiting(effects);
     }
-}
-
-/// The error of a cursor that is used after its interaction.
-pub fn outlived() -> Error {
-    Error::new(ErrorKind::InteractionEnded, "the cursor's interaction has ended")
-        .with_hint("use a cursor only within the closure that it was given to")
-}
-
-/// The error of a transaction that one of its own statements ended.
-pub(crate) fn over() -> Error {
-    Error::new(
-        ErrorKind::InteractionEnded,
-        "the interaction's transaction is over: it could not begin, or one of its statements ended it",
-    )
-    .with_hint("leave BEGIN, COMMIT and ROLLBACK to run_interaction")
-}
-
-#[cold]
-fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "the interaction was cancelled before the statement was sent")
-}
-
-#[cold]
-fn begun_by_hand() -> Error {
-    Error::new(
-        ErrorKind::Request,
-        "a transaction is open already: a statement of the connection has begun it",
-    )
-    .with_hint("end it before the interaction, or leave BEGIN to run_interaction altogether")
-}
-
-/// Savepoints are a stack: what is sent outside of the innermost one would share its fate.
-fn nested_is_running() -> Error {
-    Error::new(
-        ErrorKind::Request,
-        "a nested interaction is running; its cursor is the one to use until it has ended",
-    )
-    .with_hint("await calls of the outer cursor before, and nested interactions one after another")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! What counts is what one call keeps: the rows of a query, or one message of a stream. A message
 //! that would go past the limit is not taken in, so the bound holds for single values as well.
 
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::request::Ticket;
 
 /// See the module's text.
@@ -40,7 +40,6 @@ impl AnswerLimit {
         }
         let what = format!("the answer has more than the {most} bytes of max_answer_bytes");
         Err(Error::new(ErrorKind::Request, what)
-            .with_delivery(Delivery::Answered)
             .with_hint("ask for less, read the rows as a stream, or raise the limit"))
     }
 }

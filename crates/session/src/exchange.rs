@@ -6,8 +6,9 @@
 use crate::command::Command;
 use crate::copy::{CopyData, CopyLayout, Direction};
 use crate::error::server_error::ServerError;
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::failure::{Intervention, delivery, failed, in_another_encoding};
 use crate::protocol::expect::{Expect, Next, Steps};
 use crate::protocol::wire::{AuthState, Message, Reader, split_message, violation};
 use crate::request::Ticket;
@@ -174,6 +175,10 @@ impl Exchange {
             return Some(Event::CopyData { ticket: self.ticket, data: *copied });
         }
         let rows = Box::new(self.answer.take_piece(self.streamed?)?);
+        if self.steps.hints().sets_encoding && rows.have_doubtful_text() {
+            self.refuse_other_encoding();
+            return None;
+        }
         Some(Event::Rows { ticket: self.ticket, rows })
     }
 
@@ -278,6 +283,12 @@ impl Exchange {
             }
             (Expect::CopyOutData, b'H') => {
                 let layout = CopyLayout::read(body, "CopyOutResponse")?;
+                // The encoding of data in text is that of the beginning; that of binary values may
+                // change with each.
+                if self.steps.hints().sets_encoding && layout.format() == Format::Binary {
+                    self.refuse_other_encoding();
+                    return Ok(Progress::Pending);
+                }
                 Ok(Progress::CopyStarted(Box::new((Direction::Out, layout))))
             }
             (_, b'G') => {
@@ -313,16 +324,19 @@ impl Exchange {
         }
     }
 
+    /// What comes may be in another encoding than UTF-8.
+    #[cold]
+    fn refuse_other_encoding(&mut self) {
+        self.refuse(in_another_encoding());
+    }
+
     #[cold]
     fn refuse_other_than_copy(&mut self) {
         let wanted = match self.expect {
             Expect::CopyIn => "COPY … FROM STDIN",
             _ => "COPY … TO STDOUT",
         };
-        self.refuse(
-            Error::new(ErrorKind::Request, format!("the statement is not {wanted}"))
-                .with_delivery(Delivery::Answered),
-        );
+        self.refuse(Error::new(ErrorKind::Request, format!("the statement is not {wanted}")));
     }
 
     /// A statement is complete.
@@ -411,8 +425,7 @@ impl Exchange {
                     ErrorKind::Request,
                     "COPY moves data outside of an answer; this call cannot do it",
                 )
-                .with_hint("take `copy_in` or `copy_out`")
-                .with_delivery(Delivery::Answered),
+                .with_hint("take `copy_in` or `copy_out`"),
             ),
             b'E' => {
                 let mut error = Error::from_server(ServerError::parse(body));
@@ -455,7 +468,8 @@ impl Exchange {
         }
     }
 
-    /// The request has failed; the first reason counts.
+    /// The request has failed; the first reason counts. What that says of the statement is known
+    /// at the end only.
     pub(crate) fn fail(&mut self, error: Error) {
         self.failure.get_or_insert(error);
     }
@@ -465,51 +479,23 @@ impl Exchange {
     #[inline(always)]
     pub(crate) fn settle(self) -> Result<Box<Answer>> {
         match self.failure {
-            None if self.steps.hints().sets_encoding && self.answer.has_rows() => {
-                Err(in_another_encoding().with_transaction_effect(self.answer.effect))
+            None if self.steps.hints().sets_encoding && self.answer.has_doubtful_text() => {
+                let delivery = delivery(self.expect, true);
+                Err(failed(in_another_encoding(), delivery, self.answer.effect, self.intervention))
             }
             None => Ok(self.answer),
             Some(error) => {
-                let error = error.with_transaction_effect(self.answer.effect);
-                Err(explained(error, self.intervention))
+                let delivery = delivery(self.expect, true);
+                Err(failed(error, delivery, self.answer.effect, self.intervention))
             }
         }
     }
 
     /// What the server had already said when the connection broke, if it is final.
     pub(crate) fn into_failure(self) -> Option<Error> {
-        self.failure.map(|error| explained(error.without_retry(), self.intervention))
-    }
-}
-
-/// The server reports another `client_encoding` at the end of a request only, and not at all if it
-/// is UTF-8 again by then: what came in between may be in any encoding, and would often be read as
-/// UTF-8 without an error.
-#[cold]
-fn in_another_encoding() -> Error {
-    let what = "the script changes client_encoding, so its values cannot be read";
-    Error::new(ErrorKind::Request, what).with_delivery(Delivery::Answered).with_hint(
-        "leave client_encoding alone: text is exchanged as UTF-8, whatever the database has",
-    )
-}
-
-/// Whether we did something about a request before its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Intervention {
-    None,
-    /// A CancelRequest was made for it.
-    Asked,
-    /// It was taken back before it left.
-    Withdrawn,
-}
-
-/// A cancel that we asked for is told apart from those of a timeout or an administrator, which
-/// share its SQLSTATE.
-#[cold]
-fn explained(error: Error, intervention: Intervention) -> Error {
-    match intervention {
-        Intervention::Asked => error.cancelled_by_us(),
-        _ => error,
+        let delivery = delivery(self.expect, false);
+        let effect = self.transaction.effect();
+        self.failure.map(|error| failed(error.without_retry(), delivery, effect, self.intervention))
     }
 }
 

@@ -13,6 +13,7 @@ mod copy;
 mod error;
 mod event;
 mod exchange;
+mod failure;
 mod gate;
 pub mod limits;
 mod loss;

@@ -4,6 +4,8 @@
 //! * **LISTEN.** UNLISTEN and DISCARD ALL count when their transaction is over. A LISTEN counts
 //!   when its transaction has committed: one that was rolled back, as a whole or perhaps only to a
 //!   savepoint, is taken for undone.
+//! * **The encoding.** Once another `client_encoding` than UTF-8 was reported, the session ends
+//!   with the request that is being answered: at its end it is known what became of that.
 //! * **Names.** After DDL, a SET of `search_path` or the role, or a ROLLBACK to a savepoint, a
 //!   statement that was prepared before may mean something else, and would fail the transaction.
 //!   Until the transaction is over, texts are parsed anew.
@@ -23,6 +25,8 @@ pub(crate) struct SinceIdle {
     listened: bool,
     /// The first request that undid a LISTEN, or may have.
     undone_by: Option<Ticket>,
+    /// The encoding that was reported, if it is another than UTF-8.
+    other_encoding: Option<String>,
 }
 
 impl SinceIdle {
@@ -36,6 +40,17 @@ impl SinceIdle {
     #[inline]
     pub(crate) fn names_changed(&self) -> bool {
         self.names_changed
+    }
+
+    /// Another encoding than UTF-8 was reported.
+    pub(crate) fn reported_encoding(&mut self, name: String) {
+        self.is_open = true;
+        self.other_encoding = Some(name);
+    }
+
+    /// The encoding that was reported, if it is another than UTF-8: the session must end.
+    pub(crate) fn take_other_encoding(&mut self) -> Option<String> {
+        self.other_encoding.take()
     }
 
     /// A statement of this request is complete.

@@ -9,7 +9,7 @@
 //!             else                                    open: it may be a ROLLBACK TO SAVEPOINT
 //!     then the end of the request, status I           rolled back, ended
 //!                     status T or E, AND CHAIN        rolled back, ended; another one is open
-//!                     status T or E                   it was a ROLLBACK TO SAVEPOINT
+//!                     status T or E                   to a savepoint
 //!   PREPARE TRANSACTION                               ended
 //! ```
 //!
@@ -34,6 +34,7 @@ impl TransactionEffect {
     const ROLLED_BACK: u8 = 4;
     const ENDED: u8 = 8;
     const MET_OPEN: u8 = 16;
+    const TO_SAVEPOINT: u8 = 32;
 
     /// A BEGIN or START TRANSACTION has begun a transaction.
     pub fn began(self) -> bool {
@@ -48,6 +49,16 @@ impl TransactionEffect {
     /// A transaction was rolled back as a whole, and not to a savepoint.
     pub fn rolled_back(self) -> bool {
         self.0 & Self::ROLLED_BACK != 0
+    }
+
+    /// A rollback was one to a savepoint: what had failed the transaction before is undone.
+    pub fn to_savepoint(self) -> bool {
+        self.0 & Self::TO_SAVEPOINT != 0
+    }
+
+    /// The same effect, with a COMMIT.
+    pub(crate) fn and_committed(self) -> Self {
+        Self(self.0 | Self::COMMITTED)
     }
 
     /// The transaction that was open before the request, or before one of its statements, has
@@ -70,6 +81,7 @@ impl fmt::Debug for TransactionEffect {
             (self.began(), "began"),
             (self.committed(), "committed"),
             (self.rolled_back(), "rolled back"),
+            (self.to_savepoint(), "to a savepoint"),
             (self.ended(), "ended"),
             (self.met_open(), "met open"),
         ];
@@ -118,7 +130,7 @@ impl TransactionWatch {
     pub(crate) fn ran(&mut self, command: Command) {
         let warning = std::mem::take(&mut self.warning);
         match command {
-            Command::Begin if warning == Warning::IsOpen => self.is_ambiguous = false,
+            Command::Begin if warning == Warning::IsOpen => self.resolve(false),
             Command::Begin => {
                 self.had(TransactionEffect::BEGAN);
                 self.resolve(true);
@@ -138,14 +150,23 @@ impl TransactionWatch {
         }
     }
 
+    /// What is certain before the request is complete.
+    pub(crate) fn effect(self) -> TransactionEffect {
+        self.effect
+    }
+
     fn had(&mut self, effect: u8) {
         self.effect.0 |= effect;
     }
 
     /// A ROLLBACK whose meaning was open has ended a transaction, or went to a savepoint.
     fn resolve(&mut self, ended: bool) {
-        if std::mem::take(&mut self.is_ambiguous) && ended {
-            self.had(TransactionEffect::ROLLED_BACK | TransactionEffect::ENDED);
+        if std::mem::take(&mut self.is_ambiguous) {
+            self.had(if ended {
+                TransactionEffect::ROLLED_BACK | TransactionEffect::ENDED
+            } else {
+                TransactionEffect::TO_SAVEPOINT
+            });
         }
     }
 
@@ -205,13 +226,13 @@ mod tests {
             ("COMMIT; BEGIN", InTransaction, false, "began, committed, ended"),
             ("ROLLBACK", Idle, false, "rolled back, ended"),
             ("?ROLLBACK", Idle, false, "rolled back, ended"),
-            ("ROLLBACK", InTransaction, false, ""),
+            ("ROLLBACK", InTransaction, false, "to a savepoint"),
             ("ROLLBACK", InTransaction, true, "rolled back, ended"),
             ("ROLLBACK; SELECT 1", Failed, true, "rolled back, ended"),
-            ("ROLLBACK; SELECT 1", Failed, false, ""),
+            ("ROLLBACK; SELECT 1", Failed, false, "to a savepoint"),
             ("ROLLBACK; BEGIN", InTransaction, false, "began, rolled back, ended"),
-            ("ROLLBACK; !BEGIN", InTransaction, false, ""),
-            ("ROLLBACK; COMMIT", Idle, false, "committed, ended"),
+            ("ROLLBACK; !BEGIN", InTransaction, false, "to a savepoint"),
+            ("ROLLBACK; COMMIT", Idle, false, "committed, to a savepoint, ended"),
             ("ROLLBACK; ?COMMIT", Idle, false, "committed, rolled back, ended"),
             ("!SET; BEGIN", InTransaction, false, "began"),
             ("PREPARE TRANSACTION; BEGIN", InTransaction, false, "began, ended"),

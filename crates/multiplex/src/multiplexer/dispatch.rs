@@ -7,7 +7,7 @@ use super::{Availability, Multiplexer};
 use crate::effects::Effects;
 use crate::response_buffer::{Capacity, Chunk, ResponseBuffer};
 use crate::slots::{Settled, Slot, SlotId, put};
-use crate::transaction::EndKind;
+use crate::transaction::{EndKind, Transaction};
 
 /// The result of a read of the driver.
 #[derive(Debug)]
@@ -147,7 +147,10 @@ impl Multiplexer {
         if is_answered && let Some(transaction) = &mut self.transaction {
             let effect = match &settled.0 {
                 Ok(answer) => answer.transaction_effect(),
-                Err(error) => error.transaction_effect(),
+                Err(error) => {
+                    transaction.has_failed(ticket, settled.1, error);
+                    error.transaction_effect()
+                }
             };
             transaction.settled(ticket, settled.1, effect.into(), effects);
         }
@@ -233,7 +236,8 @@ impl Multiplexer {
         };
         let (lease, level) = (ending.lease, ending.level);
         let is_nested = ending.kind().is_nested();
-        let verdict = ending.judge(answer, status);
+        let failure = || self.transaction.as_ref().and_then(Transaction::failure);
+        let verdict = ending.judge(answer, status, failure);
         let leaves_level = verdict.outcome.is_ok() && ending.leaves_level();
         ending.put(verdict.outcome);
         effects.wake(ending.take_waker());

@@ -122,12 +122,19 @@ impl Ending {
         self.outcome.take()
     }
 
-    /// Decides what the answer means.
-    pub(crate) fn judge(&self, answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdict {
+    /// Decides what the answer means. `failure`: the error that failed the transaction before.
+    pub(crate) fn judge(
+        &self,
+        answer: Result<Box<Answer>>,
+        status: TransactionStatus,
+        failure: impl FnOnce() -> Option<Error>,
+    ) -> Verdict {
         match &self.kind {
-            EndKind::Commit => judge_commit(answer, status),
+            EndKind::Commit => judge_commit(answer, status, failure),
             EndKind::RollBack => judge_roll_back(answer, status == TransactionStatus::Idle),
-            EndKind::Release(_) => Verdict::new(answer.map(drop).map_err(not_released)),
+            EndKind::Release(_) => {
+                Verdict::new(answer.map(drop).map_err(|error| not_released(error, failure)))
+            }
             EndKind::RollBackTo(_) => {
                 judge_roll_back(answer, status == TransactionStatus::InTransaction)
             }
@@ -135,11 +142,15 @@ impl Ending {
     }
 }
 
-fn judge_commit(answer: Result<Box<Answer>>, status: TransactionStatus) -> Verdict {
+fn judge_commit(
+    answer: Result<Box<Answer>>,
+    status: TransactionStatus,
+    failure: impl FnOnce() -> Option<Error>,
+) -> Verdict {
     let is_over = status == TransactionStatus::Idle;
     match answer {
         Ok(answer) if answer.tag().as_str() == "ROLLBACK" && is_over => {
-            Verdict::new(Err(commit_refused()))
+            Verdict::new(Err(commit_refused(failure())))
         }
         Ok(_) if is_over => Verdict::new(Ok(())),
         // The answer contradicts itself, so whether the transaction was committed is unknown.
@@ -191,26 +202,35 @@ fn commit_unknown(message: &'static str) -> Error {
     Error::new(ErrorKind::CommitUnknown, message).with_delivery(Delivery::Unknown)
 }
 
-fn commit_refused() -> Error {
-    Error::new(
-        ErrorKind::CommitRefused,
+fn commit_refused(failure: Option<Error>) -> Error {
+    refused(
         "nothing was committed: a statement of the transaction had failed, and COMMIT became ROLLBACK",
+        "return the error of the statement that failed, or run it in a nested interaction",
+        failure,
     )
-    .with_delivery(Delivery::Answered)
-    .with_hint("return the error of the statement that failed, or run it in a nested interaction")
+}
+
+/// Nothing was kept, since a statement had failed with this error.
+fn refused(message: &'static str, hint: &'static str, failure: Option<Error>) -> Error {
+    let error = Error::new(ErrorKind::CommitRefused, message)
+        .with_delivery(Delivery::Answered)
+        .with_hint(hint);
+    match failure {
+        Some(failure) => error.with_source(failure),
+        None => error,
+    }
 }
 
 /// The error of a nested interaction whose savepoint could not be released.
-fn not_released(error: Error) -> Error {
+fn not_released(error: Error, failure: impl FnOnce() -> Option<Error>) -> Error {
     if error.sqlstate() != Some(SqlState::IN_FAILED_SQL_TRANSACTION) {
         return error;
     }
-    Error::new(
-        ErrorKind::CommitRefused,
+    refused(
         "nothing of the nested interaction was kept: one of its statements had failed, and its savepoint could not be released",
+        "return the error of the statement that failed, or run it in a nested interaction of its own",
+        failure(),
     )
-    .with_delivery(Delivery::Answered)
-    .with_hint("return the error of the statement that failed, or run it in a nested interaction of its own")
 }
 
 #[cfg(test)]
@@ -227,15 +247,15 @@ mod tests {
         let lease = lock.poll_exclusive(&mut None, &mut None, &mut Effects::default()).unwrap();
         let ending = |kind| Ending::new(lease, 0, kind, None);
         let answer = || Ok(Box::<Answer>::default());
-        let committed = ending(EndKind::Commit).judge(answer(), IDLE);
+        let committed = ending(EndKind::Commit).judge(answer(), IDLE, || None);
         assert!(committed.outcome.is_ok() && committed.lost.is_none());
-        let open = ending(EndKind::Commit).judge(answer(), OPEN);
+        let open = ending(EndKind::Commit).judge(answer(), OPEN, || None);
         assert_eq!(open.outcome.unwrap_err().kind(), ErrorKind::CommitUnknown);
         assert!(open.lost.is_some());
         let lost = Error::new(ErrorKind::Lost, "gone").with_delivery(Delivery::Unknown);
-        let unknown = ending(EndKind::Commit).judge(Err(lost), OPEN);
+        let unknown = ending(EndKind::Commit).judge(Err(lost), OPEN, || None);
         assert_eq!(unknown.outcome.unwrap_err().kind(), ErrorKind::CommitUnknown);
-        let rolled_back = ending(EndKind::RollBack).judge(answer(), OPEN);
+        let rolled_back = ending(EndKind::RollBack).judge(answer(), OPEN, || None);
         assert!(rolled_back.outcome.is_err() && rolled_back.lost.is_some());
     }
 }

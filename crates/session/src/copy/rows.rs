@@ -363,7 +363,7 @@ impl CopyDecoder {
         if self.stage == Stage::Over {
             return Ok(());
         }
-        Err(violation("COPY data breaks off").with_delivery(Delivery::Answered))
+        Err(violation("COPY data breaks off").with_delivery(Delivery::CarriedOut))
     }
 }
 

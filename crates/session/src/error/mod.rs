@@ -2,6 +2,7 @@
 
 pub(crate) mod escaped;
 mod printed;
+mod retrying;
 pub(crate) mod server_error;
 pub(crate) mod sqlstate;
 
@@ -69,7 +70,9 @@ pub enum ErrorKind {
 
     // --- The end of a transaction ---
     /// COMMIT was answered with `ROLLBACK`: a statement of the transaction had failed, and nothing
-    /// was committed. Or the same in a nested interaction, of which nothing was kept.
+    /// was committed. Or the same in a nested interaction, of which nothing was kept. The error of
+    /// that statement is the [source](std::error::Error::source); the interaction may be
+    /// [retried](Error::is_retryable) if that may.
     CommitRefused,
     /// The connection broke after COMMIT was sent: whether it took place is unknown.
     CommitUnknown,
@@ -109,10 +112,16 @@ pub enum Delivery {
     /// The server cannot have acted on it: what makes it act did not leave.
     #[default]
     NotSent,
-    /// It left, and no answer came: it may have been done.
+    /// It left, and its answer did not come to an end: it may have been done.
     Unknown,
-    /// The server answered.
+    /// The server has answered. If a call returns the error, the answer was an error too: what the
+    /// statement did is undone, except for what it had committed by itself
+    /// ([`Error::has_committed`]). If a value of a row cannot be read, the call that has returned
+    /// the row tells what became of its statement.
     Answered,
+    /// The server carried the statement out and answered without an error; what failed is the
+    /// call, which cannot do with such an answer. Only a rollback of its transaction undoes it.
+    CarriedOut,
 }
 
 /// What every fallible call returns.
@@ -229,10 +238,18 @@ impl Error {
         self.0.effect
     }
 
-    /// Whether a statement of the same script was a COMMIT, and was done: a rollback does not undo
+    /// Whether a part of what was asked for was committed before this failure: by a COMMIT of the
+    /// same script or interaction, or with an earlier flight of `execute_many`. No rollback undoes
     /// it.
     pub fn has_committed(&self) -> bool {
         self.0.effect.committed()
+    }
+
+    /// The same error, of a call of which a part was committed before.
+    #[must_use]
+    pub fn after_commit(mut self) -> Self {
+        self.0.effect = self.0.effect.and_committed();
+        self
     }
 
     /// The same error, with the statement it belongs to.
@@ -277,9 +294,15 @@ impl Error {
     /// turn; it may be tried again if that may.
     #[must_use]
     pub fn not_run(&self, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Request, message).with_source(self.without_causes())
+    }
+
+    /// A copy of this error, but for what caused it in turn.
+    #[must_use]
+    pub fn without_causes(&self) -> Self {
         let Report { kind, hint, server, delivery, before_running, effect, went_stale, .. } =
             &*self.0;
-        let cause = Report {
+        Self(Box::new(Report {
             kind: *kind,
             message: self.0.message.clone(),
             hint: hint.clone(),
@@ -292,8 +315,7 @@ impl Error {
             item: self.0.item,
             source: None,
             original: None,
-        };
-        Self::new(ErrorKind::Request, message).with_source(Self(Box::new(cause)))
+        }))
     }
 
     /// A rollback that failed: the failure that asked for it, and the one of the rollback.
@@ -371,10 +393,19 @@ impl Error {
         self.0.server.as_ref()
     }
 
-    /// The server's SQLSTATE, if it said anything.
+    /// The server's SQLSTATE, if it said anything. Of [`ErrorKind::CommitRefused`] it is that of
+    /// the statement that failed, whose error is the source.
     #[doc(alias = "code")]
     pub fn sqlstate(&self) -> Option<SqlState> {
-        self.server().map(ServerError::code)
+        match (self.server(), self.kind()) {
+            (None, ErrorKind::CommitRefused) => self.cause()?.sqlstate(),
+            (server, _) => server.map(ServerError::code),
+        }
+    }
+
+    /// The source, if it is an error of ours.
+    fn cause(&self) -> Option<&Self> {
+        self.0.source.as_ref()?.downcast_ref()
     }
 
     /// Whether the server got the request.
@@ -403,39 +434,6 @@ impl Error {
     pub fn original(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.0.original.as_deref()
     }
-
-    /// Whether the same call may succeed when made again, and cannot have taken effect the first
-    /// time.
-    ///
-    /// Serialization failures, deadlocks, lock timeouts, a server that is full or starting up, a
-    /// remembered statement that had gone stale within a transaction, and a connection that broke
-    /// before the request left. Whatever *may* have been done is not retryable.
-    pub fn is_retryable(&self) -> bool {
-        match self.kind() {
-            ErrorKind::Server => {
-                let is_passing = matches!(
-                    self.sqlstate(),
-                    Some(
-                        SqlState::T_R_SERIALIZATION_FAILURE
-                            | SqlState::T_R_DEADLOCK_DETECTED
-                            | SqlState::LOCK_NOT_AVAILABLE
-                            | SqlState::TOO_MANY_CONNECTIONS
-                            | SqlState::CANNOT_CONNECT_NOW
-                    )
-                );
-                is_passing || self.0.went_stale
-            }
-            ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Timeout => {
-                self.delivery() == Delivery::NotSent
-            }
-            // What was not run because of another failure.
-            ErrorKind::Request => {
-                let cause = self.0.source.as_ref().and_then(|cause| cause.downcast_ref::<Self>());
-                cause.is_some_and(Self::is_retryable)
-            }
-            _ => false,
-        }
-    }
 }
 
 /// Whether a prepared statement of ours is unknown, or known already: the session on the server is
@@ -460,14 +458,6 @@ mod tests {
     }
 
     #[test]
-    fn only_what_cannot_have_been_done_is_retryable() {
-        let lost = |delivery| Error::new(ErrorKind::Lost, "gone").with_delivery(delivery);
-        assert!(lost(Delivery::NotSent).is_retryable());
-        assert!(!lost(Delivery::Unknown).is_retryable());
-        assert!(!syntax_error().is_retryable());
-    }
-
-    #[test]
     fn what_helps_is_said() {
         let hint = |sql: &str| syntax_error().with_statement(sql).hint().map(str::to_owned);
         assert_eq!(hint("select %s").unwrap(), "parameters are written $1, $2, … and not %s");
@@ -479,15 +469,5 @@ mod tests {
             let error = Error::from_server(ServerError::parse(body.as_bytes()));
             assert_eq!(error.hint().is_some_and(|hint| hint.contains("=0")), is_ours);
         }
-    }
-
-    #[test]
-    fn what_was_not_run_is_retryable_if_its_reason_is() {
-        let deadlock = ServerError::parse(b"VERROR\0C40P01\0Mdeadlock detected\0\0");
-        let error = Error::from_server(deadlock).not_run("the other was not run");
-        assert_eq!(error.to_string(), "the other was not run: ERROR 40P01: deadlock detected");
-        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::NotSent));
-        assert!(error.is_retryable() && error.sqlstate().is_none());
-        assert!(!syntax_error().not_run("the other was not run").is_retryable());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Error, ErrorKind};
+use super::{Delivery, Error, ErrorKind};
 use crate::error::escaped::{is_hidden, lines, one_line};
 use crate::error::server_error::ServerError;
 
@@ -76,6 +76,13 @@ impl fmt::Display for Error {
         if let Some(source) = &self.0.source {
             f.write_str(": ")?;
             one_line(f, &source.to_string())?;
+        }
+        if self.delivery() == Delivery::CarriedOut {
+            f.write_str(" (the statement was carried out)")?;
+        } else if self.delivery() == Delivery::Unknown && self.kind() == ErrorKind::Decode {
+            f.write_str(" (the statement may have been carried out)")?;
+        } else if self.has_committed() {
+            f.write_str(" (a part of what was asked for had been committed before)")?;
         }
         if f.alternate() {
             self.write_statement(f)?;

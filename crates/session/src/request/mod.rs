@@ -322,7 +322,7 @@ fn write_many(
     }
     Ok(if parses {
         let first = &[Step::Parse, Step::Bind, Step::Portal, Step::Execute];
-        Steps::new(first).and_items(items - 1)
+        Steps::new(first).with_hints(Hints::of_values(statement.sql())).and_items(items - 1)
     } else {
         Steps::new(&[]).and_items(items)
     })

@@ -199,9 +199,9 @@ impl Answer {
         self.results
     }
 
-    /// Whether there are rows in any of them.
-    pub(crate) fn has_rows(&self) -> bool {
-        self.earlier.iter().chain([&self.result]).any(|result| result.came() > 0)
+    /// Whether there is text in any of them that depends on its encoding.
+    pub(crate) fn has_doubtful_text(&self) -> bool {
+        self.earlier.iter().chain([&self.result]).any(|result| result.rows.have_doubtful_text())
     }
 
     /// How many items are done, of a request of many.

@@ -4,7 +4,7 @@ use super::Session;
 use crate::auth::Channel;
 use crate::command::Command;
 use crate::error::server_error::ServerError;
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::exchange::{Exchange, Progress, is_between, read_ready, unexpected_row};
 use crate::limits;
@@ -212,7 +212,7 @@ impl Session {
     fn advance(&mut self, ticket: Ticket, progress: Progress) -> Result<()> {
         match progress {
             Progress::Pending => {}
-            Progress::Settled(status) => self.settle(status),
+            Progress::Settled(status) => return self.settle(status),
             Progress::Ran(command) => self.ran(ticket, command),
             Progress::CopyStarted(started) => {
                 let (direction, layout) = *started;
@@ -242,36 +242,55 @@ impl Session {
     // Once for each answer, as `advance`.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn settle(&mut self, status: TransactionStatus) {
+    fn settle(&mut self, status: TransactionStatus) -> Result<()> {
         self.status = status;
         self.tell_piece();
         if let Some(exchange) = self.pipeline.pop() {
             let ticket = exchange.ticket;
             let outcome = Exchange::settle(exchange);
             if self.since_idle.is_open() {
-                self.transaction_goes_on(ticket, &outcome, status);
+                return self.settle_remembering(ticket, outcome, status);
             }
-            self.events.push_back(Event::Settled { ticket, outcome, status });
-            if !self.gate.is_clear() {
-                self.gate.settled(ticket);
-                self.release();
-            }
+            self.tell_settled(ticket, outcome, status);
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn tell_settled(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<Box<Answer>>,
+        status: TransactionStatus,
+    ) {
+        self.events.push_back(Event::Settled { ticket, outcome, status });
+        if !self.gate.is_clear() {
+            self.gate.settled(ticket);
+            self.release();
         }
     }
 
     /// A request is complete, in whose transaction something was said that must be remembered
     /// until its end.
     #[cold]
-    fn transaction_goes_on(
+    fn settle_remembering(
         &mut self,
         ticket: Ticket,
-        outcome: &Result<Box<Answer>>,
+        outcome: Result<Box<Answer>>,
         status: TransactionStatus,
-    ) {
+    ) -> Result<()> {
         let was_refused = outcome.as_ref().is_err_and(|error| error.server().is_some());
+        let other_encoding = self.since_idle.take_other_encoding();
         if let Some(ticket) = self.since_idle.settled(ticket, was_refused, status) {
             self.events.push_back(Event::ListensLost { ticket });
         }
+        if let Some(name) = other_encoding {
+            self.events.push_back(Event::Settled { ticket, outcome, status });
+            return Err(other_encoding_reported(ErrorKind::Lost, &name));
+        }
+        self.tell_settled(ticket, outcome, status);
+        Ok(())
     }
 
     /// The server waits for the data of a COPY, which only its own call could give.
@@ -321,16 +340,15 @@ impl Session {
         reader.end()?;
         let starting = matches!(self.phase, Phase::Starting(_));
         if name == "client_encoding" && !starting && !is_utf8(&value) {
-            let error = |kind| {
-                let what = "client_encoding was changed to";
-                Error::new(kind, format!("{what} {value}; this connection speaks UTF8 only"))
-                    .with_hint("leave client_encoding alone")
+            // What did it is told what became of it, and is not lost: from PostgreSQL 14 on the
+            // report comes right before the end.
+            let Some(exchange) = self.answered() else {
+                return Err(other_encoding_reported(ErrorKind::Lost, &value));
             };
-            // The statement that did it was done, and is not lost.
-            if let Some(exchange) = self.answered() {
-                exchange.fail(error(ErrorKind::Request).with_delivery(Delivery::Answered));
-            }
-            return Err(error(ErrorKind::Lost));
+            exchange.abandon();
+            exchange.fail(other_encoding_reported(ErrorKind::Request, &value));
+            self.since_idle.reported_encoding(value);
+            return Ok(());
         }
         // From PostgreSQL 18 on it is reported: the same text may mean other tables now.
         if name == "search_path" && !starting {
@@ -360,6 +378,13 @@ fn unasked(Message { tag, body }: Message<'_>) -> Error {
         return unexpected_row();
     }
     violation(format!("the server sent {:?} without being asked", char::from(tag)))
+}
+
+#[cold]
+fn other_encoding_reported(kind: ErrorKind, name: &str) -> Error {
+    let what = "client_encoding was changed to";
+    Error::new(kind, format!("{what} {name}; this connection speaks UTF8 only"))
+        .with_hint("leave client_encoding alone")
 }
 
 fn is_utf8(encoding: &str) -> bool {

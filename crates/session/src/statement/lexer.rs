@@ -18,6 +18,46 @@ pub(crate) fn has_and_chain(sql: &str) -> bool {
     reads(false) || (sql.contains('\\') && reads(true))
 }
 
+/// Whether the text calls `set_config('client_encoding', …)` outside of literals, quoted names and
+/// comments, with anything but the name of UTF-8. Where it depends on
+/// `standard_conforming_strings` what is a literal, both readings count.
+pub(crate) fn sets_encoding_by_call(sql: &str) -> bool {
+    let reads = |backslashes| {
+        let mut tokens = Lexer { rest: sql.as_bytes(), backslashes };
+        let mut before: &[u8] = b"";
+        while let Some(token) = tokens.next_token() {
+            if token == b"("
+                && before.eq_ignore_ascii_case(b"set_config")
+                && tokens.next_literal().is_some_and(|name| name.eq_ignore_ascii_case(ENCODING))
+            {
+                let is_utf8 = tokens.next_token() == Some(b",")
+                    && tokens.next_literal().is_some_and(names_utf8);
+                if !is_utf8 {
+                    return true;
+                }
+            }
+            before = token;
+        }
+        false
+    };
+    let mentions = |(at, _): (usize, &str)| {
+        let ends = |text: &[u8]| text.get(..6).is_some_and(|w| w.eq_ignore_ascii_case(b"config"));
+        sql.as_bytes().get(at + 1..).is_some_and(ends)
+    };
+    // Most texts have no such word.
+    sql.match_indices('_').any(mentions) && (reads(false) || (sql.contains('\\') && reads(true)))
+}
+
+/// The setting that says in which encoding text is exchanged.
+const ENCODING: &[u8] = b"client_encoding";
+
+/// Whether this is a name of UTF-8, of which the server ignores case and punctuation.
+fn names_utf8(name: &[u8]) -> bool {
+    let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric());
+    let letters: Vec<u8> = letters.map(u8::to_ascii_lowercase).collect();
+    letters == b"utf8" || letters == b"unicode"
+}
+
 /// A place for a parameter as other libraries write it, outside of literals, quoted names and
 /// comments: `%s`, `%(name)s`, `?` or `:name`.
 pub(crate) fn foreign_placeholder(sql: &str) -> Option<&'static str> {
@@ -85,6 +125,17 @@ impl<'a> Lexer<'a> {
         };
         self.rest = rest;
         Some(token)
+    }
+
+    /// The content of the literal in plain quotes that comes next, if one does.
+    fn next_literal(&mut self) -> Option<&'a [u8]> {
+        let from = self.rest;
+        if self.next_token()? != b"'" {
+            return None;
+        }
+        let written = from.get(..from.len() - self.rest.len())?.trim_ascii_start();
+        // Behind a comment there is none: nothing of it is believed then.
+        written.strip_prefix(b"'")?.strip_suffix(b"'")
     }
 
     fn after_literal(&self, backslashes: bool) -> &'a [u8] {
@@ -167,6 +218,36 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(foreign_placeholder(sql), found, "{sql}");
+        }
+    }
+
+    #[test]
+    fn another_encoding_is_found_where_it_is_set_by_a_call() {
+        for sql in [
+            "select set_config('client_encoding', 'LATIN1', true), 'x'",
+            "SELECT pg_catalog.SET_CONFIG ( 'Client_Encoding' , 'sjis', false)",
+            "select set_config('client_encoding', $1, true)",
+            "select set_config('client_encoding', 'utf' || $1, true)",
+            "select 'it''s', set_config('client_encoding', lower('LATIN1'), true)",
+            r"select '\'', set_config('client_encoding', 'LATIN1', true), '",
+        ] {
+            assert!(sets_encoding_by_call(sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "select set_config('client_encoding', 'UTF8', true)",
+            "select set_config('client_encoding', 'utf-8', true)",
+            "select set_config('app.user', $1, true)",
+            "select set_config($1, $2, true)",
+            "select 'set_config(''client_encoding'', ''LATIN1'', true)'",
+            "select $$ set_config('client_encoding', 'LATIN1', true) $$",
+            "-- set_config('client_encoding', 'LATIN1', true)",
+            "select my_config('client_encoding', 'LATIN1', true)",
+            "select set_config",
+            "select set_config(",
+            "select set_config('client_encoding",
+        ] {
+            assert!(!sets_encoding_by_call(sql), "{sql}");
         }
     }
 

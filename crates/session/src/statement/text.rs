@@ -1,16 +1,16 @@
 //! What a statement's text says before the server has parsed it.
 
-use super::lexer::{after_comment, has_and_chain, is_of_name};
+use super::lexer::{after_comment, has_and_chain, is_of_name, sets_encoding_by_call};
 use crate::limits;
 
 /// Whether a statement will plausibly come again and gains by being prepared: those that the
 /// planner plans. The others (DDL, SET, BEGIN …) are sent unnamed, and long texts are mostly made
-/// by a program.
+/// by a program. One that changes the encoding gives a [hint](Hints) each time it is sent.
 pub(crate) fn is_worth_keeping(sql: &str) -> bool {
     if sql.len() > limits::CACHED_STATEMENT_BYTES {
         return false;
     }
-    is_planned(first_word(sql))
+    is_planned(first_word(sql)) && !sets_encoding_by_call(sql)
 }
 
 /// Whether a statement that begins with this word is one that the planner plans.
@@ -90,12 +90,18 @@ impl Hints {
 
     /// Of a COPY whose data has a way of its own.
     pub(crate) fn of_copy(sql: &str) -> Self {
-        Self { may_copy: false, ..Self::of_script(sql) }
+        let sets_encoding = sets_encoding_by_call(sql);
+        Self { may_copy: false, sets_encoding, ..Self::of_script(sql) }
     }
 
     /// Of one statement.
     pub(crate) fn of_statement(sql: &str) -> Self {
-        if is_planned(first_word(sql)) { Self::default() } else { Self::of_script(sql) }
+        if is_planned(first_word(sql)) { Self::of_values(sql) } else { Self::of_script(sql) }
+    }
+
+    /// Of one statement that is planned, or whose only effect are its values.
+    pub(crate) fn of_values(sql: &str) -> Self {
+        Self { sets_encoding: sets_encoding_by_call(sql), ..Self::default() }
     }
 }
 
@@ -244,6 +250,8 @@ mod tests {
         }
         assert_eq!(hint("rollback and chain"), (false, true, false));
         assert_eq!(Hints::of_statement("select copy, role"), Hints::default());
+        let sql = "select set_config('client_encoding', 'LATIN1', true)";
+        assert!(Hints::of_statement(sql).sets_encoding && !is_worth_keeping(sql));
         assert!(Hints::of_statement("; copy t from stdin").may_copy);
     }
 }

@@ -172,7 +172,8 @@ impl Referee {
         }
         let is_one = kind.is_statement() || kind.is_exclusive() || kind == Kind::Script;
         let is_one = is_one || kind == Kind::Many;
-        is_one && failure.delivery != Delivery::Unknown && failure.kind != ErrorKind::Decode
+        let is_undone = matches!(failure.delivery, Delivery::NotSent | Delivery::Answered);
+        is_one && is_undone && failure.kind != ErrorKind::Decode
     }
 
     /// Whether something that happened explains the error.

@@ -269,7 +269,8 @@ impl Connection {
     /// # Errors
     ///
     /// The errors of [`run_script`](Self::run_script), and [`ErrorKind::Request`] if the statement
-    /// is not such a COPY. It has run by then.
+    /// is not such a COPY. It has run by then
+    /// ([`Delivery::CarriedOut`](crate::Delivery::CarriedOut)).
     pub fn copy_in<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyIn> {
         CopyIn::about_to(Ok(self.scope()), sql)
     }

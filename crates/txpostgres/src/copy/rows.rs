@@ -11,7 +11,7 @@ use futures_sink::Sink;
 use txpostgres_multiplex::Params;
 use txpostgres_session::types::Type;
 use txpostgres_session::{
-    Column, CopyDecoder, CopyEncoder, Error, Format, OwnedRow, Result, Rows, SqlState,
+    Column, CopyDecoder, CopyEncoder, Delivery, Error, Format, OwnedRow, Result, Rows, SqlState,
 };
 
 use super::{BeginCopy, CopyIn, CopyOut, CopyProgress, ask_first, describe};
@@ -373,7 +373,7 @@ impl BufferedRows for CopyOutRows {
                     Ok(rows) => return Poll::Ready(Ok(rows)),
                     Err(error) => {
                         self.copy.stop();
-                        return Poll::Ready(Err(error));
+                        return Poll::Ready(Err(error.with_delivery(Delivery::Unknown)));
                     }
                 },
                 None if self.copy.row_count().is_none() => return Poll::Ready(Ok(None)),

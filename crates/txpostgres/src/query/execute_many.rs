@@ -1,7 +1,9 @@
 //! One statement with many sets of parameters, pipelined in a few flights.
 
 use txpostgres_multiplex::{BindParams, Params};
-use txpostgres_session::{CommandTag, Execute, ParameterSets, Parameters, Result, Rows};
+use txpostgres_session::{
+    CommandTag, Execute, ParameterSets, Parameters, Result, Rows, TransactionStatus,
+};
 
 use crate::driver::{Call, Scope};
 
@@ -51,6 +53,8 @@ where
     let mut sets = sets.fuse();
     let mut executed = Executed::default();
     let mut before = 0;
+    // Outside of a transaction each flight is one.
+    let mut has_committed = false;
     let mut flight = Flight(Vec::new());
     loop {
         flight.0.extend(sets.by_ref().take(FLIGHT - flight.0.len()));
@@ -60,14 +64,20 @@ where
         let call = Call::new(Ok(scope.clone()), sql, &flight);
         let flown = call
             .answer(|answer| {
-                (answer.items(), answer.row_count(), *answer.tag(), answer.take_rows())
+                let is_committed = answer.transaction_status() == TransactionStatus::Idle;
+                let counts = (answer.items(), answer.row_count());
+                (counts, *answer.tag(), answer.take_rows(), is_committed)
             })
             .await;
-        let (items, row_count, tag, rows) = flown.map_err(|error| match error.item() {
-            Some(item) => error.with_item(before + item),
-            None => error,
+        let ((items, row_count), tag, rows, is_committed) = flown.map_err(|error| {
+            let error = if has_committed { error.after_commit() } else { error };
+            match error.item() {
+                Some(item) => error.with_item(before + item),
+                None => error,
+            }
         })?;
         before += items;
+        has_committed |= is_committed;
         executed.row_count = executed.row_count.saturating_add(row_count);
         executed.tag = tag;
         executed.rows.append(rows);

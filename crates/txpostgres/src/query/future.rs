@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use txpostgres_session::{Answer, Error, FromRow, OwnedRow, Result, ResultSet, Results, Rows};
+use txpostgres_session::{
+    Answer, Delivery, Error, FromRow, OwnedRow, Result, ResultSet, Results, Rows,
+};
 
 use txpostgres_multiplex::{Chunk, Fetched, Params};
 
@@ -183,7 +185,7 @@ impl<T: for<'r> FromRow<'r>, P: Params> RunQueryAs<'_, T, P> {
     pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(usize, Option<T>)>> {
         ready!(self.poll_end(cx, Self::decode_first))?;
         match self.mismatch.take() {
-            Some(mismatch) if self.rows <= 1 => Poll::Ready(Err(mismatch)),
+            Some(mismatch) if self.rows <= 1 => Poll::Ready(Err(carried_out(mismatch))),
             _ => Poll::Ready(Ok((self.rows, self.decoded.pop()))),
         }
     }
@@ -203,8 +205,14 @@ where
         let this = self.get_mut();
         ready!(this.poll_end(cx, Self::decode))?;
         let decoded = std::mem::take(&mut this.decoded);
-        Poll::Ready(this.mismatch.take().map_or(Ok(decoded), Err))
+        Poll::Ready(this.mismatch.take().map_or(Ok(decoded), |error| Err(carried_out(error))))
     }
+}
+
+/// An error about an answer that has come to its end.
+#[cold]
+fn carried_out(error: Error) -> Error {
+    error.with_delivery(Delivery::CarriedOut)
 }
 
 impl<P: Params> Future for RunQuery<'_, P> {

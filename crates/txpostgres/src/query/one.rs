@@ -162,7 +162,7 @@ fn other_count(count: usize, expected: &str, sql: &str) -> Error {
     };
     let message = format!("the statement returned {came}, where {expected} was expected");
     Error::new(ErrorKind::Decode, message)
-        .with_delivery(Delivery::Answered)
+        .with_delivery(Delivery::CarriedOut)
         .with_statement(sql)
         .with_hint(hint)
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use txpostgres_multiplex::Params;
-use txpostgres_session::{Column, Error, FromRow, Result, Rows};
+use txpostgres_session::{Column, Delivery, Error, FromRow, Result, Rows};
 
 use crate::query::QueryStream;
 use crate::query::row_buffer::BufferedRows as _;
@@ -83,6 +83,7 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         loop {
             if let Some(mismatch) = self.mismatch.take() {
+                let mismatch = self.told(mismatch);
                 self.stream.stop();
                 self.rows = Rows::default();
                 return Poll::Ready(Some(Err(mismatch)));
@@ -98,11 +99,19 @@ impl<'a, T: for<'r> FromRow<'r>, P: Params> QueryStreamAs<'a, T, P> {
                 Ok(Some(rows)) => (self.rows, self.read) = (rows, 0),
                 Ok(None) => match self.compare() {
                     Ok(()) => return Poll::Ready(None),
-                    Err(error) => return Poll::Ready(Some(Err(error))),
+                    Err(error) => return Poll::Ready(Some(Err(self.told(error)))),
                 },
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
+    }
+
+    /// An error about the rows, with what is known of the statement by then.
+    fn told(&self, mismatch: Error) -> Error {
+        mismatch.with_delivery(match self.stream.row_count() {
+            Some(_) => Delivery::CarriedOut,
+            None => Delivery::Unknown,
+        })
     }
 
     /// Decodes some more of the rows that arrived together.

@@ -81,7 +81,6 @@ async fn by_transaction_with_the_cache_on_the_error_says_what_to_set() {
         return;
     };
     let database = shared().database().unwrap();
-    let dsn = pooler.dsn(&database);
     let mut callers = JoinSet::new();
     for caller in 0..8 {
         callers.spawn(interactions(pooler.dsn(&database), caller));

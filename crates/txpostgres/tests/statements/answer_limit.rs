@@ -29,7 +29,7 @@ async fn streamed(connection: &Connection, sql: &str, params: impl Params) -> Re
 #[track_caller]
 fn refused<T>(outcome: Result<T, Error>) {
     let Err(error) = outcome else { panic!("an answer over its limit") };
-    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::Answered));
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::CarriedOut));
     assert!(error.to_string().contains("100000 bytes of max_answer_bytes"), "{error}");
     assert!(error.hint().unwrap().contains("stream"), "{error}");
 }

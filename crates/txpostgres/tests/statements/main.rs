@@ -14,7 +14,9 @@
 mod altered;
 mod answer_limit;
 mod batch_fate;
+mod carried_out;
 mod cursors;
+mod encodings;
 #[cfg(feature = "derive")]
 mod outdated;
 mod parameters;

@@ -190,7 +190,7 @@ async fn values_in_another_encoding_are_not_believed() {
         "select set_config('client_encoding', 'LATIN1', true); select chr(195) || chr(164)",
     ] {
         let error = bounded(connection.run_script(sql)).await.expect_err(sql);
-        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::Answered));
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::CarriedOut));
         assert!(error.to_string().contains("client_encoding") && error.hint().is_some());
         assert_works(&connection).await;
     }

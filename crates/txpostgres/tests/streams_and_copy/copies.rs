@@ -258,12 +258,18 @@ async fn what_is_no_copy_of_its_kind_is_refused() {
     {
         let error = bounded(connection.copy_in(sql)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Request, "{sql}");
-        assert_eq!(error.to_string(), "the statement is not COPY … FROM STDIN");
+        assert_eq!(
+            error.to_string(),
+            "the statement is not COPY … FROM STDIN (the statement was carried out)"
+        );
         assert_works(&connection).await;
     }
     for sql in ["select 1", "copy people from stdin", "insert into people values (1)"] {
         let error = bounded(connection.copy_out(sql)).await.unwrap_err();
-        assert_eq!(error.to_string(), "the statement is not COPY … TO STDOUT", "{sql}");
+        // The COPY of data that does not come fails in the server.
+        let is_done = if sql.contains("stdin") { "" } else { " (the statement was carried out)" };
+        let expected = format!("the statement is not COPY … TO STDOUT{is_done}");
+        assert_eq!(error.to_string(), expected, "{sql}");
         assert_works(&connection).await;
     }
     let error = bounded(connection.copy_in("copy nobody from stdin")).await.unwrap_err();

@@ -19,4 +19,5 @@ mod interactions;
 mod outlived;
 #[path = "../support/mod.rs"]
 mod support;
+mod swallowed;
 mod within;

@@ -2,6 +2,7 @@
 //! asked.
 
 mod batch;
+mod doubtful;
 mod iter;
 mod owned;
 

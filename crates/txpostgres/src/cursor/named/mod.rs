@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use txpostgres_session::{
-    Answer, Column, FromRow, OwnedRow, Request, Result, Rows, SqlState, push_ident,
+    Answer, Column, Delivery, FromRow, OwnedRow, Request, Result, Rows, SqlState, push_ident,
 };
 
 use txpostgres_multiplex::{Drive, SlotId};
@@ -221,7 +221,9 @@ impl NamedCursor {
         &mut self,
         rows: FetchDirection,
     ) -> Result<Vec<T>> {
-        self.fetch(rows).await?.decode()
+        // The FETCH has moved the cursor.
+        let fetched = self.fetch(rows).await?.decode();
+        fetched.map_err(|error| error.with_delivery(Delivery::CarriedOut))
     }
 
     /// Moves without fetching. Returns the number of rows that were passed; for a single row, 1 if
