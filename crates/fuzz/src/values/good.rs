@@ -48,7 +48,7 @@ pub(crate) fn good(ty: &Type) -> BoxedStrategy<Vec<u8>> {
 }
 
 fn of_levels(ty: &Type, levels: u32) -> BoxedStrategy<Vec<u8>> {
-    let Some(levels) = levels.checked_sub(1) else { return Just(Vec::new()).boxed() };
+    let Some(levels) = levels.checked_sub(1) else { return least(ty) };
     match ty.kind() {
         Kind::Array(member) => array(member, levels),
         Kind::Range(bound) => range(of_levels(bound, levels)),
@@ -74,6 +74,26 @@ fn of_levels(ty: &Type, levels: u32) -> BoxedStrategy<Vec<u8>> {
         _ if ty.name() == "hstore" => hstore(),
         _ => simple(ty),
     }
+}
+
+/// The least value: what has parts has none of them.
+fn least(ty: &Type) -> BoxedStrategy<Vec<u8>> {
+    let empty_array = |oid: u32| [&[0; 8][..], &oid.to_be_bytes()].concat();
+    let bytes = match ty.kind() {
+        Kind::Array(member) => empty_array(member.oid()),
+        Kind::Range(_) => vec![1],
+        Kind::Multirange(_) => be(0),
+        Kind::Domain(base) => return least(base),
+        Kind::Composite(fields) => {
+            record(&fields.iter().map(|field| (field.type_().oid(), None)).collect::<Vec<_>>())
+        }
+        _ if *ty == Type::RECORD => be(0),
+        _ if *ty == Type::RECORD_ARRAY => empty_array(Type::RECORD.oid()),
+        _ if *ty == Type::ANYARRAY => empty_array(Type::INT4.oid()),
+        _ if ty.name() == "hstore" => be(0),
+        _ => return simple(ty),
+    };
+    Just(bytes).boxed()
 }
 
 fn simple(ty: &Type) -> BoxedStrategy<Vec<u8>> {
