@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `tidy` and `check`.
+//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `fuzz`, `tidy` and `check`.
 
 mod arrows;
 mod check;
@@ -6,6 +6,7 @@ mod code;
 mod cycles;
 mod demo;
 mod folders;
+mod fuzz;
 mod modules;
 mod named_tests;
 mod poolers;
@@ -22,6 +23,7 @@ cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or 
 cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
 cargo xtask test --poolers      each kind of call through PgBouncer and Pgpool-II, and on PostgreSQL 14 and 18
 cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
+cargo xtask fuzz [TARGET] [ARGS] the fuzz loops, or one of them: --seconds S, --seed N
 cargo xtask tidy                dependencies, folders, import cycles and comments, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
 
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ["test", "--poolers"] => poolers::poolers(),
         ["test", "--", rest @ ..] => test::test(rest),
         ["sim", rest @ ..] => sim::sim(rest),
+        ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["tidy"] => tidy::tidy(),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {

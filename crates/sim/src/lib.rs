@@ -17,6 +17,7 @@
 
 mod callers;
 mod coverage;
+mod expected;
 mod finding;
 mod gate;
 mod net;

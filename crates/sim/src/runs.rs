@@ -187,6 +187,6 @@ impl Seeds {
 
     /// Kinds of things that never happened, and should in a minute.
     pub fn missing(&self) -> Vec<String> {
-        crate::coverage::expected().filter(|what| self.coverage.get(what) == 0).collect()
+        crate::expected::expected().filter(|what| self.coverage.get(what) == 0).collect()
     }
 }

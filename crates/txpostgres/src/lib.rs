@@ -48,8 +48,8 @@
 //! * [Notifications](guide::notifications): LISTEN and NOTIFY, observers, streams, bounds, gaps.
 //! * [Cancellation and deadlines](guide::cancelling): time limits, handles, drops, and why a
 //!   statement ended.
-//! * [Retrying](guide::retrying): any call again after growing delays, until it succeeds or there is
-//!   a reason to stop.
+//! * [Retrying](guide::retrying): any call again after growing delays, until it succeeds or there
+//!   is a reason to stop.
 //! * [Errors](guide::errors): kinds, delivery, what may be retried, and how they print.
 //!
 //! # Futures may be dropped

@@ -175,7 +175,8 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     row!(
         hostaddr,
         Some("PGHOSTADDR"),
-        |text| list(text, |addr| match addr.trim_ascii() {
+        // Blanks belong to it, as libpq has it.
+        |text| list(text, |addr| match addr {
             "" => Ok(None),
             addr => addr
                 .parse()

@@ -115,7 +115,7 @@ pub enum Ask {
 impl Dialog {
     /// All that are kept.
     pub fn all() -> Vec<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../session/tests/dialogs");
         let mut paths: Vec<_> =
             std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();

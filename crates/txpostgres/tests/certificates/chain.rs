@@ -262,7 +262,7 @@ impl Chain {
         let signs = |signer: usize, signing: Option<Signing>| match signing {
             None => true,
             Some(Signing::Rsa(hash)) => matches!(hash, 256 | 384 | 512),
-            Some(signing) => signing == self.specs[signer].key().default_signing(),
+            Some(signing) => signing == self.specs[signer].key().kind.default_signing(),
         };
         let is_made =
             self.specs.iter().all(|spec| has_key(spec.key.0) && signs(spec.signer, spec.signing))
@@ -278,7 +278,7 @@ impl Chain {
     pub(super) fn certificate(&self, place: usize) -> Vec<u8> {
         let spec = &self.specs[place];
         let signer = self.specs[spec.signer].key();
-        let signing = spec.signing.unwrap_or_else(|| signer.default_signing());
+        let signing = spec.signing.unwrap_or_else(|| signer.kind.default_signing());
         let version =
             if spec.version == 1 { Vec::new() } else { tlv(0xa0, &[&integer(spec.version - 1)]) };
         let contents = sequence(&[
@@ -297,7 +297,7 @@ impl Chain {
     /// A revocation list, in DER.
     pub(super) fn list(&self, list: &ListSpec) -> Vec<u8> {
         let signer = self.specs[list.signer].key();
-        let signing = list.signing.unwrap_or_else(|| signer.default_signing());
+        let signing = list.signing.unwrap_or_else(|| signer.kind.default_signing());
         let entries: Vec<u8> = list
             .revoked
             .iter()
@@ -335,7 +335,7 @@ fn extensions(number: u8, list: &[Extension]) -> Vec<u8> {
     if list.is_empty() { Vec::new() } else { tlv(0xa0 | number, &[&inner_extensions(list)]) }
 }
 
-fn signed(contents: &[u8], signer: &Key, signing: Signing, is_forged: bool) -> Vec<u8> {
+pub(super) fn signed(contents: &[u8], signer: &Key, signing: Signing, is_forged: bool) -> Vec<u8> {
     let mut signature = signer.sign(signing, contents);
     if is_forged {
         // Still a whole signature, of something else.

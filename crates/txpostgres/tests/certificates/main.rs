@@ -27,6 +27,7 @@ mod der;
 mod folder;
 mod home;
 mod keys;
+mod kinds;
 mod openssl_server;
 mod peer;
 mod revocation;

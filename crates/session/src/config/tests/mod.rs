@@ -1,5 +1,6 @@
 //! The rules of a configuration: a made-up world for them, and what all of them need.
 
+mod damage;
 mod properties;
 mod resolving;
 mod strings;

@@ -74,6 +74,12 @@ fn what_errors_say() {
             "hostaddr=db",
             r#"invalid value "db" for hostaddr: expected IP addresses; names go to host"#,
         ),
+        // libpq takes no blanks there; one alone was an address that is none, and printed as nothing.
+        ("hostaddr=' '", "invalid value for hostaddr: expected IP addresses; names go to host"),
+        (
+            "hostaddr='::1, ::1'",
+            "invalid value for hostaddr: expected IP addresses; names go to host",
+        ),
         (
             "host=user@db",
             r#"invalid value for host: expected host names, addresses, or paths that begin with "/" or "@""#,

@@ -1,8 +1,8 @@
 //! What the `*_send` functions of a real server (15) return, each value with its type.
 
-use postgres_types::Type;
+use postgres_types::{Kind, Type};
 
-use super::{Kind, hex, hstore, made, pair, positive};
+use super::samples::{hex, hstore, made, pair, positive};
 
 pub(super) fn from_the_server() -> Vec<(Type, Vec<u8>)> {
     let recorded = [
