@@ -4,6 +4,6 @@ use crate::run::{cargo, succeed};
 
 /// Passes everything on to the loops' own command line.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
-    let build = ["run", "--quiet", "--profile", "fuzz", "--package", "txpostgres-fuzz", "--"];
+    let build = ["run", "--quiet", "--profile", "checked", "--package", "txpostgres-fuzz", "--"];
     succeed(&mut cargo(build.iter().chain(arguments).copied()))
 }

@@ -4,6 +4,6 @@ use crate::run::{cargo, succeed};
 
 /// Passes everything on to the simulator's own command line.
 pub(crate) fn sim(arguments: &[&str]) -> Result<(), String> {
-    let build = ["run", "--quiet", "--profile", "sim", "--package", "txpostgres-sim", "--"];
+    let build = ["run", "--quiet", "--profile", "checked", "--package", "txpostgres-sim", "--"];
     succeed(&mut cargo(build.iter().chain(arguments).copied()))
 }

@@ -64,7 +64,7 @@ impl Seeds {
             return Err(Report { text });
         }
         // Now and then a seed is run twice: everything must happen the same way.
-        if seed % 64 == 0 {
+        if seed.is_multiple_of(64) {
             let again = self.once(seed);
             let same = again.finding.is_none() && again.probe.coverage == probe.coverage;
             if !same {

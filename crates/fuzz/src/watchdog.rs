@@ -29,6 +29,10 @@ static LOG: Mutex<Option<File>> = Mutex::new(None);
 /// # Errors
 ///
 /// The file cannot be made.
+///
+/// # Panics
+///
+/// Another thread panicked while it noted a case.
 pub fn watch(log: &Path) -> std::io::Result<()> {
     *LOG.lock().unwrap() = Some(File::create(log)?);
     thread::spawn(|| {

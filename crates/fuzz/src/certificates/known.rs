@@ -60,6 +60,6 @@ impl Known {
         });
         let needed_lists = needed_lists.collect();
         let no_roots = vec![false; shown.roots.len()];
-        Self { name, chain, needed, needed_lists, no_roots, shown }
+        Self { name, chain, shown, needed, needed_lists, no_roots }
     }
 }

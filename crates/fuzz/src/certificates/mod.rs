@@ -1,7 +1,8 @@
 //! Certificates, revocation lists and private keys, damaged.
 //!
-//! The chains are those of the table of `crates/txpostgres/tests/certificates`, made by its generator
-//! with keys that are the same each time. A rustls server shows them to our end of the handshake.
+//! The chains are those of the table of `crates/txpostgres/tests/certificates`, made by its
+//! generator with keys that are the same each time. A rustls server shows them to our end of the
+//! handshake.
 //!
 //! Checked: no panic; memory and errors are bounded; a certificate or a list that is needed, whose
 //! signed part or signature was changed and not signed again, is never accepted; a certificate

@@ -1,8 +1,8 @@
 //! Connection strings, URIs, variables, the password file and the service file.
 //!
-//! Checked: no panic; memory is a multiple of what is read; what is printed of a configuration reads
-//! as the same one; resolving twice changes nothing; no secret stands in an error, a warning or a
-//! `Debug`, however the text is damaged around it.
+//! Checked: no panic; memory is a multiple of what is read; what is printed of a configuration
+//! reads as the same one; resolving twice changes nothing; no secret stands in an error, a warning
+//! or a `Debug`, however the text is damaged around it.
 
 #[path = "../../../session/src/config/tests/damage.rs"]
 mod damage;

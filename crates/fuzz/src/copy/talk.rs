@@ -175,7 +175,9 @@ impl In {
             .sum();
         let most = ITSELF + 16 * data;
         assert!(taken <= most, "{taken} bytes of memory for {data} of data");
-        outcomes.iter().for_each(|what| probe.reached(what));
+        for what in &outcomes {
+            probe.reached(what);
+        }
     }
 
     /// Plays it; gives what was reached.

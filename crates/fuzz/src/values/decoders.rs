@@ -23,8 +23,8 @@ use crate::probe::Probe;
 /// Bytes that a decoder may take whatever the value is: a table for a map, an error and its text.
 const ITSELF: usize = 64 * 1024;
 
-/// As many times its size a value may take. An `[]` of JSON has three bytes in a list, and takes 32;
-/// a list grows to twice of that, and an object is a tree of nodes for eleven.
+/// As many times its size a value may take. An `[]` of JSON has three bytes in a list, and takes
+/// 32; a list grows to twice of that, and an object is a tree of nodes for eleven.
 const FACTOR: usize = 400;
 
 /// Bytes of an error's text, with those of its causes.

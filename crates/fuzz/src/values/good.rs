@@ -101,7 +101,9 @@ fn simple(ty: &Type) -> BoxedStrategy<Vec<u8>> {
         Type::BOOL => any::<bool>().prop_map(|is| vec![is.into()]).boxed(),
         Type::CHAR => any::<u8>().prop_map(|byte| vec![byte]).boxed(),
         Type::INT2 => word::<2>(),
-        Type::INT8 | Type::MONEY | Type::FLOAT8 | Type::XID8 | Type::PG_LSN => word::<8>(),
+        Type::INT8 | Type::MONEY | Type::FLOAT8 | Type::XID8 | Type::PG_LSN | Type::MACADDR8 => {
+            word::<8>()
+        }
         Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => moment(),
         Type::DATE => prop_oneof![word::<4>(), (-3_000_000..3_000_000_i32).prop_map(be)].boxed(),
         Type::TIMETZ => (0..=86_400_000_000_i64, -60_000..60_000_i32)
@@ -112,7 +114,6 @@ fn simple(ty: &Type) -> BoxedStrategy<Vec<u8>> {
             .boxed(),
         Type::UUID => word::<16>(),
         Type::MACADDR => word::<6>(),
-        Type::MACADDR8 => word::<8>(),
         Type::POINT => prop::collection::vec(word::<8>(), 2).prop_map(|all| all.concat()).boxed(),
         Type::BOX | Type::LSEG => {
             prop::collection::vec(word::<8>(), 4).prop_map(|all| all.concat()).boxed()
@@ -173,7 +174,7 @@ fn word<const N: usize>() -> BoxedStrategy<Vec<u8>> {
             any::<i8>()
                 .prop_map(move |last| {
                     let mut bytes = filled(if last < 0 { 0xff } else { 0 }, 0);
-                    bytes.iter_mut().for_each(|byte| *byte = if last < 0 { 0xff } else { 0 });
+                    bytes.fill(if last < 0 { 0xff } else { 0 });
                     bytes[N - 1] = last.to_be_bytes()[0];
                     bytes
                 })

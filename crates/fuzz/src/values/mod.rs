@@ -1,8 +1,8 @@
 //! Values: every decoder that is handed on, over bytes that are random, damaged or good.
 //!
-//! Checked: no panic that is not told as an error; memory is a multiple of the value; an error is of
-//! bounded length; a decoder says the same whether it is asked by row, by reader or by `Raw`; what
-//! was decoded is encoded again, and comes back the same; numbers come back from their text.
+//! Checked: no panic that is not told as an error; memory is a multiple of the value; an error is
+//! of bounded length; a decoder says the same whether it is asked by row, by reader or by `Raw`;
+//! what was decoded is encoded again, and comes back the same; numbers come back from their text.
 
 mod decoders;
 mod good;
@@ -40,8 +40,8 @@ impl fmt::Debug for Case {
         match self {
             Self::Number(text) => write!(f, "number {text:?}"),
             Self::Value { ty, bytes, is } => {
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                write!(f, "{is:?} {ty} (oid {}, {:?}): {hex}", ty.oid(), ty.kind())
+                write!(f, "{is:?} {ty} (oid {}, {:?}): ", ty.oid(), ty.kind())?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
     }

@@ -74,7 +74,7 @@ fn what_errors_say() {
             "hostaddr=db",
             r#"invalid value "db" for hostaddr: expected IP addresses; names go to host"#,
         ),
-        // libpq takes no blanks there; one alone was an address that is none, and printed as nothing.
+        // libpq takes no blanks there. One alone was an address that is none, printed as nothing.
         ("hostaddr=' '", "invalid value for hostaddr: expected IP addresses; names go to host"),
         (
             "hostaddr='::1, ::1'",
