@@ -9,6 +9,7 @@ use crate::error::server_error::ServerError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::failure::{Intervention, delivery, failed, in_another_encoding};
+use crate::limits;
 use crate::protocol::expect::{Expect, Next, Steps};
 use crate::protocol::wire::{AuthState, Message, Reader, split_message, violation};
 use crate::request::Ticket;
@@ -113,7 +114,7 @@ impl Exchange {
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         self.copied = None;
-        *self.answer = Answer::default();
+        self.answer.let_go();
         // A COPY whose data nothing will send is refused when the server requests the data.
         if self.expect == Expect::CopyIn {
             self.expect = Expect::SimpleQuery;
@@ -130,9 +131,15 @@ impl Exchange {
         self.streamed.is_some_and(|least| least > 0)
     }
 
+    /// Whether its answer is kept as a whole, here or by its caller. Data of a COPY and the rows of
+    /// a stream are handed on as they come.
+    pub(crate) fn keeps_answer(&self) -> bool {
+        self.expect != Expect::CopyOutData && self.streamed != Some(0)
+    }
+
     /// Bytes of the answer that are kept here.
     pub(crate) fn kept(&self) -> usize {
-        self.answer.size() + self.copied.as_ref().map_or(0, |copied| copied.bytes.len())
+        self.answer.size()
     }
 
     /// Whether a message of this kind is owed and brings data that may be discarded.
@@ -412,6 +419,11 @@ impl Exchange {
                         *column = column.in_format(Format::Binary);
                     }
                 }
+                if self.expect == Expect::SimpleQueryRows {
+                    // A rule has added a query to the statement, which has one tag for all.
+                    self.begin_another()?;
+                    self.answer.finish_by_rule();
+                }
                 if !self.abandoned {
                     // Of a statement that was described before, more is known than the server says
                     // now.
@@ -452,10 +464,12 @@ impl Exchange {
     }
 
     /// A script has another result: each takes memory, also without rows, and so there are as many
-    /// as the script has statements.
+    /// as the script has statements, and as rules may add.
     #[cold]
     fn begin_another(&self) -> Result<()> {
-        if self.answer.results() > self.steps.hints().more_statements {
+        let (results, by_rules) = (self.answer.results(), self.answer.results_by_rules());
+        let most = self.steps.hints().more_statements;
+        if results - by_rules > most || by_rules > limits::RULE_RESULTS {
             return Err(violation("the server sent more results than the script has statements"));
         }
         Ok(())

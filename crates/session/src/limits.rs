@@ -60,6 +60,10 @@ pub const COPY_ROWS_BYTES: usize = 256 * 1024;
 /// table has 1,600 at most.
 pub const COPY_COLUMNS: usize = 32_767;
 
+/// Results of a script beyond its statements: 1,000. A rule (`ON … DO ALSO SELECT`) adds one to a
+/// statement that it is on.
+pub const RULE_RESULTS: usize = 1_000;
+
 /// Columns of one row description: the server's own limit is 1,664; the count travels in 16 bits.
 pub const COLUMNS: usize = 65_535;
 

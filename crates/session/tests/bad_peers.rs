@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use support::dialog::{Dialog, message};
 use support::player::Player;
 use txpostgres_session::types::Type;
-use txpostgres_session::{Cancel, ErrorKind, Event, Request, ResultFormats, Session};
+use txpostgres_session::{Cancel, ErrorKind, Event, Request, ResultFormats, Session, limits};
 
 fn dialog(options: &str) -> Dialog {
     Dialog::parse("bad peer", &format!("A bad peer.\n! open {options}"))
@@ -76,8 +76,8 @@ fn messages_out_of_turn() {
         (Some(script), "", "CEGHIT"),
         (Some(script), "C", "CEGHITZ"),
         (Some(script), "I", "CEGHITZ"),
-        (Some(script), "T", "CDE"),
-        (Some(script), "TD", "CDE"),
+        (Some(script), "T", "CDET"),
+        (Some(script), "TD", "CDET"),
         (Some(script), "TDC", "CEGHITZ"),
         (Some(script), "H", "Ecd"),
         (Some(script), "Hd", "Ecd"),
@@ -107,7 +107,7 @@ fn messages_out_of_turn() {
         (Some(close), "3", "EZ"),
         (Some(copy_in), "", "CEGHIT"),
         (Some(copy_in), "G", "E"),
-        (Some(copy_in), "T", "CDE"),
+        (Some(copy_in), "T", "CDET"),
         (Some(copy_in), "H", "Ecd"),
         (Some(copy_in), "C", "CEGHITZ"),
         (Some(copy_out), "", "CEGHIT"),
@@ -183,6 +183,21 @@ fn more_results_than_statements() {
             assert!(error.to_string().contains("more results than"), "{error}");
         }
     }
+}
+
+/// Rules add results to a statement, and not without end.
+#[test]
+fn more_results_than_rules() {
+    let dialog = dialog("");
+    let mut session = open(&dialog);
+    session.submit(Request::Script { sql: "insert into t values (1)" }).unwrap();
+    for number in 0..=limits::RULE_RESULTS + 1 {
+        assert!(!session.is_closed(), "{number}");
+        session.receive(&message(b'T', body(b'T')));
+    }
+    session.receive(&message(b'T', body(b'T')));
+    let error = end(&mut session).expect("an end");
+    assert!(error.to_string().contains("more results than"), "{error}");
 }
 
 /// S20: a message whose length is impossible ends the session with its header, whatever its kind.

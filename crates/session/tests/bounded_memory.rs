@@ -113,6 +113,7 @@ fn nothing_takes_more_than_it_sends() {
     floods_of_pieces(&dialog);
     large_notices(&dialog);
     answers_over_their_limit();
+    words_over_their_limit();
     for (what, bytes, factor) in floods {
         let mut player = open(&dialog);
         let sql = if factor >= 30 { ";".repeat(100_000) } else { "select 1".into() };
@@ -254,6 +255,46 @@ fn answers_over_their_limit() {
             }
             let (second, outcome) = settled.next().unwrap();
             assert_eq!((second, outcome.is_ok()), (next, true), "{what}");
+        }
+    }
+}
+
+/// With `max_answer_bytes`, an error or a notice is cut off there.
+fn words_over_their_limit() {
+    const LIMIT: usize = 1_000_000;
+    let dialog = Dialog::parse("limit", &format!("A session.\n! open answer={LIMIT}"));
+    let text = "x".repeat(20_000_000);
+    let words = |severity| {
+        format!("S{severity}\0V{severity}\0CP0001\0Mmessage {text}\0Ddetail\0\0").into_bytes()
+    };
+    for (tag, severity) in [(b'E', "ERROR"), (b'N', "NOTICE")] {
+        let bytes = message(tag, &words(severity));
+        for read in [READ, 1_000_000, 7_919] {
+            let mut player = open(&dialog);
+            let ticket = player.session.submit(Request::Script { sql: "select 1" }).unwrap();
+            let before = ALLOCATOR.current_usage();
+            ALLOCATOR.reset_peak_usage();
+            let mut told = Vec::new();
+            let end = [message(b'C', b"SELECT 0\0"), message(b'Z', b"I")].concat();
+            let end = if tag == b'E' { message(b'Z', b"I") } else { end };
+            for chunk in bytes.chunks(read).chain([&end[..]]) {
+                player.session.receive(chunk);
+                told.extend(std::iter::from_fn(|| player.session.next_event()));
+            }
+            let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+            let bound = 4 * (LIMIT + read) + ITSELF;
+            assert!(peak < bound, "{severity}, {read} at a time: {peak}; {bound} are allowed");
+            let said = told.iter().find_map(|event| match event {
+                Event::Notice(notice) => Some((notice.code(), notice.message())),
+                Event::Settled { outcome: Err(error), .. } => {
+                    error.server().map(|said| (said.code(), said.message()))
+                }
+                _ => None,
+            });
+            let (code, said) = said.unwrap();
+            assert_eq!((code.as_str(), said.starts_with("message xxx")), ("P0001", true));
+            let is_settled = |event: &Event| matches!(event, Event::Settled { ticket: settled, .. } if *settled == ticket);
+            assert!(told.iter().any(is_settled), "{severity}, {read} at a time");
         }
     }
 }

@@ -153,9 +153,10 @@ plain! {
     /// to its end all the same, and what it did is done.
     ///
     /// Counted are the bytes that the rows take here, which is up to twice what the server sends,
-    /// and for a script those of all its results. Of streams, portals and COPY to us each row or
-    /// message counts by itself, since they keep no more than what waits for the reader. libpq
-    /// does not know this keyword.
+    /// and for a script those of all its results. Of streams and COPY to us, which keep no more
+    /// than what waits for the reader, single rows or messages of more than 64 KiB are held against
+    /// the limit. Of an error or notice as many bytes are kept, 64 KiB at least. libpq does not
+    /// know this keyword.
     max_answer_bytes, get_max_answer_bytes: u64 = 0;
 }
 

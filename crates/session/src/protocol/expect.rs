@@ -31,6 +31,7 @@
 //!                                       CopyInResponse         RejectCopyIn
 //!                                       CopyOutResponse        DrainSimpleCopyOut
 //!                   SimpleQueryRows     DataRow                SimpleQueryRows
+//!                                       RowDescription         SimpleQueryRows (by a rule)
 //!                                       CommandComplete        NextResult
 //!                   DrainSimpleCopyOut  CopyData               DrainSimpleCopyOut
 //!                                       CopyDone               CopyOutEnd
@@ -302,7 +303,7 @@ impl Expect {
                 b'G',
             ) => Next::To(Self::RejectCopyIn),
             (Self::SimpleQuery | Self::NextResult | Self::CopyIn | Self::CopyOut, b'T')
-            | (Self::SimpleQueryRows, b'D') => Next::To(Self::SimpleQueryRows),
+            | (Self::SimpleQueryRows, b'D' | b'T') => Next::To(Self::SimpleQueryRows),
             (Self::SimpleQuery | Self::NextResult | Self::CopyIn | Self::CopyOut, b'C' | b'I')
             | (Self::SimpleQueryRows | Self::CopyInData | Self::CopyOutEnd, b'C') => {
                 Next::To(Self::NextResult)

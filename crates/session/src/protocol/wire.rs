@@ -156,8 +156,23 @@ impl Partial {
         }
     }
 
+    /// Ends an error or a notice behind so many of its bytes, if it is longer and they have come.
+    /// Its other bytes are passed over.
+    pub(crate) fn cut_words(&mut self, most: usize) {
+        let (Some((b'E' | b'N', length)), true) = (self.announced(), self.bytes.len() >= most)
+        else {
+            return;
+        };
+        if let Ok(word) = u32::try_from(self.bytes.len() - 1)
+            && let Some(place) = self.bytes.get_mut(1..HEADER)
+        {
+            place.copy_from_slice(&word.to_be_bytes());
+            self.discarded = length.saturating_sub(self.bytes.len());
+        }
+    }
+
     /// Adds from `input` what this message still lacks, and no more. Says whether it is complete:
-    /// empty, if it was discarded.
+    /// empty if it was discarded, shorter if it was cut.
     pub(crate) fn fill(&mut self, input: &mut &[u8], auth_state: AuthState) -> Result<bool> {
         if self.discarded > 0 {
             let (passed, rest) = input.split_at(self.discarded.min(input.len()));

@@ -16,7 +16,7 @@ use crate::protocol::expect::{Step, Steps};
 use crate::result::row::Column;
 use crate::statement::Statement;
 use crate::statement::text::{Hints, is_copy};
-use crate::value::is_moment;
+use crate::value::holds_moments;
 
 /// Parameter values: what `postgres-types` can write.
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -195,7 +195,7 @@ impl Request<'_> {
                     _ => &[],
                 };
                 let results = results.as_bytes();
-                let has_moments = types.iter().any(is_moment);
+                let has_moments = types.iter().any(holds_moments);
                 let binding = Binding { head: &head, types, text_only, has_moments, results };
                 draft.bind(&binding, parameters)?;
                 draft.describe(b'P', "")?;

@@ -125,6 +125,8 @@ pub struct Answer {
     earlier: Vec<ResultSet>,
     /// How many results are complete.
     results: usize,
+    /// Those among them that rules have added to a statement.
+    by_rules: usize,
     /// Of a request of many items: how many are done, the rows that they returned or changed, and
     /// those of them that came.
     items: usize,
@@ -154,6 +156,11 @@ impl Answer {
         }
     }
 
+    /// Lets go of what came. What became of the transaction remains true.
+    pub(crate) fn let_go(&mut self) {
+        *self = Self { status: self.status, effect: self.effect, ..Self::default() };
+    }
+
     /// The rows of the statement that is being answered.
     #[inline]
     pub(crate) fn rows(&mut self) -> &mut Rows {
@@ -181,6 +188,13 @@ impl Answer {
         self.results += 1;
     }
 
+    /// A query that a rule has added to the statement is complete. It has no tag of its own.
+    #[cold]
+    pub(crate) fn finish_by_rule(&mut self) {
+        self.finish(b"");
+        self.by_rules += 1;
+    }
+
     /// One of many items is complete; the rows of all of them are in one result.
     #[inline(never)]
     pub(crate) fn finish_item(&mut self, tag: &[u8]) {
@@ -202,6 +216,11 @@ impl Answer {
     /// Whether there is text in any of them that depends on its encoding.
     pub(crate) fn has_doubtful_text(&self) -> bool {
         self.earlier.iter().chain([&self.result]).any(|result| result.rows.have_doubtful_text())
+    }
+
+    /// How many of these rules have added.
+    pub(crate) fn results_by_rules(&self) -> usize {
+        self.by_rules
     }
 
     /// How many items are done, of a request of many.
@@ -268,7 +287,7 @@ impl Answer {
         if self.results > 0 {
             all.push(std::mem::take(&mut self.result));
         }
-        self.results = 0;
+        (self.results, self.by_rules) = (0, 0);
         all
     }
 

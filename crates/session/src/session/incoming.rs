@@ -114,6 +114,9 @@ impl Session {
     #[inline(never)]
     fn tell_piece_now(&mut self) {
         self.piecemeal = self.pipeline.len() > 0 || self.answer_limit.is_some();
+        if let Some(limit) = &self.answer_limit {
+            self.partial.cut_words(limit.of_message());
+        }
         let front = self.pipeline.front().filter(|exchange| !self.gate.holds(exchange.ticket));
         let Some(exchange) = front else {
             return;
@@ -128,10 +131,15 @@ impl Session {
         }
         let announced = self.partial.announced().filter(|(tag, _)| exchange.takes_data(*tag));
         let announced = announced.map_or(0, |(_, length)| length);
-        if let Some(limit) = &self.answer_limit
-            && let Err(error) = limit.check(exchange.ticket, exchange.kept() + announced)
-        {
-            exchange.refuse(error);
+        if let Some(limit) = &self.answer_limit {
+            let checked = if exchange.keeps_answer() {
+                limit.check_whole(exchange.ticket, exchange.kept() + announced)
+            } else {
+                limit.check_message(announced)
+            };
+            if let Err(error) = checked {
+                exchange.refuse(error);
+            }
         }
         if announced > 0 && exchange.is_abandoned() {
             self.partial.discard();

@@ -15,7 +15,7 @@ use crate::protocol::encode::{ALL_BINARY, Binding, bind_head, result_formats};
 use crate::result::row::{Column, Format};
 use crate::result::stale_flag::StaleFlag;
 use crate::statement::catalog::is_unresolved;
-use crate::value::is_moment;
+use crate::value::holds_moments;
 
 /// A statement as the server described it.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Statement {
     ) -> Self {
         // The server has counted them in 16 bits.
         let bind_head = bind_head(&name, parameters.len()).unwrap_or_default();
-        let has_moments = parameters.iter().any(is_moment);
+        let has_moments = parameters.iter().any(holds_moments);
         let result_formats = columns
             .as_deref()
             .filter(|columns| columns.iter().any(|column| column.format() == Format::Text))

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fmt::{self, Write};
 
 use bytes::BytesMut;
-use postgres_types::{IsNull, ToSql, Type};
+use postgres_types::{IsNull, Kind, ToSql, Type};
 
 use super::lossy::caught;
 
@@ -49,9 +49,21 @@ pub fn is_looked_at<T>() -> bool {
     ["::SystemTime", "::OffsetDateTime"].iter().any(|name| rust.contains(name))
 }
 
-/// Whether values of the type are moments, or made of moments.
+/// Whether values of the type are written as moments, or made of moments, domains over them
+/// included. A composite writes its fields by itself.
+pub(crate) fn holds_moments(ty: &Type) -> bool {
+    is_moment(ty)
+        || match ty.kind() {
+            Kind::Domain(of) | Kind::Array(of) | Kind::Range(of) | Kind::Multirange(of) => {
+                holds_moments(of)
+            }
+            _ => false,
+        }
+}
+
+/// Whether values of the type itself are moments, or made of moments.
 #[inline]
-pub(crate) fn is_moment(ty: &Type) -> bool {
+fn is_moment(ty: &Type) -> bool {
     matches!(
         *ty,
         Type::TIMESTAMP

@@ -28,9 +28,14 @@ async fn streamed(connection: &Connection, sql: &str, params: impl Params) -> Re
 
 #[track_caller]
 fn refused<T>(outcome: Result<T, Error>) {
+    refused_over(outcome, LIMIT);
+}
+
+#[track_caller]
+fn refused_over<T>(outcome: Result<T, Error>, limit: usize) {
     let Err(error) = outcome else { panic!("an answer over its limit") };
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Request, Delivery::CarriedOut));
-    assert!(error.to_string().contains("100000 bytes of max_answer_bytes"), "{error}");
+    assert!(error.to_string().contains(&format!("{limit} bytes of max_answer_bytes")), "{error}");
     assert!(error.hint().unwrap().contains("stream"), "{error}");
 }
 
@@ -82,4 +87,44 @@ async fn in_an_interaction_nothing_else_is_lost() {
     });
     bounded(done).await.unwrap();
     assert_eq!(count(&connection, "select count(*) from t").await, 5_001);
+}
+
+/// What a script does to the transaction is known although its answer is refused.
+#[tokio::test]
+async fn a_refused_script_that_ends_the_transaction_ends_the_interaction() {
+    let (_database, connection) = limited().await;
+    connection.run_operation("create table w (n int)", ()).await.unwrap();
+    let large = "select repeat('x', 200000)";
+    for (script, kept) in [("rollback; begin", 0), ("commit; begin", 1)] {
+        let script = format!("{script}; {large}");
+        let done = connection.run_interaction(async |cursor| {
+            cursor.run_operation("insert into w values (1)", ()).await?;
+            refused(cursor.run_script(&script).await);
+            cursor.run_operation("insert into w values (2)", ()).await
+        });
+        let error = bounded(done).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InteractionEnded, "{script}: {error}");
+        assert_eq!(count(&connection, "select count(*) from w").await, kept, "{script}");
+    }
+    let script = format!("begin; insert into w values (3); commit; {large}");
+    let error = bounded(connection.run_script(&script)).await.unwrap_err();
+    assert!(error.has_committed(), "{error}");
+    assert_works(&connection).await;
+}
+
+/// Small rows are not held against the limit in a stream, however they were cut on their way.
+#[tokio::test]
+async fn small_rows_of_a_stream_pass_whatever_the_limit() {
+    let database = shared().database().unwrap();
+    let dsn = format!("{} max_answer_bytes=1000", database.dsn());
+    let connection = bounded(Connection::open(dsn)).await.unwrap();
+    for (rows, size) in [(1, 5_000), (1, 20_000), (100, 5_000), (3, 60_000)] {
+        let sql = "select repeat('x', $1::int4) from generate_series(1, $2::int4)";
+        for _ in 0..5 {
+            let seen = streamed(&connection, sql, (size, rows)).await.unwrap();
+            assert_eq!(i32::try_from(seen).unwrap(), rows);
+        }
+    }
+    refused_over(streamed(&connection, "select repeat('x', 70000)", ()).await, 1000);
+    assert_works(&connection).await;
 }

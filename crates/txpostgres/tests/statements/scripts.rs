@@ -1,5 +1,5 @@
-//! Scripts in which a COPY FROM STDIN stands where none is expected: a clean error, and no harm to
-//! what shares the connection.
+//! Scripts: a COPY FROM STDIN where none is expected, which is a clean error and no harm to what shares
+//! the connection; and results that rules add.
 
 use txpostgres::{Connection, Delivery, Error};
 
@@ -115,5 +115,26 @@ async fn a_copy_from_stdin_in_a_script_of_an_interaction_fails_the_transaction()
         script.expect_err(sql);
         assert_eq!(answer.unwrap(), "innocent", "beside {sql}");
     }
+    assert_works(&connection).await;
+}
+
+/// The SELECTs of rules come before the tag of the statement that they are on.
+#[tokio::test]
+async fn what_rules_add_to_a_statement_are_results() {
+    let (_database, connection) = connected().await;
+    let setup = "create table ruled (n int);
+        create rule one as on insert to ruled do also select new.n as one;
+        create rule two as on insert to ruled do also select new.n + 1 as two, 'x' as x";
+    bounded(connection.run_script(setup)).await.unwrap();
+    let results =
+        bounded(connection.run_script("select 0; insert into ruled values (5); select 9"));
+    let results = results.await.unwrap();
+    let values: Vec<_> = results
+        .iter()
+        .map(|result| result.rows().first().map(|row| row.get::<&str>(0).unwrap().to_owned()))
+        .collect();
+    assert_eq!(values, ["0", "5", "6", "9"].map(|text| Some(text.to_owned())));
+    let tags: Vec<_> = results.iter().map(|result| result.tag().as_str().to_owned()).collect();
+    assert_eq!(tags, ["SELECT 1", "", "INSERT 0 1", "SELECT 1"]);
     assert_works(&connection).await;
 }

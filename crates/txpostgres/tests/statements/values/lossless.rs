@@ -394,6 +394,17 @@ async fn times_that_are_too_far_are_not_sent() {
         refused("timestamp", &Some(far)).await;
         refused("timestamptz[]", &vec![UNIX_EPOCH, far]).await;
         refused("tstzrange", &Range::from(far..)).await;
+        bounded(connection.run_script(
+            "drop domain if exists moment cascade; create domain moment as timestamptz;
+             create domain later_moment as moment; create domain span as tstzrange",
+        ))
+        .await
+        .unwrap();
+        for ty in ["moment", "later_moment"] {
+            refused(ty, &far).await;
+            refused(&format!("{ty}[]"), &vec![UNIX_EPOCH, far]).await;
+        }
+        refused("span", &Range::from(far..)).await;
         let error =
             bounded(connection.run_query("select $1::timestamptz", (far,))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Parameter);
