@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::cluster::Cluster;
 use crate::install::Install;
 use crate::setup_error::SetupError;
+use crate::standby::Upstream;
 use crate::template::ADMIN;
 use crate::tls::TlsCertificates;
 
@@ -17,6 +18,7 @@ pub struct Builder {
     pub(crate) hba: Vec<String>,
     pub(crate) auth: Option<String>,
     pub(crate) tls: Option<TlsCertificates>,
+    pub(crate) upstream: Option<Upstream>,
 }
 
 /// Fast to start, small, and without durability: the data is thrown away.
@@ -76,6 +78,15 @@ impl Builder {
     #[must_use]
     pub fn install(mut self, install: Install) -> Self {
         self.install = Some(install);
+        self
+    }
+
+    /// A standby of this running server: a copy of its data by `pg_basebackup`, which streams what
+    /// is written from then on. It has the primary's release and settings, before its own, and the
+    /// primary's password; TLS and `pg_hba` lines are its own.
+    #[must_use]
+    pub fn standby_of(mut self, primary: &Cluster) -> Self {
+        self.upstream = Some(Upstream::of(primary));
         self
     }
 

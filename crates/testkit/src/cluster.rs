@@ -88,10 +88,12 @@ impl Cluster {
         watch: impl FnOnce(&Path, Account) -> Result<(Watchdog, T), SetupError>,
     ) -> Result<(Self, T), SetupError> {
         let account = Account::of_servers()?;
-        let install = match (asked.install.clone(), asked.major) {
-            (Some(install), _) => install,
-            (None, Some(major)) => Install::major(major)?,
-            (None, None) => Install::find()?,
+        let upstream = asked.upstream.as_ref();
+        let install = match (upstream, asked.install.clone(), asked.major) {
+            (Some(upstream), ..) => upstream.install(account)?,
+            (None, Some(install), _) => install,
+            (None, None, Some(major)) => Install::major(major)?,
+            (None, None, None) => Install::find()?,
         };
         let base = places::fresh(account)?;
         let (watchdog, extra) = watch(&base, account)?;
@@ -100,22 +102,34 @@ impl Cluster {
             bin_dir: install.bin_dir().to_owned(),
             major: install.major_version(),
             port: 0,
-            password: asked.password_encryption().map(|_| PASSWORD.to_owned()),
+            password: match upstream {
+                Some(upstream) => upstream.password(),
+                None => asked.password_encryption().map(|_| PASSWORD.to_owned()),
+            },
         };
+        let mut settings = upstream.map_or_else(Vec::new, |upstream| upstream.settings(&address));
+        settings.extend_from_slice(&asked.settings);
         // From here on an error drops the cluster and everything with it, the share first: the
         // watchdog waits for its end.
         let mut cluster = Self {
             address,
             account,
-            settings: Mutex::new(asked.settings.clone()),
+            settings: Mutex::new(settings),
             tls: Mutex::new(asked.tls.clone()),
             server: Mutex::new(None),
             watchdog: Some(watchdog),
         };
         let extra = extra;
-        template::lay_out(&install, account, &cluster.data_dir())?;
+        match upstream {
+            Some(upstream) => upstream.lay_out(account, &cluster)?,
+            None => template::lay_out(&install, account, &cluster.data_dir())?,
+        }
         cluster.write_files(asked)?;
         cluster.launch_on_free_port()?;
+        if upstream.is_some() {
+            cluster.wait_for_stream()?;
+            return Ok((cluster, extra));
+        }
         if let Some(encryption) = asked.password_encryption() {
             cluster.sql(&format!(
                 "SET password_encryption = '{encryption}'; ALTER ROLE postgres PASSWORD '{PASSWORD}'"
@@ -210,7 +224,7 @@ impl Cluster {
         }
     }
 
-    fn failure(&self, message: &str) -> SetupError {
+    pub(crate) fn failure(&self, message: &str) -> SetupError {
         SetupError::new(message).with_log(self.log_end())
     }
 
@@ -376,7 +390,7 @@ impl Cluster {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settings(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+    pub(crate) fn settings(&self) -> MutexGuard<'_, Vec<(String, String)>> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

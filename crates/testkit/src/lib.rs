@@ -3,7 +3,8 @@
 //! * [`shared()`]: the default server that all tests of a run share. Take a [`Database`] of your
 //!   own from it.
 //! * [`Cluster`]: a server for a single test, with settings, `pg_hba` lines, TLS or a major version
-//!   of its own, which can be stopped, killed and frozen.
+//!   of its own, which can be stopped, killed and frozen; [`Builder::standby_of`] makes a standby of
+//!   it.
 //! * [`Script`]: a peer that plays a dialog byte by byte, with [`backend`] for its messages.
 //! * [`Pooler`]: PgBouncer or Pgpool-II between client and server, if it is installed.
 //! * [`Proxy`]: a proxy between client and server that cuts, resets, stalls and delays.
@@ -36,6 +37,7 @@ mod script;
 mod scripted_server;
 mod setup_error;
 mod shared;
+mod standby;
 mod template;
 mod tls;
 mod watchdog;
