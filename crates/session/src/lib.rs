@@ -39,6 +39,7 @@ pub use auth::{DerivedKey, KeyCache, KeyDerivation, Login};
 pub use cancel::{Cancel, CancelKey};
 pub use copy::rows::{Accepts, CopyDecoder, CopyEncoder, CopyRow};
 pub use copy::{CopyData, CopyLayout, Direction};
+pub use error::attempts::FailedAttempt;
 pub use error::server_error::ServerError;
 pub use error::sqlstate::SqlState;
 pub use error::{Delivery, EndedBy, Error, ErrorKind, Result};

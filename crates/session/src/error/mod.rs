@@ -1,5 +1,6 @@
 //! One error type: whose fault it was, what the server said, whether the server got the request.
 
+pub(crate) mod attempts;
 pub(crate) mod escaped;
 mod printed;
 mod retrying;
@@ -10,6 +11,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
+use crate::error::attempts::Attempts;
 use crate::error::server_error::ServerError;
 use crate::error::sqlstate::SqlState;
 use crate::statement::lexer::foreign_placeholder;
@@ -147,6 +149,7 @@ struct Report {
     item: Option<usize>,
     source: Option<Cause>,
     original: Option<Cause>,
+    attempts: Option<Attempts>,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -168,6 +171,7 @@ impl Error {
             item: None,
             source: None,
             original: None,
+            attempts: None,
         }))
     }
 
@@ -315,6 +319,7 @@ impl Error {
             item: self.0.item,
             source: None,
             original: None,
+            attempts: None,
         }))
     }
 
@@ -445,6 +450,9 @@ fn is_of_another_session(error: &ServerError) -> bool {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        if let Some(attempts) = &self.0.attempts {
+            return attempts.decisive().map(|error| error as &(dyn StdError + 'static));
+        }
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }

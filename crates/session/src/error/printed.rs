@@ -57,9 +57,10 @@ fn write_excerpt(
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0.server, self.kind()) {
-            (Some(server), ErrorKind::Server) => write!(f, "{server}")?,
-            (server, _) => {
+        match (&self.0.attempts, &self.0.server, self.kind()) {
+            (Some(attempts), ..) => attempts.write(&self.0.message, f)?,
+            (None, Some(server), ErrorKind::Server) => write!(f, "{server}")?,
+            (None, server, _) => {
                 one_line(f, &self.0.message)?;
                 if let Some(server) = server {
                     write!(f, " (the server said: {server})")?;
