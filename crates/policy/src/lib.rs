@@ -2,6 +2,10 @@
 
 mod backoff;
 mod encryption;
+mod hosts;
+mod role;
 
 pub use backoff::SimpleBackoffIterator;
 pub use encryption::{Approach, Approaches, Tls};
+pub use hosts::{ATTEMPT_DELAY, AttemptId, HostStep, Hosts, is_permanent};
+pub use role::{RoleQuery, RoleVerdict};
