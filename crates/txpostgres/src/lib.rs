@@ -164,9 +164,9 @@ pub mod types {
 pub use txpostgres_derive::FromRow;
 #[doc(inline)]
 pub use txpostgres_session::{
-    Column, ColumnIndex, ColumnReader, CommandTag, Delivery, EndedBy, Error, ErrorKind, Format,
-    FromRow, IterAs, Notification, OwnedRow, Result, ResultSet, Row, Rows, Scalar, ServerError,
-    SqlState, TransactionStatus, config, quote_ident, quote_literal, value,
+    Column, ColumnIndex, ColumnReader, CommandTag, Delivery, EndedBy, Error, ErrorKind,
+    FailedAttempt, Format, FromRow, IterAs, Notification, OwnedRow, Result, ResultSet, Row, Rows,
+    Scalar, ServerError, SqlState, TransactionStatus, config, quote_ident, quote_literal, value,
 };
 
 #[doc(inline)]
@@ -178,7 +178,7 @@ pub use connection::{Connection, ConnectionBuilder};
 pub use copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress};
 pub use cursor::{Cursor, CursorRows, FetchDirection, NamedCursor, NamedCursorBuilder, Scroll};
 pub use driver::{CancelFuture, CancelHandle};
-pub use io::{ByteStream, Dial, DialFuture, Sockets};
+pub use io::{ByteStream, Dial, DialFuture, ResolveFuture, Sockets};
 pub use notify::{
     Cooperator, Notifications, NotifyObserver, ObserverId, ObserverOutput, ObserverWork,
     SpawnObservers, Subscription,

@@ -9,6 +9,7 @@
 mod cancel;
 mod closing;
 mod connect;
+mod login;
 mod readiness;
 mod reentrancy;
 mod shared;

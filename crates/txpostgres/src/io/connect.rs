@@ -19,6 +19,9 @@ use super::ByteStream;
 pub type DialFuture<'a> =
     Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Send + 'a>>;
 
+/// The future of [`Dial::resolve`]: the endpoints to dial.
+pub type ResolveFuture<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<Endpoint>>> + Send + 'a>>;
+
 /// Makes the byte stream to a server. The default, [`Sockets`], opens TCP and Unix sockets;
 /// implement this trait for a tunnel or a proxy.
 ///
@@ -26,7 +29,7 @@ pub type DialFuture<'a> =
 ///
 /// ```
 /// use txpostgres::config::{Config, Endpoint};
-/// use txpostgres::{Dial, DialFuture, Sockets};
+/// use txpostgres::{Dial, DialFuture, ResolveFuture, Sockets};
 ///
 /// /// Prints each endpoint before dialing it.
 /// struct Talkative;
@@ -36,11 +39,28 @@ pub type DialFuture<'a> =
 ///         println!("dialing {endpoint}");
 ///         Sockets.dial(endpoint, config)
 ///     }
+///
+///     // Each address of a name is an endpoint to dial.
+///     fn resolve<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> ResolveFuture<'a> {
+///         Sockets.resolve(endpoint, config)
+///     }
 /// }
 /// ```
 pub trait Dial: Send + Sync {
-    /// Connects to this endpoint. The future is dropped when `connect_timeout` passes.
+    /// Connects to this endpoint. The future is dropped when `connect_timeout` passes, and when
+    /// another host has accepted the connection. With several hosts the future should complete
+    /// when the server is reached: until then the next host is tried too, after 250 ms.
     fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> DialFuture<'a>;
+
+    /// The endpoints that a host name stands for, each of which is dialed as a host of its own: at
+    /// every connect, and only for a host that is a name. The default does not look it up: the name
+    /// itself is dialed, as a tunnel may want it. [`Sockets`] asks the operating system.
+    ///
+    /// The future is dropped as that of [`dial`](Self::dial) is.
+    fn resolve<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> ResolveFuture<'a> {
+        let _ = config;
+        Box::pin(async move { Ok(vec![endpoint.clone()]) })
+    }
 }
 
 /// TCP and Unix sockets.
@@ -54,10 +74,10 @@ impl Dial for Sockets {
     fn dial<'a>(&'a self, endpoint: &'a Endpoint, config: &'a Config) -> DialFuture<'a> {
         Box::pin(async move {
             match &endpoint.host {
+                // By way of a dialer that does not resolve names.
                 Host::Tcp(name) => {
                     let mut last = None;
-                    let found = tokio::net::lookup_host((name.as_str(), endpoint.port)).await?;
-                    let addresses: Vec<SocketAddr> = found.collect();
+                    let addresses = look_up(name, endpoint.port).await?;
                     let began = Instant::now();
                     for (index, address) in addresses.iter().enumerate() {
                         // An address that does not answer must leave the other addresses their
@@ -78,6 +98,30 @@ impl Dial for Sockets {
             }
         })
     }
+
+    fn resolve<'a>(&'a self, endpoint: &'a Endpoint, _: &'a Config) -> ResolveFuture<'a> {
+        Box::pin(async move {
+            let Host::Tcp(name) = &endpoint.host else {
+                return Ok(vec![endpoint.clone()]);
+            };
+            let found = look_up(name, endpoint.port).await?;
+            // An address of one link, `fe80::1%eth0`, has a scope that an endpoint has no place for.
+            let is_of_link =
+                |address: &SocketAddr| matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0);
+            if found.iter().any(is_of_link) {
+                return Ok(vec![endpoint.clone()]);
+            }
+            let endpoints = found.into_iter().map(|address| Endpoint {
+                host: Host::Addr { name: Some(name.clone()), addr: address.ip() },
+                port: address.port(),
+            });
+            Ok(endpoints.collect())
+        })
+    }
+}
+
+async fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((name, port)).await?.collect())
 }
 
 async fn tcp(address: SocketAddr, config: &Config) -> io::Result<Box<dyn ByteStream>> {

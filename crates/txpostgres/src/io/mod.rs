@@ -7,6 +7,6 @@ mod handshake;
 mod socket;
 mod stream;
 
-pub use connect::{Dial, DialFuture, Sockets};
+pub use connect::{Dial, DialFuture, ResolveFuture, Sockets};
 pub(crate) use handshake::{receive_input, send_output};
 pub use stream::ByteStream;

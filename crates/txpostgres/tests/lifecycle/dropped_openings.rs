@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use txpostgres::{Connection, ErrorKind, Result};
 use txpostgres_testkit::{Cluster, Database, Direction, Proxy, TlsCertificates, shared};
 
+use crate::support::free_port;
 use crate::support::patience::{Progress, runtime, without_hanging};
 use crate::support::polls::GiveUp;
 use crate::support::trickle::Trickle;
@@ -163,6 +164,24 @@ fn plain() {
         drop_connect(&venue, progress).await;
         drop_close(&venue, progress).await;
         drop_open(&database, progress).await;
+    });
+}
+
+/// One host is dead, one is set aside, one is refused for its role.
+#[test]
+fn several_hosts() {
+    on_each_runtime(async |progress| {
+        let database = shared().database().unwrap();
+        let direct = database.dsn();
+        let (closed, open) = (free_port().await, database.server().port());
+        for (role, at_least) in [("read-write", 20), ("prefer-standby", 40)] {
+            let dsn = format!(
+                "{direct} host=127.0.0.1,127.0.0.1,127.0.0.1 port={closed},{open},{open} \
+                 target_session_attrs={role}"
+            );
+            let (direct, trickle) = (direct.clone(), Trickle { bytes: 12 });
+            drop_connect(&Venue { dsn, direct, trickle, at_least }, progress).await;
+        }
     });
 }
 

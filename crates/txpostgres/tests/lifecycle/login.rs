@@ -104,24 +104,3 @@ async fn few_iterations_are_told_of_and_can_be_ruled_out() {
         "the server asks for 1 SCRAM iterations, and min_scram_iterations for 4096 at least"
     );
 }
-
-/// To ignore these would lead to a server that was not asked for.
-#[tokio::test]
-async fn a_role_or_an_order_of_hosts_is_refused_before_a_server_is_asked() {
-    for (word, named) in [
-        ("target_session_attrs=read-write", "target_session_attrs=read-write"),
-        ("target_session_attrs=read-only", "target_session_attrs=read-only"),
-        ("target_session_attrs=primary", "target_session_attrs=primary"),
-        ("target_session_attrs=standby", "target_session_attrs=standby"),
-        ("target_session_attrs=prefer-standby", "target_session_attrs=prefer-standby"),
-        ("load_balance_hosts=random", "load_balance_hosts=random"),
-    ] {
-        let error = refusal(format!("host=127.0.0.1 port=1 user=me {word}")).await;
-        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-        assert!(error.to_string().starts_with(&format!("{named} ")), "{error}");
-        assert!(error.hint().is_some_and(|hint| hint.starts_with("leave it out")), "{error:#}");
-    }
-    let server = Script::new().welcome().play().unwrap();
-    let dsn = format!("{} target_session_attrs=any load_balance_hosts=disable", server.dsn());
-    bounded(Connection::open(dsn)).await.unwrap();
-}

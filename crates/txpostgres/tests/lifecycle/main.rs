@@ -17,6 +17,7 @@ mod dial_panics;
 mod dropped_openings;
 mod drops;
 mod endless_peers;
+mod hosts;
 mod left_waiting;
 mod limits;
 mod login;

@@ -109,8 +109,7 @@ async fn of_several_hosts_the_first_that_lets_us_in_is_taken() {
     assert_works(&connection).await;
     let error = refusal(dsn(&format!("{closed},{closed}"))).await;
     assert_eq!(error.kind(), ErrorKind::Connect);
-    let hint = "no host accepted the connection; this is the error of the last one";
-    assert_eq!(error.hint(), Some(hint));
+    assert_eq!(error.attempts().len(), 2);
 }
 
 #[tokio::test]
