@@ -3,8 +3,7 @@
 //! * [`shared()`]: the default server that all tests of a run share. Take a [`Database`] of your
 //!   own from it.
 //! * [`Cluster`]: a server for a single test, with settings, `pg_hba` lines, TLS or a major version
-//!   of its own, which can be stopped, killed and frozen; [`Builder::standby_of`] makes a standby of
-//!   it.
+//!   of its own, which can be stopped, killed and frozen; [`Builder::standby_of`] makes a standby.
 //! * [`Script`]: a peer that plays a dialog byte by byte, with [`backend`] for its messages.
 //! * [`Pooler`]: PgBouncer or Pgpool-II between client and server, if it is installed.
 //! * [`Proxy`]: a proxy between client and server that cuts, resets, stalls and delays.

@@ -129,15 +129,18 @@ impl Connection {
     }
 
     /// Opens the connection: resolves the host, connects, encrypts, authenticates. With several
-    /// hosts, the first that accepts the login is used.
+    /// hosts, or several addresses of a name, the first that accepts the login and has the role of
+    /// `target_session_attrs` is used; one that has no TCP connection after 250 ms is not waited
+    /// for alone (see [Connecting](crate::guide::connecting#several-hosts)).
     ///
     /// Takes a connection string (`host=… dbname=…`), a URI (`postgresql://…`) or a
     /// [`Config`](crate::config::Config). Settings that it does not specify are taken from `PG*`
     /// variables, the service file and the password file, as in libpq. Files are read in the
     /// calling task.
     ///
-    /// Ends within `connect_timeout` (30 s by default) for each host. If the future is dropped
-    /// before its end, the connection stays closed.
+    /// Ends within `connect_timeout` (30 s by default) for each name that is looked up and for each
+    /// host or address. If the future is dropped before its end, the connection stays closed, and
+    /// no socket is left.
     ///
     /// This time limit uses Tokio's clock. With a paused clock (`tokio::time::pause`,
     /// `start_paused`) and a real socket it expires at once: see
@@ -150,7 +153,8 @@ impl Connection {
     /// [`ErrorKind::Config`] for an invalid configuration; [`ErrorKind::Server`] if the server
     /// refuses the login; [`ErrorKind::Connect`], [`ErrorKind::Tls`],
     /// [`ErrorKind::Authentication`], [`ErrorKind::Protocol`] and [`ErrorKind::Timeout`] as their
-    /// names say.
+    /// names say. A server without the wanted role is an [`ErrorKind::Connect`]. With several hosts
+    /// or addresses [`Error::attempts`] has what each of them said.
     pub async fn connect(&self, config: impl IntoConfig) -> Result<()> {
         let config = config.into_config()?;
         let handle = &*self.handle;

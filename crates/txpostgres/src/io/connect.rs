@@ -105,7 +105,7 @@ impl Dial for Sockets {
                 return Ok(vec![endpoint.clone()]);
             };
             let found = look_up(name, endpoint.port).await?;
-            // An address of one link, `fe80::1%eth0`, has a scope that an endpoint has no place for.
+            // An address of one link, `fe80::1%eth0`, has a scope, which an endpoint cannot hold.
             let is_of_link =
                 |address: &SocketAddr| matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0);
             if found.iter().any(is_of_link) {
