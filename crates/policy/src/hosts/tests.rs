@@ -172,7 +172,7 @@ fn a_refusal_that_others_would_repeat_ends_the_attempts() {
     assert!(!run.hosts.is_running(first), "no other host gets the password");
     let error = run.gives_up(251);
     assert_eq!(error.sqlstate().unwrap().as_str(), "28P01");
-    let told: Vec<_> = error.attempts().iter().map(|attempt| attempt.endpoint()).collect();
+    let told: Vec<_> = error.attempts().iter().map(FailedAttempt::endpoint).collect();
     assert_eq!(told, [a.to_string(), b.to_string()]);
 }
 

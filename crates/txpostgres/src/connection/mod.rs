@@ -172,7 +172,7 @@ impl Connection {
             }
             opening.as_mut().poll(cx)
         });
-        let (session, stream, requester) = opened.await?;
+        let (session, stream, requester) = *opened.await?;
         handle.hearing.observers.set_runtime(Runtime::current());
         if !attempt.succeed() {
             return Err(closed_meanwhile());

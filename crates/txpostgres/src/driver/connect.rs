@@ -17,8 +17,9 @@ use super::CancelRequester;
 use super::login::{Attempted, say_goodbye, unreachable};
 use crate::io::{ByteStream, Dial};
 
-/// An open session, its stream, and what is needed to cancel its requests.
-pub(crate) type Connected = (Session, Box<dyn ByteStream>, CancelRequester);
+/// An open session, its stream, and what is needed to cancel its requests. Boxed, since a session
+/// is large, and the future of a connect would hold several.
+pub(crate) type Connected = Box<(Session, Box<dyn ByteStream>, CancelRequester)>;
 
 /// What is needed to open a session.
 pub(crate) struct Connector {
@@ -88,25 +89,29 @@ impl Connector {
                 Some(until) => timeout_at(until.into(), next_told(&mut running)).await.ok(),
                 None => Some(next_told(&mut running).await),
             };
-            match told {
-                None => {}
-                Some(Told::Reached(id)) => hosts.connected(id),
-                Some(Told::Ended(id, _, Ok(Ended::Resolved(found)))) => hosts.resolved(id, found),
-                Some(Told::Ended(_, _, Ok(Ended::Attempted(Attempted::Wanted(connected))))) => {
-                    if let Some((mut session, mut stream, _)) = second_choice {
-                        say_goodbye(&mut session, &mut *stream).await;
-                    }
-                    return Ok(connected);
+            let (id, endpoint, outcome) = match told {
+                None => continue,
+                Some(Told::Reached(id)) => {
+                    hosts.connected(id);
+                    continue;
                 }
-                Some(Told::Ended(id, _, Ok(Ended::Attempted(Attempted::SecondChoice(found))))) => {
-                    if hosts.set_aside(id) {
+                Some(Told::Ended(id, endpoint, outcome)) => (id, endpoint, outcome),
+            };
+            match outcome {
+                Ok(Ended::Resolved(found)) => hosts.resolved(id, found),
+                Ok(Ended::Attempted(attempted)) => match attempted {
+                    Attempted::Wanted(connected) => {
+                        if let Some(unused) = second_choice {
+                            say_goodbye(unused).await;
+                        }
+                        return Ok(connected);
+                    }
+                    Attempted::SecondChoice(found) if hosts.set_aside(id) => {
                         second_choice = Some(found);
-                    } else {
-                        let (mut session, mut stream, _) = found;
-                        say_goodbye(&mut session, &mut *stream).await;
                     }
-                }
-                Some(Told::Ended(id, endpoint, Err(error))) => {
+                    Attempted::SecondChoice(unused) => say_goodbye(unused).await,
+                },
+                Err(error) => {
                     if hosts.is_several() {
                         tracing::info!(target: "txpostgres", %endpoint, %error, "not connected");
                     }

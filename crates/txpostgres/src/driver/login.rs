@@ -40,15 +40,14 @@ impl Connector {
         tls: &TlsSettings,
         is_reached: &AtomicBool,
     ) -> Result<Attempted> {
-        let (mut session, mut stream, requester) = self.approach(endpoint, tls, is_reached).await?;
+        let mut connected = self.approach(endpoint, tls, is_reached).await?;
         let wanted = self.config.get_target_session_attrs();
-        match check_role(wanted, &mut session, &mut *stream).await {
-            Ok(RoleVerdict::Accept) => Ok(Attempted::Wanted((session, stream, requester))),
-            Ok(RoleVerdict::SecondChoice) => {
-                Ok(Attempted::SecondChoice((session, stream, requester)))
-            }
+        let (session, stream, _) = &mut *connected;
+        match check_role(wanted, session, &mut **stream).await {
+            Ok(RoleVerdict::Accept) => Ok(Attempted::Wanted(connected)),
+            Ok(RoleVerdict::SecondChoice) => Ok(Attempted::SecondChoice(connected)),
             refused => {
-                say_goodbye(&mut session, &mut *stream).await;
+                say_goodbye(connected).await;
                 Err(wrong_role(endpoint, wanted, refused))
             }
         }
@@ -85,7 +84,7 @@ impl Connector {
             let refusal = match self.try_once(endpoint, &mut session, is_reached).await {
                 Ok(stream) => {
                     let requester = self.requester(endpoint, tls, &session, &*stream);
-                    return Ok((session, stream, requester));
+                    return Ok(Box::new((session, stream, requester)));
                 }
                 Err(refusal) => refusal,
             };
@@ -318,10 +317,11 @@ fn wrong_role(
 }
 
 /// Sends Terminate to a server whose session is not used, without waiting for anything.
-pub(super) async fn say_goodbye(session: &mut Session, stream: &mut dyn ByteStream) {
+pub(super) async fn say_goodbye(mut unused: Connected) {
+    let (session, stream, _) = &mut *unused;
     session.close();
     let mut outgoing = BytesMut::new();
-    let mut sending = pin!(send_output(session, stream, &mut outgoing));
+    let mut sending = pin!(send_output(session, &mut **stream, &mut outgoing));
     poll_fn(|cx| {
         let _ = sending.as_mut().poll(cx);
         Poll::Ready(())

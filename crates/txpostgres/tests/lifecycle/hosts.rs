@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use txpostgres::config::{Config, Endpoint, Host};
 use txpostgres::{
-    ByteStream, Connection, Dial, DialFuture, ErrorKind, ResolveFuture, Sockets, SqlState,
+    ByteStream, Connection, Dial, DialFuture, ErrorKind, FailedAttempt, ResolveFuture, Sockets,
+    SqlState,
 };
 use txpostgres_testkit::{Cluster, Script, ScriptedServer, StopMode, backend, shared};
 
@@ -433,7 +434,7 @@ async fn each_address_of_a_name_is_tried_at_each_connect() {
     let port = free_port().await;
     let dsn = format!("host=db.test port={port} user=postgres");
     let error = bounded(connection.connect(dsn)).await.unwrap_err();
-    let said: Vec<_> = error.attempts().iter().map(|one| one.endpoint()).collect();
+    let said: Vec<_> = error.attempts().iter().map(FailedAttempt::endpoint).collect();
     assert_eq!(said, addresses.map(|addr: IpAddr| format!("db.test ({addr}:{port})")));
     // The system's own names.
     let local = Connection::open(format!(
