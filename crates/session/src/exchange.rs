@@ -182,7 +182,7 @@ impl Exchange {
             return Some(Event::CopyData { ticket: self.ticket, data: *copied });
         }
         let rows = Box::new(self.answer.take_piece(self.streamed?)?);
-        if self.steps.hints().sets_encoding && rows.have_doubtful_text() {
+        if self.steps.hints().sets_encoding() && rows.have_doubtful_text() {
             self.refuse_other_encoding();
             return None;
         }
@@ -292,7 +292,7 @@ impl Exchange {
                 let layout = CopyLayout::read(body, "CopyOutResponse")?;
                 // The encoding of data in text is that of the beginning; that of binary values may
                 // change with each.
-                if self.steps.hints().sets_encoding && layout.format() == Format::Binary {
+                if self.steps.hints().sets_encoding() && layout.format() == Format::Binary {
                     self.refuse_other_encoding();
                     return Ok(Progress::Pending);
                 }
@@ -493,7 +493,7 @@ impl Exchange {
     #[inline(always)]
     pub(crate) fn settle(self) -> Result<Box<Answer>> {
         match self.failure {
-            None if self.steps.hints().sets_encoding && self.answer.has_doubtful_text() => {
+            None if self.steps.hints().sets_encoding() && self.answer.has_doubtful_text() => {
                 let delivery = delivery(self.expect, true);
                 Err(failed(in_another_encoding(), delivery, self.answer.effect, self.intervention))
             }

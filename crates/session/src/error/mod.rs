@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::error::attempts::Attempts;
 use crate::error::server_error::ServerError;
 use crate::error::sqlstate::SqlState;
-use crate::statement::lexer::foreign_placeholder;
+use crate::statement::placeholder::foreign_placeholder;
 use crate::transaction_effect::TransactionEffect;
 
 /// How the names of our prepared statements begin.
@@ -260,11 +260,9 @@ impl Error {
     #[must_use]
     pub fn with_statement(mut self, statement: impl Into<Arc<str>>) -> Self {
         let statement = statement.into();
-        let is_misread =
-            matches!(self.sqlstate(), Some(SqlState::SYNTAX_ERROR | SqlState::UNDEFINED_FUNCTION));
-        if is_misread
-            && self.0.hint.is_none()
-            && let Some(found) = foreign_placeholder(&statement)
+        if self.0.hint.is_none()
+            && let Some(server) = &self.0.server
+            && let Some(found) = foreign_placeholder(&statement, server)
         {
             let hint = format!("parameters are written $1, $2, … and not {found}");
             self.0.hint = Some(hint.into());
@@ -462,7 +460,7 @@ mod tests {
     use super::*;
 
     fn syntax_error() -> Error {
-        Error::from_server(ServerError::parse(b"VERROR\0C42601\0Msyntax error\0\0"))
+        Error::from_server(ServerError::parse(b"VERROR\0C42601\0Msyntax error\0P8\0\0"))
     }
 
     #[test]

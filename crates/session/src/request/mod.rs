@@ -237,7 +237,7 @@ impl Request<'_> {
                 &[Step::CopyOut]
             }
         };
-        Ok(Steps::new(steps).with_hints(hints))
+        Ok(Steps::new(steps).with_hints(hints.with_values(draft.written())))
     }
 
     /// Whether it goes as a `Query`, which needs no `Sync` and takes nothing along.
@@ -322,7 +322,8 @@ fn write_many(
     }
     Ok(if parses {
         let first = &[Step::Parse, Step::Bind, Step::Portal, Step::Execute];
-        Steps::new(first).with_hints(Hints::of_values(statement.sql())).and_items(items - 1)
+        let hints = Hints::of_values(statement.sql()).with_values(draft.written());
+        Steps::new(first).with_hints(hints).and_items(items - 1)
     } else {
         Steps::new(&[]).and_items(items)
     })

@@ -1,81 +1,25 @@
 //! As much of SQL's lexical structure as it takes to find words outside of literals, quoted names
 //! and comments (manual, section 4.1).
 
-/// Whether the text has an `AND CHAIN` outside of literals, quoted names and comments. Where it
-/// depends on `standard_conforming_strings` what is a literal, both readings count.
+/// Whether a predicate holds of the text's tokens. Where it depends on
+/// `standard_conforming_strings` what is a literal, both readings count.
+pub(crate) fn either_reading(sql: &str, holds: impl Fn(Lexer<'_>) -> bool) -> bool {
+    holds(Lexer::new(sql.as_bytes()))
+        || (sql.contains('\\') && holds(Lexer { backslashes: true, ..Lexer::new(sql.as_bytes()) }))
+}
+
+/// Whether the text has an `AND CHAIN` outside of literals, quoted names and comments.
 pub(crate) fn has_and_chain(sql: &str) -> bool {
-    let reads = |backslashes| {
-        let mut words = Lexer { rest: sql.as_bytes(), backslashes };
+    either_reading(sql, |tokens| {
         let mut after_and = false;
-        while let Some(token) = words.next_token() {
-            if after_and && token.eq_ignore_ascii_case(b"chain") {
+        for token in tokens {
+            if after_and && token.is_word("chain") {
                 return true;
             }
-            after_and = token.eq_ignore_ascii_case(b"and");
+            after_and = token.is_word("and");
         }
         false
-    };
-    reads(false) || (sql.contains('\\') && reads(true))
-}
-
-/// Whether the text calls `set_config('client_encoding', …)` outside of literals, quoted names and
-/// comments, with anything but the name of UTF-8. Where it depends on
-/// `standard_conforming_strings` what is a literal, both readings count.
-pub(crate) fn sets_encoding_by_call(sql: &str) -> bool {
-    let reads = |backslashes| {
-        let mut tokens = Lexer { rest: sql.as_bytes(), backslashes };
-        let mut before: &[u8] = b"";
-        while let Some(token) = tokens.next_token() {
-            if token == b"("
-                && before.eq_ignore_ascii_case(b"set_config")
-                && tokens.next_literal().is_some_and(|name| name.eq_ignore_ascii_case(ENCODING))
-            {
-                let is_utf8 = tokens.next_token() == Some(b",")
-                    && tokens.next_literal().is_some_and(names_utf8);
-                if !is_utf8 {
-                    return true;
-                }
-            }
-            before = token;
-        }
-        false
-    };
-    let mentions = |(at, _): (usize, &str)| {
-        let ends = |text: &[u8]| text.get(..6).is_some_and(|w| w.eq_ignore_ascii_case(b"config"));
-        sql.as_bytes().get(at + 1..).is_some_and(ends)
-    };
-    // Most texts have no such word.
-    sql.match_indices('_').any(mentions) && (reads(false) || (sql.contains('\\') && reads(true)))
-}
-
-/// The setting that says in which encoding text is exchanged.
-const ENCODING: &[u8] = b"client_encoding";
-
-/// Whether this is a name of UTF-8, of which the server ignores case and punctuation.
-fn names_utf8(name: &[u8]) -> bool {
-    let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric());
-    let letters: Vec<u8> = letters.map(u8::to_ascii_lowercase).collect();
-    letters == b"utf8" || letters == b"unicode"
-}
-
-/// A place for a parameter as other libraries write it, outside of literals, quoted names and
-/// comments: `%s`, `%(name)s`, `?` or `:name`.
-pub(crate) fn foreign_placeholder(sql: &str) -> Option<&'static str> {
-    let mut tokens = Lexer { rest: sql.as_bytes(), backslashes: false };
-    let mut before: &[u8] = b"";
-    while let Some(token) = tokens.next_token() {
-        let next = tokens.rest.first().copied();
-        match token {
-            b"?" => return Some("?"),
-            b"%" if next == Some(b's') || next == Some(b'(') => return Some("%s"),
-            // Not a cast.
-            b":" if before != b":" && next.is_some_and(|next| next.is_ascii_alphabetic()) => {
-                return Some(":name");
-            }
-            _ => before = token,
-        }
-    }
-    None
+    })
 }
 
 /// Whether the byte may be part of a name that is not quoted.
@@ -83,15 +27,133 @@ pub(crate) fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || !byte.is_ascii()
 }
 
-struct Lexer<'a> {
+/// What lies between white space and comments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    /// A keyword, a name that is not quoted, a number, or a parameter with its dollar.
+    Word(&'a [u8]),
+    /// A name in double quotes.
+    Name(Quoted<'a>),
+    /// A literal in quotes or between two `$tag$`.
+    Literal(Quoted<'a>),
+    /// One character of an operator or a bracket.
+    Symbol(u8),
+}
+
+/// What stands between quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quoted<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) style: Quotes,
+}
+
+/// How a text within quotes is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quotes {
+    /// `'…'` and `"…"`: a doubled quote stands for itself.
+    Plain,
+    /// `E'…'`: a backslash escapes as well.
+    Backslashes,
+    /// `U&'…'` and `U&"…"`: any character may escape, as UESCAPE says.
+    Unicode,
+    /// `$tag$…$tag$`: nothing escapes.
+    Dollars,
+}
+
+impl<'a> Token<'a> {
+    pub(crate) fn is_word(self, keyword: &str) -> bool {
+        matches!(self, Self::Word(word) if word.eq_ignore_ascii_case(keyword.as_bytes()))
+    }
+
+    /// What it names, unless that takes more than the token itself to tell.
+    pub(crate) fn as_name(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Word(word) => Some(word),
+            Self::Name(name) => name.content(),
+            _ => None,
+        }
+    }
+
+    /// The value of a literal, unless it takes more than the token itself to tell.
+    pub(crate) fn as_literal(self) -> Option<&'a [u8]> {
+        if let Self::Literal(literal) = self { literal.content() } else { None }
+    }
+}
+
+impl<'a> Quoted<'a> {
+    /// The text, unless something in it may be escaped.
+    fn content(self) -> Option<&'a [u8]> {
+        let is_plain = match self.style {
+            Quotes::Dollars => true,
+            Quotes::Unicode => false,
+            Quotes::Plain | Quotes::Backslashes => {
+                !self.text.iter().any(|byte| matches!(byte, b'\\' | b'\'' | b'"'))
+            }
+        };
+        is_plain.then_some(self.text)
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Lexer<'a> {
     rest: &'a [u8],
     /// A backslash escapes the next character in every literal, and not only behind an `E`.
     backslashes: bool,
 }
 
+impl<'a> Iterator for Lexer<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        self.skip_blanks();
+        let first = *self.rest.first()?;
+        Some(match first {
+            b'\'' => {
+                let style = if self.backslashes { Quotes::Backslashes } else { Quotes::Plain };
+                Token::Literal(self.take_quoted(style))
+            }
+            b'"' => Token::Name(self.take_quoted(Quotes::Plain)),
+            b'$' => self.take_behind_dollar(),
+            _ if is_of_name(first) => {
+                let end = self.rest.iter().position(|&byte| !is_of_name(byte));
+                let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+                self.rest = rest;
+                match (word, rest) {
+                    (b"e" | b"E", [b'\'', ..]) => {
+                        Token::Literal(self.take_quoted(Quotes::Backslashes))
+                    }
+                    (b"u" | b"U", [b'&', b'\'', ..]) => {
+                        self.rest = tail(rest);
+                        Token::Literal(self.take_quoted(Quotes::Unicode))
+                    }
+                    (b"u" | b"U", [b'&', b'"', ..]) => {
+                        self.rest = tail(rest);
+                        Token::Name(self.take_quoted(Quotes::Unicode))
+                    }
+                    _ => Token::Word(word),
+                }
+            }
+            _ => {
+                self.rest = tail(self.rest);
+                Token::Symbol(first)
+            }
+        })
+    }
+}
+
 impl<'a> Lexer<'a> {
-    /// The next word, or something that is none.
-    fn next_token(&mut self) -> Option<&'a [u8]> {
+    /// With `standard_conforming_strings`, as is usual.
+    pub(crate) fn new(rest: &'a [u8]) -> Self {
+        Self { rest, backslashes: false }
+    }
+
+    /// What no token was made of yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// To where the next token begins.
+    pub(crate) fn skip_blanks(&mut self) {
         loop {
             let rest = self.rest.trim_ascii_start();
             // A vertical tab is white space to PostgreSQL.
@@ -103,48 +165,40 @@ impl<'a> Lexer<'a> {
             } else if rest.len() < self.rest.len() {
                 self.rest = rest;
             } else {
-                break;
+                return;
             }
         }
-        let first = *self.rest.first()?;
-        let (token, rest) = match first {
-            b'\'' => (first_of(self.rest), self.after_literal(self.backslashes)),
-            b'"' => (first_of(self.rest), after_quotes(tail(self.rest), b'"', false)),
-            b'$' => (first_of(self.rest), after_dollar_quote(self.rest)),
-            _ if is_of_name(first) => {
-                let end = self.rest.iter().position(|&byte| !is_of_name(byte));
-                let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
-                if word.eq_ignore_ascii_case(b"e") && rest.first() == Some(&b'\'') {
-                    self.rest = rest;
-                    (word, self.after_literal(true))
-                } else {
-                    (word, rest)
-                }
-            }
-            _ => (first_of(self.rest), tail(self.rest)),
-        };
-        self.rest = rest;
-        Some(token)
     }
 
-    /// The content of the literal in plain quotes that comes next, if one does.
-    fn next_literal(&mut self) -> Option<&'a [u8]> {
-        let from = self.rest;
-        if self.next_token()? != b"'" {
-            return None;
+    /// What begins with the quote that comes next.
+    fn take_quoted(&mut self, style: Quotes) -> Quoted<'a> {
+        let quote = self.rest.first().copied().unwrap_or_default();
+        let text = tail(self.rest);
+        // With backslashes in all literals `U&` is not taken by the server.
+        let escapes = style == Quotes::Backslashes || (self.backslashes && quote == b'\'');
+        let end = end_of_quotes(text, quote, escapes);
+        self.rest = text.get(end + 1..).unwrap_or_default();
+        Quoted { text: text.get(..end).unwrap_or_default(), style }
+    }
+
+    /// A literal between two `$tag$`; or a parameter, or a dollar that begins neither.
+    fn take_behind_dollar(&mut self) -> Token<'a> {
+        let text = self.rest;
+        let is_of_tag = |byte: u8| is_of_name(byte) && byte != b'$';
+        let end = tail(text).iter().position(|&byte| !is_of_tag(byte));
+        let (tag, rest) = text.split_at(end.map_or(text.len(), |at| at + 1));
+        let begins = rest.first() == Some(&b'$') && !tag.get(1).is_some_and(u8::is_ascii_digit);
+        if !begins {
+            self.rest = rest;
+            return Token::Word(tag);
         }
-        let written = from.get(..from.len() - self.rest.len())?.trim_ascii_start();
-        // Behind a comment there is none: nothing of it is believed then.
-        written.strip_prefix(b"'")?.strip_suffix(b"'")
+        let mark = text.get(..=tag.len()).unwrap_or_default();
+        let body = tail(rest);
+        let end = body.windows(mark.len()).position(|window| window == mark);
+        let (text, rest) = body.split_at(end.unwrap_or(body.len()));
+        self.rest = rest.get(mark.len()..).unwrap_or_default();
+        Token::Literal(Quoted { text, style: Quotes::Dollars })
     }
-
-    fn after_literal(&self, backslashes: bool) -> &'a [u8] {
-        after_quotes(tail(self.rest), b'\'', backslashes)
-    }
-}
-
-fn first_of(bytes: &[u8]) -> &[u8] {
-    bytes.get(..1).unwrap_or_default()
 }
 
 fn tail(bytes: &[u8]) -> &[u8] {
@@ -157,32 +211,22 @@ fn behind(bytes: &[u8], is_end: impl Fn(u8) -> bool) -> &[u8] {
     bytes.get(at + 1..).unwrap_or_default()
 }
 
-/// What follows the quote that ends a literal or a name. A doubled quote, which stands for itself,
-/// ends one and begins another.
-fn after_quotes(mut rest: &[u8], quote: u8, backslashes: bool) -> &[u8] {
-    loop {
-        match rest.split_first() {
-            None => return rest,
-            Some((&b'\\', behind)) if backslashes => rest = tail(behind),
-            Some((&byte, behind)) if byte == quote => return behind,
-            Some((_, behind)) => rest = behind,
+/// Where the quote stands that ends a literal or a name: at the end, if none does.
+fn end_of_quotes(text: &[u8], quote: u8, backslashes: bool) -> usize {
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        if byte == b'\\' && backslashes {
+            at += 1;
+        } else if byte == quote {
+            // A doubled quote stands for itself.
+            if text.get(at + 1) != Some(&quote) {
+                return at;
+            }
+            at += 1;
         }
+        at += 1;
     }
-}
-
-/// What follows a literal between two `$tag$`; or a dollar that begins none.
-fn after_dollar_quote(text: &[u8]) -> &[u8] {
-    let is_of_tag = |byte: u8| is_of_name(byte) && byte != b'$';
-    let end = tail(text).iter().position(|&byte| !is_of_tag(byte)).map_or(text.len(), |at| at + 1);
-    let (tag, rest) = text.split_at(end);
-    let begins = rest.first() == Some(&b'$') && !tag.get(1).is_some_and(u8::is_ascii_digit);
-    if !begins {
-        return rest;
-    }
-    let mark = text.get(..=end).unwrap_or_default();
-    let body = tail(rest);
-    let at = body.windows(mark.len()).position(|window| window == mark);
-    at.and_then(|at| body.get(at + mark.len()..)).unwrap_or_default()
+    text.len()
 }
 
 /// What follows a comment whose beginning was read; others may lie in it.
@@ -202,54 +246,6 @@ pub(crate) fn after_comment(mut rest: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn places_for_parameters_of_other_libraries_are_found() {
-        for (sql, found) in [
-            ("select * from t where id = %s", Some("%s")),
-            ("select %(id)s", Some("%s")),
-            ("select ?", Some("?")),
-            ("insert into t values (?,?)", Some("?")),
-            ("select 'x' where id=:id", Some(":name")),
-            ("select :id::int", Some(":name")),
-            ("select 1::int, $1", None),
-            ("select '%s ? :name', \"?\", $$ ? $$ -- ?", None),
-            ("select 5 % 3", None),
-            ("", None),
-        ] {
-            assert_eq!(foreign_placeholder(sql), found, "{sql}");
-        }
-    }
-
-    #[test]
-    fn another_encoding_is_found_where_it_is_set_by_a_call() {
-        for sql in [
-            "select set_config('client_encoding', 'LATIN1', true), 'x'",
-            "SELECT pg_catalog.SET_CONFIG ( 'Client_Encoding' , 'sjis', false)",
-            "select set_config('client_encoding', $1, true)",
-            "select set_config('client_encoding', 'utf' || $1, true)",
-            "select 'it''s', set_config('client_encoding', lower('LATIN1'), true)",
-            r"select '\'', set_config('client_encoding', 'LATIN1', true), '",
-        ] {
-            assert!(sets_encoding_by_call(sql), "{sql}");
-        }
-        for sql in [
-            "",
-            "select set_config('client_encoding', 'UTF8', true)",
-            "select set_config('client_encoding', 'utf-8', true)",
-            "select set_config('app.user', $1, true)",
-            "select set_config($1, $2, true)",
-            "select 'set_config(''client_encoding'', ''LATIN1'', true)'",
-            "select $$ set_config('client_encoding', 'LATIN1', true) $$",
-            "-- set_config('client_encoding', 'LATIN1', true)",
-            "select my_config('client_encoding', 'LATIN1', true)",
-            "select set_config",
-            "select set_config(",
-            "select set_config('client_encoding",
-        ] {
-            assert!(!sets_encoding_by_call(sql), "{sql}");
-        }
-    }
 
     #[test]
     fn and_chain_is_found_outside_of_quotes_only() {

@@ -2,7 +2,9 @@
 
 pub(crate) mod cache;
 pub(crate) mod catalog;
-pub(crate) mod lexer;
+mod encoding;
+mod lexer;
+pub(crate) mod placeholder;
 pub(crate) mod query;
 pub(crate) mod text;
 

@@ -1,6 +1,7 @@
 //! What a statement's text says before the server has parsed it.
 
-use super::lexer::{after_comment, has_and_chain, is_of_name, sets_encoding_by_call};
+use super::encoding::{EncodingHint, encoding_hint, mentions_setting};
+use super::lexer::{after_comment, has_and_chain, is_of_name};
 use crate::limits;
 
 /// Whether a statement will plausibly come again and gains by being prepared: those that the
@@ -10,7 +11,7 @@ pub(crate) fn is_worth_keeping(sql: &str) -> bool {
     if sql.len() > limits::CACHED_STATEMENT_BYTES {
         return false;
     }
-    is_planned(first_word(sql)) && !sets_encoding_by_call(sql)
+    is_planned(first_word(sql)) && encoding_hint(sql) == EncodingHint::Keeps
 }
 
 /// Whether a statement that begins with this word is one that the planner plans.
@@ -54,7 +55,7 @@ pub(crate) struct Hints {
     /// A SET or RESET of it may have names mean something else: of `search_path`, of the role.
     pub(crate) sets_names: bool,
     /// It may have the server speak another encoding than UTF-8 for some of its statements.
-    pub(crate) sets_encoding: bool,
+    pub(crate) encoding: EncodingHint,
     /// How many statements it has at most, besides the first one.
     pub(crate) more_statements: usize,
 }
@@ -63,7 +64,7 @@ impl Hints {
     /// Of any number of statements.
     pub(crate) fn of_script(sql: &str) -> Self {
         let mut hints = Self::default();
-        let (mut mentions_chain, mut mentions_encoding) = (false, false);
+        let mut mentions_chain = false;
         for word in sql.as_bytes().split(|&byte| !is_of_name(byte)) {
             let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
             match word.len() {
@@ -71,11 +72,9 @@ impl Hints {
                 4 if is(b"copy") => hints.may_copy = true,
                 4 if is(b"role") => hints.sets_names = true,
                 5 if is(b"chain") => mentions_chain = true,
-                5 if is(b"names") => mentions_encoding = true,
                 6 if is(b"schema") => hints.sets_names = true,
                 11 if is(b"search_path") => hints.sets_names = true,
                 13 if is(b"authorization") => hints.sets_names = true,
-                15 if is(b"client_encoding") => mentions_encoding = true,
                 21 if is(b"session_authorization") => hints.sets_names = true,
                 _ => {}
             }
@@ -83,15 +82,14 @@ impl Hints {
         // A quoted name may be written by the numbers of its characters.
         hints.sets_names |= sql.contains('\\');
         hints.may_chain = mentions_chain && has_and_chain(sql);
-        hints.sets_encoding = mentions_encoding && sets_encoding(sql);
+        hints.encoding = encoding_hint(sql);
         hints.more_statements = sql.bytes().filter(|&byte| byte == b';').count();
         hints
     }
 
     /// Of a COPY whose data has a way of its own.
     pub(crate) fn of_copy(sql: &str) -> Self {
-        let sets_encoding = sets_encoding_by_call(sql);
-        Self { may_copy: false, sets_encoding, ..Self::of_script(sql) }
+        Self { may_copy: false, ..Self::of_script(sql) }
     }
 
     /// Of one statement.
@@ -101,34 +99,22 @@ impl Hints {
 
     /// Of one statement that is planned, or whose only effect are its values.
     pub(crate) fn of_values(sql: &str) -> Self {
-        Self { sets_encoding: sets_encoding_by_call(sql), ..Self::default() }
+        Self { encoding: encoding_hint(sql), ..Self::default() }
     }
-}
 
-/// Whether a text sets `client_encoding` to anything but UTF-8, be it within a literal: by SET, SET
-/// NAMES or `set_config`.
-fn sets_encoding(sql: &str) -> bool {
-    let words = sql.as_bytes().split(|&byte| !is_of_name(byte)).filter(|word| !word.is_empty());
-    let mut before: &[u8] = b"";
-    let mut words = words.peekable();
-    while let Some(word) = words.next() {
-        let is_one_of =
-            |all: &[&str]| all.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes()));
-        let sets = ["set", "local", "session", "set_config"];
-        let is_set = sets.iter().any(|one| before.eq_ignore_ascii_case(one.as_bytes()));
-        if is_set && is_one_of(&["client_encoding", "names"]) {
-            words.next_if(|word| word.eq_ignore_ascii_case(b"to"));
-            let known = ["utf8", "utf", "unicode", "default"];
-            let is_utf8 = words.peek().is_some_and(|value| {
-                known.iter().any(|one| value.eq_ignore_ascii_case(one.as_bytes()))
-            });
-            if !is_utf8 {
-                return true;
-            }
+    /// With what the values say, among the bytes of the whole request: whether one of them is the
+    /// name of the encoding's setting.
+    pub(crate) fn with_values(mut self, request: &[u8]) -> Self {
+        if self.encoding == EncodingHint::SetsNamed && mentions_setting(request) {
+            self.encoding = EncodingHint::Sets;
         }
-        before = word;
+        self
     }
-    false
+
+    /// Whether values beyond ASCII are not to be believed, once the request is written whole.
+    pub(crate) fn sets_encoding(self) -> bool {
+        self.encoding == EncodingHint::Sets
+    }
 }
 
 #[cfg(test)]
@@ -189,36 +175,6 @@ mod tests {
     }
 
     #[test]
-    fn another_encoding_is_found_wherever_it_is_set() {
-        for sql in [
-            "set client_encoding = latin1",
-            "begin; SET LOCAL client_encoding='LATIN1'; select 1; commit",
-            "set session client_encoding to 'latin1'",
-            "set \"client_encoding\" to sql_ascii",
-            "set names 'latin1'",
-            "set local names 'win1252'",
-            "select set_config('client_encoding', 'LATIN1', true)",
-            "do $$ begin set local client_encoding = latin1; end $$",
-            "set client_encoding = utf8; set client_encoding = latin1",
-            "set client_encoding = ",
-        ] {
-            assert!(Hints::of_script(sql).sets_encoding, "{sql}");
-        }
-        for sql in [
-            "",
-            "set client_encoding = 'UTF8'; select 1",
-            "SET client_encoding TO 'utf-8'",
-            "set names 'UTF8'; select 1",
-            "set names default",
-            "set local client_encoding to default",
-            "show client_encoding; reset client_encoding",
-            "select names from people; select current_setting('client_encoding')",
-        ] {
-            assert!(!Hints::of_script(sql).sets_encoding, "{sql}");
-        }
-    }
-
-    #[test]
     fn words_anywhere_give_hints() {
         let hint = |sql: &str| {
             let Hints { may_copy, may_chain, sets_names, .. } = Hints::of_script(sql);
@@ -251,7 +207,7 @@ mod tests {
         assert_eq!(hint("rollback and chain"), (false, true, false));
         assert_eq!(Hints::of_statement("select copy, role"), Hints::default());
         let sql = "select set_config('client_encoding', 'LATIN1', true)";
-        assert!(Hints::of_statement(sql).sets_encoding && !is_worth_keeping(sql));
+        assert!(Hints::of_statement(sql).sets_encoding() && !is_worth_keeping(sql));
         assert!(Hints::of_statement("; copy t from stdin").may_copy);
     }
 }

@@ -16,10 +16,12 @@ mod answer_limit;
 mod batch_fate;
 mod carried_out;
 mod cursors;
+mod encoding_texts;
 mod encodings;
 #[cfg(feature = "derive")]
 mod outdated;
 mod parameters;
+mod placeholders;
 mod queries;
 mod routines;
 mod row_counts;

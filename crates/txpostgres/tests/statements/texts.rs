@@ -70,19 +70,3 @@ async fn failure(stream: &mut QueryStream<'_, (i32,)>) -> txpostgres::Error {
     }
     bounded(stream.next()).await.unwrap().unwrap_err()
 }
-
-/// Places for parameters as other libraries write them: the error says how they are written here.
-#[tokio::test]
-async fn places_for_parameters_of_other_libraries_are_named() {
-    let (_database, connection) = connected().await;
-    for (sql, found) in [
-        ("select relname from pg_class where oid = %s", "%s"),
-        ("select relname from pg_class where oid = %(id)s", "%s"),
-        ("select relname from pg_class where oid = ? and relname = ?", "?"),
-        ("select relname from pg_class where oid = :id", ":name"),
-    ] {
-        let error = bounded(connection.run_query(sql, (1_i32,))).await.unwrap_err();
-        let hint = format!("parameters are written $1, $2, … and not {found}");
-        assert_eq!(error.hint(), Some(&*hint), "{sql}");
-    }
-}

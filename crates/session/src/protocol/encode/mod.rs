@@ -59,6 +59,11 @@ impl<'a> Draft<'a> {
         self.out.len().saturating_sub(self.start)
     }
 
+    /// What was written so far.
+    pub(crate) fn written(&self) -> &[u8] {
+        self.out.get(self.start..).unwrap_or_default()
+    }
+
     /// The server acts on what is written so far, whatever follows.
     pub(crate) fn acts(&mut self) {
         self.acts_at.get_or_insert(self.out.len().saturating_sub(self.start));

@@ -387,7 +387,7 @@ async fn times_that_are_too_far_are_not_sent() {
             let error = bounded(connection.run_query(&format!("select $1::{ty}"), &[value]))
                 .await
                 .unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Parameter, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Parameter, "{ty}: {error}");
             assert!(error.to_string().contains("beyond what"), "{error}");
         };
         refused("timestamptz", &far).await;
