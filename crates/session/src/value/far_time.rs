@@ -36,7 +36,7 @@ pub(crate) fn to_sql_checked<T: ToSql + ?Sized>(
     ty: &Type,
     out: &mut BytesMut,
 ) -> Result<IsNull, Cause> {
-    if is_moment(ty) {
+    if holds_moments(ty) {
         return moment(&value, ty, out, &|out| value.to_sql_checked(ty, out));
     }
     value.to_sql_checked(ty, out)
@@ -49,32 +49,16 @@ pub fn is_looked_at<T>() -> bool {
     ["::SystemTime", "::OffsetDateTime"].iter().any(|name| rust.contains(name))
 }
 
-/// Whether values of the type are written as moments, or made of moments, domains over them
-/// included. A composite writes its fields by itself.
+/// Whether values of the type are moments, or made of moments, domains over them included. A
+/// composite writes its fields by itself.
 pub(crate) fn holds_moments(ty: &Type) -> bool {
-    is_moment(ty)
-        || match ty.kind() {
-            Kind::Domain(of) | Kind::Array(of) | Kind::Range(of) | Kind::Multirange(of) => {
-                holds_moments(of)
-            }
-            _ => false,
+    match ty.kind() {
+        Kind::Simple => matches!(*ty, Type::TIMESTAMP | Type::TIMESTAMPTZ),
+        Kind::Domain(of) | Kind::Array(of) | Kind::Range(of) | Kind::Multirange(of) => {
+            holds_moments(of)
         }
-}
-
-/// Whether values of the type itself are moments, or made of moments.
-#[inline]
-fn is_moment(ty: &Type) -> bool {
-    matches!(
-        *ty,
-        Type::TIMESTAMP
-            | Type::TIMESTAMPTZ
-            | Type::TIMESTAMP_ARRAY
-            | Type::TIMESTAMPTZ_ARRAY
-            | Type::TS_RANGE
-            | Type::TSTZ_RANGE
-            | Type::TSMULTI_RANGE
-            | Type::TSTZMULTI_RANGE
-    )
+        _ => false,
+    }
 }
 
 #[inline(never)]
