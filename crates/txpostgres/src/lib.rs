@@ -121,7 +121,7 @@
 //!
 //! | feature | is | default |
 //! |---|---|---|
-//! | `tls` | TLS by rustls, with the ring provider | yes |
+//! | `tls` | TLS by rustls, with the aws-lc-rs provider | yes |
 //! | `derive` | `#[derive(FromRow)]`, `#[derive(ToSql, FromSql)]` | no |
 //! | `with-chrono-0_4`, `with-jiff-0_2`, `with-time-0_3` | dates and times of these crates | no |
 //! | `with-serde_json-1`, `with-uuid-1`, `with-smol_str-01` | values of these crates | no |

@@ -54,7 +54,13 @@ pub(crate) fn cases() -> Box<dyn Cases> {
     let strategy = prop_oneof![
         4 => (texts::any_text(), world::any_world())
             .prop_map(|(text, world)| Case::Any { text, world }),
-        3 => (damage::damaged(prop::sample::select(texts::secretive())), world::secretive())
+        3 => (
+            prop_oneof![
+                damage::damaged(prop::sample::select(texts::secretive())),
+                damage::misshapen(),
+            ],
+            world::secretive(),
+        )
             .prop_map(|(text, world)| Case::Secret { text, world }),
         1 => prop::collection::vec((texts::keyword(), texts::value()), 1..5).prop_map(Case::Set),
     ];
@@ -177,7 +183,7 @@ fn show(text: &str, world: &World) -> &'static str {
 }
 
 fn check_error(error: &Error) {
-    let shown = format!("{error} {error:#} {error:?}");
+    let shown = format!("{error} {error:#} {error:?} {:?}", error.hint());
     assert!(!shown.contains(SECRET), "a secret is shown: {shown}");
 }
 

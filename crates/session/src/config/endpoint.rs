@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::origin::{shown_host, shown_path};
 use super::{Config, defaults};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -86,18 +87,18 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let port = self.port;
         match &self.host {
-            Host::Tcp(name) => write!(f, "{name}:{port}"),
+            Host::Tcp(name) => write!(f, "{}:{port}", shown_host(name)),
             Host::Addr { name, addr } => {
                 let literal = addr.to_string();
                 let literal = if addr.is_ipv6() { format!("[{literal}]") } else { literal };
                 match name {
                     Some(name) if name.parse() != Ok(*addr) => {
-                        write!(f, "{name} ({literal}:{port})")
+                        write!(f, "{} ({literal}:{port})", shown_host(name))
                     }
                     _ => write!(f, "{literal}:{port}"),
                 }
             }
-            Host::Unix(directory) => write!(f, "{}/.s.PGSQL.{port}", directory.display()),
+            Host::Unix(directory) => write!(f, "{}/.s.PGSQL.{port}", shown_path(directory)),
         }
     }
 }

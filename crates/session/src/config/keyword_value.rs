@@ -4,17 +4,18 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use super::keywords::{self, Target};
+use super::origin::Position;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Reads the whole string into `target`.
 pub(super) fn parse(text: &str, target: &mut Target<'_>) -> Result<()> {
     let mut rest = Reader { text: text.chars().peekable() };
-    // What follows a password without a quote may be the rest of it: it is not shown then.
+    // What follows a password without a quote may be the rest of it.
     let mut secret: Option<&'static str> = None;
-    loop {
+    for number in 1.. {
         rest.skip_blanks();
         if rest.text.peek().is_none() {
-            return Ok(());
+            break;
         }
         let start = rest.text.clone();
         let name = rest.name();
@@ -39,14 +40,10 @@ pub(super) fn parse(text: &str, target: &mut Target<'_>) -> Result<()> {
                 None => "a quoted value has no closing quote".to_owned(),
             })
         })?;
-        target.set(&name, &value, secret.is_none()).map_err(|error| match secret {
-            Some(before) if known.is_none() => {
-                refused(format!("{error} after the value of {before}{QUOTES}"))
-            }
-            _ => error,
-        })?;
+        target.set(&name, &value, Position::Keyword(number))?;
         secret = known.filter(|keyword| keyword.secret).map(|keyword| keyword.name);
     }
+    Ok(())
 }
 
 const QUOTES: &str = "; a value with spaces or quotes is written 'like\\'this'";

@@ -2,13 +2,13 @@
 //! forms of connection string, service files and the environment go by this table, and by nothing
 //! else.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::Config;
 use super::options::{SslRootCert, TlsVersion};
+use super::origin::{Origin, Position, is_shown};
 use super::password::Password;
-use super::spelling::{is_word, unknown};
+use super::spelling::unknown;
 use super::values::{
     PORTS, Refusal, count, integer, is_utf8, joined, least_tls_version, list, on, protocol,
     read_host, read_port, read_seconds, require_auth, seconds, switch, tls_version, word,
@@ -26,23 +26,7 @@ pub(super) struct Keyword {
     get: fn(&Config) -> Option<String>,
 }
 
-/// Where a value comes from, as an error begins.
-#[derive(Clone, Copy)]
-pub(super) enum Origin<'a> {
-    /// From what the caller passed: nothing to add.
-    Text,
-    /// A variable, or a line of a file.
-    Place(&'a str),
-}
-
-impl fmt::Display for Origin<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text => Ok(()),
-            Self::Place(place) => write!(f, "{place}: "),
-        }
-    }
-}
+const VALUE_NOT_SHOWN: &str = "the value is not shown, because it may be part of a password";
 
 impl Keyword {
     /// Whether the configuration says it.
@@ -55,6 +39,11 @@ impl Keyword {
         (self.get)(config)
     }
 
+    /// Whether `Debug` shows its value.
+    pub(super) fn is_shown(&self, config: &Config) -> bool {
+        !self.secret && (self.get)(config).is_none_or(|value| is_shown(&value))
+    }
+
     /// Reads the value.
     pub(super) fn apply(
         &self,
@@ -63,12 +52,15 @@ impl Keyword {
         origin: &Origin<'_>,
     ) -> Result<()> {
         let name = self.name;
-        let refused =
-            |reason: String| Err(Error::new(ErrorKind::Config, format!("{origin}{reason}")));
+        let refused = |reason: String| {
+            let error = Error::new(ErrorKind::Config, format!("{origin}{reason}"));
+            let is_hidden = !self.secret && !value.is_empty() && !origin.shows(value);
+            Err(if is_hidden { error.with_hint(VALUE_NOT_SHOWN) } else { error })
+        };
         if value.contains('\0') {
             return refused(format!("the value of {name} has a NUL in it"));
         }
-        let shown = if !self.secret && is_word(value) {
+        let shown = if !self.secret && origin.shows(value) {
             format!("invalid value \"{value}\" for {name}")
         } else {
             format!("invalid value for {name}")
@@ -321,24 +313,27 @@ pub(super) const SESSION_VARIABLES: [(&str, &str); 3] =
 pub(super) struct Target<'a> {
     pub(super) config: Config,
     pub(super) allowed: Option<&'a [&'a str]>,
+    /// The string.
+    pub(super) text: &'a str,
 }
 
 impl Target<'_> {
-    /// Takes a keyword and its value. The keyword appears in an error only if `safe`.
-    pub(super) fn set(&mut self, name: &str, value: &str, safe: bool) -> Result<()> {
+    /// Takes a keyword and its value.
+    pub(super) fn set(&mut self, name: &str, value: &str, position: Position) -> Result<()> {
         // As libpq: what was a keyword before PostgreSQL 7.4 still works.
         let (name, value) = match (name, value.starts_with('1')) {
             ("requiressl", true) => ("sslmode", "require"),
             ("requiressl", false) => ("sslmode", "prefer"),
             _ => (name, value),
         };
-        let keyword = find(name).ok_or_else(|| unknown(name, safe, &Origin::Text))?;
+        let origin = Origin { place: "", position, text: self.text };
+        let keyword = find(name).ok_or_else(|| unknown(name, &origin))?;
         if let Some(allowed) = self.allowed.filter(|allowed| !allowed.contains(&name)) {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!("keyword \"{name}\" is not allowed here: only {}", allowed.join(", ")),
             ));
         }
-        keyword.apply(&mut self.config, value, &Origin::Text)
+        keyword.apply(&mut self.config, value, &origin)
     }
 }

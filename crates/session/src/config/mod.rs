@@ -22,6 +22,7 @@ mod environment;
 mod keyword_value;
 mod keywords;
 mod options;
+mod origin;
 mod passfile;
 mod password;
 mod resolve;
@@ -51,6 +52,8 @@ pub use resolve::IntoConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use keywords::{KEYWORDS, Target};
+pub(crate) use origin::shown_path;
+use origin::{Origin, Position};
 use resolve::Resolved;
 
 /// Where to connect, as whom and how.
@@ -165,7 +168,7 @@ impl Config {
     /// ```
     pub fn parse_allowing(text: &str, keywords: &[&str]) -> Result<Self> {
         if let Some(unknown) = keywords.iter().find(|name| keywords::find(name).is_none()) {
-            return Err(spelling::unknown(unknown, true, &keywords::Origin::Text));
+            return Err(spelling::unknown(unknown, &Origin::only("", unknown)));
         }
         Self::read(text, Some(keywords))
     }
@@ -174,7 +177,7 @@ impl Config {
         if text.contains('\0') {
             return Err(refused("the connection string has a NUL in it"));
         }
-        let mut target = Target { config: Self::default(), allowed };
+        let mut target = Target { config: Self::default(), allowed, text };
         match uri::strip_scheme(text)? {
             Some(rest) => uri::parse(rest, &mut target)?,
             None => keyword_value::parse(text, &mut target)?,
@@ -194,8 +197,9 @@ impl Config {
     /// # Ok::<(), txpostgres_session::Error>(())
     /// ```
     pub fn set(&mut self, keyword: &str, value: &str) -> Result<&mut Self> {
-        let mut target = Target { config: std::mem::take(self), allowed: None };
-        let outcome = target.set(keyword, value, true);
+        let text = format!("{keyword}={value}");
+        let mut target = Target { config: std::mem::take(self), allowed: None, text: &text };
+        let outcome = target.set(keyword, value, Position::Only);
         *self = target.config;
         outcome.map(|()| self)
     }
@@ -335,6 +339,9 @@ impl fmt::Debug for Config {
         for keyword in KEYWORDS {
             match keyword.get(self) {
                 Some(_) if keyword.secret => shown.field(keyword.name, &format_args!("(..)")),
+                Some(_) if !keyword.is_shown(self) => {
+                    shown.field(keyword.name, &format_args!("{}", origin::NOT_SHOWN))
+                }
                 Some(value) => shown.field(keyword.name, &value),
                 None => continue,
             };

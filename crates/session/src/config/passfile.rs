@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::environment::Environment;
+use super::origin::shown_path;
 use super::password::Password;
 
 /// The lines of a password file, in order: the first that matches counts.
@@ -39,7 +40,7 @@ impl PassFile {
         env: &impl Environment,
         warnings: &mut Vec<String>,
     ) -> Option<Self> {
-        let path_shown = path.display();
+        let path_shown = shown_path(path);
         let file = match env.read(path) {
             Ok(file) => file?,
             Err(error) => {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::endpoint::{Endpoint, Host};
 use super::environment::{Environment, SystemEnvironment};
-use super::keywords::{self, KEYWORDS, Origin, SESSION_VARIABLES};
+use super::keywords::{self, KEYWORDS, SESSION_VARIABLES};
 use super::options::{SslMode, SslRootCert};
+use super::origin::{Origin, shown_path};
 use super::passfile::PassFile;
 use super::password::Password;
 use super::{Config, defaults, service, values};
@@ -111,7 +112,7 @@ impl Config {
             warnings.push(format!("{variable_name} is ignored: text is exchanged as UTF-8 only"));
             return Ok(());
         }
-        keyword.apply(self, &value, &Origin::Place(variable_name))
+        keyword.apply(self, &value, &Origin::only(variable_name, &value))
     }
 
     fn find_passwords(&self, env: &impl Environment, resolved: &mut Resolved) {
@@ -128,7 +129,7 @@ impl Config {
             Some(file) => resolved.passfile = file,
             None if explicit.is_some() => resolved.warnings.push(format!(
                 "password file \"{}\" is ignored: it does not exist",
-                path.display()
+                shown_path(&path)
             )),
             None => {}
         }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::{Environment, FileContents};
-use super::keywords::{self, Origin};
+use super::keywords;
+use super::origin::{NOT_SHOWN, Origin, is_shown, shown_path};
 use super::{Config, defaults, spelling};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,12 +22,17 @@ pub(super) fn apply(config: &mut Config, env: &impl Environment) -> Result<()> {
         match read(&path, env)? {
             Some(file) if apply_file(config, &service, &path, &file)? => return Ok(()),
             None if demanded.as_ref() == Some(&path) => {
-                return Err(refused(format!("service file \"{}\" not found", path.display())));
+                return Err(refused(format!("service file \"{}\" not found", shown_path(&path))));
             }
             _ => {}
         }
     }
-    Err(refused(format!("service \"{service}\" is not defined in any service file")).with_hint(
+    let shown = if is_shown(&service) {
+        format!("service \"{service}\"")
+    } else {
+        format!("the service {NOT_SHOWN}")
+    };
+    Err(refused(format!("{shown} is not defined in any service file")).with_hint(
         "services are looked for in PGSERVICEFILE or ~/.pg_service.conf, and in pg_service.conf of PGSYSCONFDIR",
     ))
 }
@@ -44,11 +50,11 @@ fn system_directories(env: &impl Environment) -> Vec<PathBuf> {
 
 fn read(path: &Path, env: &impl Environment) -> Result<Option<FileContents>> {
     let file = env.read(path).map_err(|error| {
-        refused(format!("service file \"{}\" cannot be read", path.display())).with_source(error)
+        refused(format!("service file \"{}\" cannot be read", shown_path(path))).with_source(error)
     })?;
     match file {
         Some(file) if !file.plain => {
-            Err(refused(format!("service file \"{}\" is not a plain file", path.display())))
+            Err(refused(format!("service file \"{}\" is not a plain file", shown_path(path))))
         }
         file => Ok(file),
     }
@@ -62,7 +68,7 @@ fn apply_file(
     file: &FileContents,
 ) -> Result<bool> {
     let text = std::str::from_utf8(&file.bytes)
-        .map_err(|_| refused(format!("service file \"{}\" is not UTF-8", path.display())))?;
+        .map_err(|_| refused(format!("service file \"{}\" is not UTF-8", shown_path(path))))?;
     let mut inside = false;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
@@ -75,28 +81,28 @@ fn apply_file(
             }
             inside = section.strip_prefix(service).is_some_and(|rest| rest.starts_with(']'));
         } else if inside {
-            let place = format!("service file \"{}\", line {}", path.display(), number + 1);
-            apply_line(config, line, &place)?;
+            let place = format!("service file \"{}\", line {}", shown_path(path), number + 1);
+            apply_line(config, line, &Origin::only(&place, text))?;
         }
     }
     Ok(inside)
 }
 
 /// `keyword=value`, without blanks around the `=` and without quotes. What is set already stays.
-fn apply_line(config: &mut Config, line: &str, place: &str) -> Result<()> {
+fn apply_line(config: &mut Config, line: &str, origin: &Origin<'_>) -> Result<()> {
     if line.starts_with("ldap:") {
-        return Err(refused(format!("{place}: services kept in LDAP are not supported")));
+        return Err(refused(format!("{origin}services kept in LDAP are not supported")));
     }
     let (name, value) =
-        line.split_once('=').ok_or_else(|| refused(format!("{place}: missing \"=\"")))?;
+        line.split_once('=').ok_or_else(|| refused(format!("{origin}missing \"=\"")))?;
     if name.starts_with("service") {
-        return Err(refused(format!("{place}: a service cannot refer to another")));
+        return Err(refused(format!("{origin}a service cannot refer to another")));
     }
     let Some(keyword) = keywords::find(name) else {
-        return Err(spelling::unknown(name, true, &Origin::Place(place)));
+        return Err(spelling::unknown(name, origin));
     };
     if !keyword.is_set(config) {
-        keyword.apply(config, value, &Origin::Place(place))?;
+        keyword.apply(config, value, origin)?;
     }
     Ok(())
 }

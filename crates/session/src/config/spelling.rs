@@ -1,53 +1,27 @@
-//! Words in the wrong place: what was probably meant, and what may be shown of them.
+//! Words in the wrong place: what was probably meant.
 
-use super::keywords::{KEYWORDS, Origin};
+use super::keywords::KEYWORDS;
+use super::origin::Origin;
 use crate::error::{Error, ErrorKind};
 
-/// Whether a text may appear in an error: only if it looks like one word, and not like
-/// `passwordhunter2`. In a string with a misplaced quote or separator, anything else may hold a
-/// password.
-pub(super) fn is_word(text: &str) -> bool {
-    is_plain(text) && !names_secret(text) && !holds_secret(text, usize::MAX)
-}
-
-fn is_plain(text: &str) -> bool {
-    (1..=40).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-,!".contains(&byte))
-}
-
-/// Whether a text has the beginning of a secret's name in it, as it is mostly written.
-fn names_secret(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    ["pass", "pwd", "secret"].iter().any(|word| text.contains(word))
-}
-
-/// Whether the name of a secret is somewhere in a text, misspelt or not, with fewer slips than
-/// these: a separator was lost, and the secret stands beside its name (`paswordhunter2`).
-fn holds_secret(text: &str, slips: usize) -> bool {
-    let text = text.to_ascii_lowercase().replace('-', "_");
-    KEYWORDS.iter().filter(|keyword| keyword.secret).any(|keyword| {
-        let most = keyword.name.len() / 4;
-        let lengths = keyword.name.len().saturating_sub(most)..=keyword.name.len() + most;
-        (0..text.len())
-            .flat_map(|start| lengths.clone().map(move |length| (start, start + length)))
-            .filter_map(|(start, end)| text.get(start..end))
-            .map(|part| distance(part, keyword.name))
-            .any(|found| found <= most && found < slips)
-    })
-}
-
-/// The error for a keyword that is none. The word is shown only if `safe`: it may be the rest of an
-/// unquoted password.
-pub(super) fn unknown(name: &str, safe: bool, origin: &Origin<'_>) -> Error {
+/// The error for a keyword that is none.
+pub(super) fn unknown(name: &str, origin: &Origin<'_>) -> Error {
     if name.is_empty() {
         return Error::new(ErrorKind::Config, format!("{origin}a keyword is missing before \"=\""));
     }
     let suggestion = nearest(name).map(|near| format!(" (did you mean \"{near}\"?)"));
     let suggestion = suggestion.unwrap_or_default();
-    let is_shown = safe && is_plain(name) && (is_synonym(name) || !runs_on(name));
-    let shown = if is_shown { format!(" \"{name}\"") } else { String::new() };
-    Error::new(ErrorKind::Config, format!("{origin}unknown keyword{shown}{suggestion}"))
+    if origin.shows(name) {
+        let message = format!("{origin}unknown keyword \"{name}\"{suggestion}");
+        return Error::new(ErrorKind::Config, message);
+    }
+    let position = origin.position;
+    Error::new(ErrorKind::Config, format!("{origin}{position} is unknown{suggestion}"))
+        .with_hint(HINT)
 }
+
+const HINT: &str = "it is not shown, because it may be part of a password; a value with spaces or \
+                    quotes is written 'like\\'this'";
 
 /// What other programs call the same thing.
 const SYNONYMS: [(&str, &str); 14] = [
@@ -66,20 +40,6 @@ const SYNONYMS: [(&str, &str); 14] = [
     ("app_name", "application_name"),
     ("unix_socket", "host"),
 ];
-
-fn is_synonym(name: &str) -> bool {
-    SYNONYMS.iter().any(|(synonym, _)| synonym.eq_ignore_ascii_case(name))
-}
-
-/// Whether an unknown keyword is more than the misspelt name of a secret.
-fn runs_on(name: &str) -> bool {
-    let whole = KEYWORDS
-        .iter()
-        .filter(|keyword| keyword.secret)
-        .map(|keyword| distance(&name.to_ascii_lowercase(), keyword.name))
-        .min();
-    names_secret(name) || holds_secret(name, whole.unwrap_or(usize::MAX))
-}
 
 /// The keyword that was probably meant.
 fn nearest(name: &str) -> Option<&'static str> {

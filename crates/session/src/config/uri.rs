@@ -3,8 +3,9 @@
 use core::net::Ipv6Addr;
 
 use super::keyword_value::is_blank;
-use super::keywords::{self, Origin, Target};
-use super::spelling::{self, is_word};
+use super::keywords::{self, Target};
+use super::origin::{Origin, Position};
+use super::spelling;
 use super::values;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,7 +23,11 @@ pub(super) fn strip_scheme(text: &str) -> Result<Option<&str>> {
     let Some((scheme, _)) = first.and_then(|word| word.split_once("://")) else {
         return Ok(None);
     };
-    let shown = if is_word(scheme) { format!(" \"{scheme}://\"") } else { String::new() };
+    let shown = if Origin::only("", text).shows(scheme) {
+        format!(" \"{scheme}://\"")
+    } else {
+        String::new()
+    };
     Err(refused(format!(
         "the URI's beginning{shown} is not known: expected \"postgresql://\" or \"postgres://\""
     )))
@@ -40,7 +45,7 @@ pub(super) fn parse(text: &str, target: &mut Target<'_>) -> Result<()> {
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         for (keyword, text) in [("user", user), ("password", password)] {
             if !text.is_empty() {
-                target.set(keyword, &decode(text, keyword)?, true)?;
+                target.set(keyword, &decode(text, keyword)?, Position::Only)?;
             }
         }
     }
@@ -57,7 +62,7 @@ pub(super) fn parse(text: &str, target: &mut Target<'_>) -> Result<()> {
         }
     })?;
     if !path.is_empty() {
-        target.set("dbname", &decode(path, "dbname")?, true)?;
+        target.set("dbname", &decode(path, "dbname")?, Position::Only)?;
     }
     parse_query(query, target)
 }
@@ -114,7 +119,7 @@ fn parse_authority(text: &str, target: &mut Target<'_>) -> Result<()> {
     for (keyword, values) in [("host", hosts), ("port", ports)] {
         let joined = values.join(",");
         if !joined.is_empty() {
-            target.set(keyword, &joined, true)?;
+            target.set(keyword, &joined, Position::Only)?;
         }
     }
     Ok(())
@@ -130,40 +135,38 @@ fn read_port(text: &str) -> Result<String> {
 
 /// `keyword=value&keyword=value`.
 fn parse_query(text: &str, target: &mut Target<'_>) -> Result<()> {
-    // What follows the "&" after a password may be the rest of it.
-    let mut secret = false;
     let parameters = text.strip_suffix('&').unwrap_or(text).split('&');
-    for (number, parameter) in parameters.enumerate() {
+    for (number, parameter) in (1..).zip(parameters) {
         if text.is_empty() {
             break;
         }
-        let (name, value) = parameter.split_once('=').ok_or_else(|| {
-            let number = number + 1;
-            refused(format!("missing \"=\" in parameter {number}"))
-        })?;
+        let (name, value) = parameter
+            .split_once('=')
+            .ok_or_else(|| refused(format!("missing \"=\" in parameter {number}")))?;
         let name = decode_part(name)
             .map_err(|reason| refused(format!("{reason} in a parameter's name")))?;
         let known = keywords::find(&name);
-        let shown = match (known, secret, is_word(&name)) {
-            (Some(keyword), ..) => keyword.name,
-            (None, false, true) => &name,
-            _ => "a parameter",
+        let position = Position::Parameter(number);
+        let origin = Origin { place: "", position, text: target.text };
+        let shown = match known {
+            Some(keyword) => keyword.name.to_owned(),
+            None if origin.shows(&name) => name.clone(),
+            None => position.to_string(),
         };
         if value.contains('=') {
             return Err(refused(format!(
                 "the value of {shown} has an \"=\" in it: it is written %3D"
             )));
         }
-        let value = decode(value, shown)?;
+        let value = decode(value, &shown)?;
         match (name.as_str(), value.as_str()) {
             // As JDBC has it.
-            ("ssl", "true") => target.set("sslmode", "require", true)?,
+            ("ssl", "true") => target.set("sslmode", "require", position)?,
             _ if known.is_none() && name != "requiressl" => {
-                return Err(spelling::unknown(&name, !secret, &Origin::Text));
+                return Err(spelling::unknown(&name, &origin));
             }
-            _ => target.set(&name, &value, true)?,
+            _ => target.set(&name, &value, position)?,
         }
-        secret = known.is_some_and(|keyword| keyword.secret);
     }
     Ok(())
 }

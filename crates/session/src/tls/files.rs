@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::TlsSettings;
 use super::options::{ClientCertificate, Root, TlsOptions};
-use crate::config::{Config, Host, Password, SslCertMode, SslMode, SslRootCert};
+use crate::config::{Config, Host, Password, SslCertMode, SslMode, SslRootCert, shown_path};
 use crate::limits;
 use crate::{Error, ErrorKind, Result};
 
@@ -111,7 +111,7 @@ fn read_root(sslmode: SslMode, files: &TlsFiles) -> Result<Root> {
     if let Some(path) = &path
         && fs::metadata(path).is_ok()
     {
-        let name = path.display().to_string();
+        let name = shown_path(&path);
         let pem = read_file("root certificate", path)?;
         return Ok(Root::Pem { pem, name });
     }
@@ -121,7 +121,7 @@ fn read_root(sslmode: SslMode, files: &TlsFiles) -> Result<Root> {
     let message = match &path {
         Some(path) => format!(
             "root certificate file \"{}\" does not exist, and sslmode={} needs one",
-            path.display(),
+            shown_path(path),
             sslmode.as_str()
         ),
         None => format!("sslmode={} needs a root certificate", sslmode.as_str()),
@@ -140,7 +140,7 @@ fn read_client(files: &TlsFiles) -> Result<Option<ClientCertificate>> {
         _ => {}
     }
     let certificate = read_file("certificate", &path)?;
-    let certificate_name = path.display().to_string();
+    let certificate_name = shown_path(&path);
 
     let missing = |key: &str| {
         config(format!(
@@ -150,7 +150,7 @@ fn read_client(files: &TlsFiles) -> Result<Option<ClientCertificate>> {
     };
     let key_path =
         files.path(files.sslkey.as_ref(), "postgresql.key").ok_or_else(|| missing(""))?;
-    let key_name = key_path.display().to_string();
+    let key_name = shown_path(&key_path);
     let metadata =
         fs::metadata(&key_path).map_err(|_| missing(&format!(" file \"{key_name}\"")))?;
     if !metadata.is_file() {
@@ -196,13 +196,11 @@ pub(super) fn read_file(what: &str, path: &Path) -> Result<Vec<u8>> {
         Ok(count) if count as u64 <= limits::CERTIFICATE_FILE_BYTES => Ok(bytes),
         Ok(_) => Err(config(format!(
             "{what} file \"{}\" has more than {} bytes",
-            path.display(),
+            shown_path(path),
             limits::CERTIFICATE_FILE_BYTES
         ))),
-        Err(error) => {
-            Err(config(format!("{what} file \"{}\" cannot be read", path.display()))
-                .with_source(error))
-        }
+        Err(error) => Err(config(format!("{what} file \"{}\" cannot be read", shown_path(path)))
+            .with_source(error)),
     }
 }
 

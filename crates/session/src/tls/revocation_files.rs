@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::files::{TlsFiles, read_file};
 use super::options::{RevocationLists, Root};
 use super::x509::RevocationList;
+use crate::config::shown_path;
 use crate::limits;
 use crate::{Error, ErrorKind, Result};
 
@@ -44,12 +45,12 @@ pub(super) fn read(root: &Root, files: &TlsFiles) -> Result<Option<RevocationLis
                 .with_hint("it must be in PEM, with a line -----BEGIN X509 CRL-----"));
         }
         append_lists(&mut found.pem, &pem);
-        found.name = path.display().to_string();
+        found.name = shown_path(&path);
     }
     if let Some(path) = &folder {
         read_folder(path, &mut found.pem)?;
         let between = if found.name.is_empty() { "" } else { "\" and \"" };
-        found.name = format!("{}{between}{}", found.name, path.display());
+        found.name = format!("{}{between}{}", found.name, shown_path(path));
     }
     Ok(Some(found))
 }
@@ -108,5 +109,5 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 }
 
 fn refused(path: &Path, what: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("{what} \"{}\" {why}", path.display()))
+    Error::new(ErrorKind::Config, format!("{what} \"{}\" {why}", shown_path(path)))
 }

@@ -42,7 +42,7 @@ fn what_errors_say() {
         ("host=ü localhost x", r#"missing "=" after the word at character 8"#),
         ("hots=x", r#"unknown keyword "hots" (did you mean "host"?)"#),
         ("Host=x", r#"unknown keyword "Host" (did you mean "host"?)"#),
-        ("pasword=x", r#"unknown keyword "pasword" (did you mean "password"?)"#),
+        ("pasword=x", r#"the 1st keyword is unknown (did you mean "password"?)"#),
         ("database=x", r#"unknown keyword "database" (did you mean "dbname"?)"#),
         ("ssl_mode=x", r#"unknown keyword "ssl_mode" (did you mean "sslmode"?)"#),
         ("colour=x", r#"unknown keyword "colour""#),
@@ -54,10 +54,7 @@ fn what_errors_say() {
             "password=my secret",
             r#"missing "=" after the word that follows the value of password; a value with spaces or quotes is written 'like\'this'"#,
         ),
-        (
-            "password=my sec=ret",
-            r"unknown keyword after the value of password; a value with spaces or quotes is written 'like\'this'",
-        ),
+        ("password=my sec=ret", "the 2nd keyword is unknown"),
         (
             "sslmode=requre",
             r#"invalid value "requre" for sslmode: expected disable, allow, prefer, require, verify-ca, verify-full"#,
@@ -120,7 +117,7 @@ fn what_errors_say() {
         ("scram_client_key=x", "scram_client_key is not supported: give the password"),
         ("user=a\0b", "the connection string has a NUL in it"),
         (
-            "postgress://u:secret@h",
+            "postgress://h",
             r#"in the connection URI: the URI's beginning "postgress://" is not known: expected "postgresql://" or "postgres://""#,
         ),
         (
@@ -161,7 +158,10 @@ fn what_errors_say() {
             "postgres://h?pass%77ord=se=cret",
             r#"in the connection URI: the value of password has an "=" in it: it is written %3D"#,
         ),
-        ("postgres://h?ssl=maybe", r#"unknown keyword "ssl" (did you mean "sslmode"?)"#),
+        (
+            "postgres://h?ssl=maybe",
+            r#"in the connection URI: unknown keyword "ssl" (did you mean "sslmode"?)"#,
+        ),
     ] {
         let error = Config::parse(text).unwrap_err();
         assert_eq!(error.to_string(), message, "{text:?}");
@@ -288,11 +288,72 @@ fn a_lost_separator_shows_no_password() {
         let error = Config::new().set(&format!("{word}hunter2"), "x").unwrap_err();
         assert!(!error.to_string().contains("hunter"), "{word}: {error}");
     }
-    // What is misspelt is still shown.
-    for word in ["pasword", "passwd", "pwd", "colour", "usr", "pot", "apname"] {
+    // What is misspelt is still shown; if it is a secret's name, then what was meant.
+    for word in ["colour", "usr", "pot", "apname"] {
         let error = Config::parse(&format!("{word}=x")).unwrap_err();
         assert!(error.to_string().contains(&format!("\"{word}\"")), "{error}");
     }
+    for word in ["pasword", "passwd", "pwd", "pass", "Password"] {
+        let error = Config::parse(&format!("{word}=x")).unwrap_err();
+        assert!(error.to_string().contains("did you mean \"password\"?"), "{error}");
+    }
+}
+
+/// Where a secret's name is in a text, no word of the text is shown: what stands where a keyword or
+/// a value is expected may be the secret. The place is told instead.
+#[test]
+fn a_secrets_name_hides_the_words_of_its_text() {
+    for (text, message) in [
+        ("sslcert ='/a/b\tpassword='zQ9vXk=x'", "the 2nd keyword is unknown"),
+        ("sslcert=a/bpassword= zQ9vXk=x", "the 2nd keyword is unknown"),
+        ("zQ9vXk=x password=y", "the 1st keyword is unknown"),
+        ("user=me pass%77ord=x", "the 2nd keyword is unknown (did you mean \"password\"?)"),
+        (
+            "user=me port=zQ9vXk password=x",
+            "invalid value for port: expected a port number from 1 to 65535",
+        ),
+        (
+            "hostaddr=zQ9vXk sslPASSword=x",
+            "invalid value for hostaddr: expected IP addresses; names go to host",
+        ),
+        (
+            "service=xpassword=zQ9vXk",
+            "the service (not shown: it has a secret's name in it) is not defined in any service file",
+        ),
+        (
+            "service=x servicefile=/a/password=zQ9vXk",
+            "service file \"(not shown: it has a secret's name in it)\" not found",
+        ),
+        (
+            "postgresql://h?user=me&pa%73sword=x&zQ9vXk=x",
+            "in the connection URI: parameter 3 is unknown",
+        ),
+        ("postgresql://me:1@5?zQ9vXk=x@h", "in the connection URI: parameter 1 is unknown"),
+    ] {
+        let error =
+            Config::parse(text).and_then(|config| config.resolve(&World::default())).unwrap_err();
+        assert_eq!(error.to_string(), message, "{text:?}");
+        let shown = format!("{error:?}");
+        assert!(!shown.contains("zQ9vXk"), "{shown}");
+    }
+    let error = Config::parse("zQ9vXk=x password=y").unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.contains("not shown")), "{error:?}");
+    let error = Config::parse("port=zQ9vXk password=y").unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.contains("not shown")), "{error:?}");
+    let socket = read("host=/tmp/password=zQ9vXk").endpoints().unwrap().remove(0);
+    assert_eq!(socket.to_string(), "(not shown: it has a secret's name in it)/.s.PGSQL.5432");
+    assert_eq!(read("host=compass").endpoints().unwrap().remove(0).to_string(), "compass:5432");
+    let config = read("service=xpassword=zQ9vXk passfile=/home/me/.pgpass");
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("zQ9vXk") && shown.contains("/home/me/.pgpass"), "{shown}");
+    let world = World::default().var("PGPORT", "zQ9vXk password=x");
+    assert!(!refusal("", &world).contains("zQ9vXk"));
+    let file = "[s]\npassword=\nzQ9vXk=x";
+    let world = World::default().file("/home/me/.pg_service.conf", file);
+    assert_eq!(
+        refusal("service=s", &world),
+        r#"service file "/home/me/.pg_service.conf", line 3: the keyword is unknown"#
+    );
 }
 
 #[test]
