@@ -1,6 +1,7 @@
 //! One error type: whose fault it was, what the server said, whether the server got the request.
 
 pub(crate) mod escaped;
+mod no_binary;
 mod printed;
 mod retrying;
 pub(crate) mod server_error;
