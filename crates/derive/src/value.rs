@@ -110,16 +110,15 @@ impl<'a> Described<'a> {
                                 if <#inner as #of>::accepts(#home::value::derive::base(ty))
                         )
             },
-            Kind::Enum(_) if self.container.allow_mismatch => quote! {
-                ::core::matches!(ty.kind(), #home::types::Kind::Enum(_))
-                    && #home::value::derive::is_named(ty, #name, #rust)
-            },
             Kind::Enum(variants) => {
                 let labels = variants.iter().map(|(_, label)| label);
+                let is_enum = if self.container.allow_mismatch {
+                    quote!(is_enum_of_some)
+                } else {
+                    quote!(is_enum)
+                };
                 quote! {
-                    ::core::matches!(ty.kind(), #home::types::Kind::Enum(_))
-                        && #home::value::derive::is_named(ty, #name, #rust)
-                        && #home::value::derive::has_labels(ty, #rust, &[#(#labels),*])
+                #home::value::derive::#is_enum(ty, #name, #rust, &[#(#labels),*])
                 }
             }
             Kind::Composite(fields) => {
@@ -133,16 +132,16 @@ impl<'a> Described<'a> {
                     }
                 });
                 quote! {
-                    ::core::matches!(ty.kind(), #home::types::Kind::Composite(_))
-                        && #home::value::derive::is_named(ty, #name, #rust)
-                        && #home::value::derive::fits(
-                            ty,
-                            &[#(#names),*],
-                            |field: &#home::types::Field| match field.name() {
-                                #(#arms,)*
-                                _ => ::core::option::Option::None,
-                            },
-                        )
+                    #home::value::derive::is_composite(
+                        ty,
+                        #name,
+                        #rust,
+                        &[#(#names),*],
+                        |field: &#home::types::Field| match field.name() {
+                            #(#arms,)*
+                            _ => ::core::option::Option::None,
+                        },
+                    )
                 }
             }
         }

@@ -79,8 +79,8 @@ fn is_plain(text: &str) -> bool {
 /// What the names of secrets have in them.
 const PARTS: [&str; 3] = ["pass", "pwd", "secret"];
 
-/// The longest text, in bytes, that is searched for names: misspelt ones take some hundred steps for
-/// each byte. A longer one is taken to name a secret.
+/// The longest text, in bytes, that is searched for names: misspelt ones take some hundred steps
+/// for each byte. A longer one is taken to name a secret.
 const SEARCHED_BYTES: usize = 64 * 1024;
 
 /// Whether the name of a secret is in a text, misspelt or not, in whatever case, percent-encoded or
@@ -133,7 +133,7 @@ fn decoded(text: &str) -> String {
         let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match (byte, part.get(2..)) {
             (Some(byte), Some(rest)) => {
-                decoded.extend([char::from(byte).to_string().as_str(), rest])
+                decoded.extend([char::from(byte).to_string().as_str(), rest]);
             }
             _ => decoded.push_str(part),
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod escaped;
+mod no_binary;
 mod printed;
 mod retrying;
 pub(crate) mod server_error;

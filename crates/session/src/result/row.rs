@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use postgres_types::{FromSql, Kind, Type, WasNull};
+use postgres_types::{FromSql, Kind, Type};
 
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -12,7 +12,8 @@ use crate::protocol::wire::{Reader, violation};
 use crate::result::column_reader::ColumnReader;
 use crate::result::refusal::{Refusal, no_such_column, refuse, wrong_type};
 use crate::result::stale_flag::StaleFlag;
-use crate::value::{with_room_for_null, without_domains};
+use crate::value::fitting::with_room;
+use crate::value::without_domains;
 
 /// How values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -369,24 +370,14 @@ impl<'a> Row<'a> {
         let why = if within { Refusal::NullWithin } else { Refusal::Unreadable };
         let error = self.refuse::<T>(index, why);
         // A field that is NULL is named by the source.
-        let hint = if source.is::<WasNull>() {
-            with_room_for_null::<T>().map(|room| format!("NULL in it: `{room}`"))
-        } else {
-            self.several_dimensions(index).map(|ty| crate::value::fitting::advice(ty, true))
-        };
+        let value = self.raw_at(index).flatten().unwrap_or_default();
+        let ty = self.columns.get(index).map(Column::read_type);
+        let hint = ty.and_then(|ty| with_room::<T>(ty, value, &*source));
         let error = error.with_source(source);
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
-    }
-
-    /// The type of a value that is an array of several dimensions, which a `Vec` refuses.
-    fn several_dimensions(&self, index: usize) -> Option<&'a Type> {
-        let ty = self.columns.get(index)?.read_type();
-        let dimensions = self.raw_at(index)??.first_chunk::<4>()?;
-        let are_several = i32::from_be_bytes(*dimensions) > 1;
-        (are_several && matches!(ty.kind(), Kind::Array(_))).then_some(ty)
     }
 
     /// The bytes of a column's value as the server sent them, `None` for NULL.

@@ -111,7 +111,7 @@ fn read_root(sslmode: SslMode, files: &TlsFiles) -> Result<Root> {
     if let Some(path) = &path
         && fs::metadata(path).is_ok()
     {
-        let name = shown_path(&path);
+        let name = shown_path(path);
         let pem = read_file("root certificate", path)?;
         return Ok(Root::Pem { pem, name });
     }

@@ -45,7 +45,7 @@ pub(super) fn read(root: &Root, files: &TlsFiles) -> Result<Option<RevocationLis
                 .with_hint("it must be in PEM, with a line -----BEGIN X509 CRL-----"));
         }
         append_lists(&mut found.pem, &pem);
-        found.name = shown_path(&path);
+        found.name = shown_path(path);
     }
     if let Some(path) = &folder {
         read_folder(path, &mut found.pem)?;

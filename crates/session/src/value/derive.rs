@@ -110,9 +110,8 @@ impl<'t, 'a> Fields<'t, 'a> {
 #[inline]
 pub fn read_field<'a, T: FromSql<'a>>(field: &Field, value: Option<&'a [u8]>) -> Result<T, Cause> {
     match value {
-        Some(value) => {
-            read::<T>(field.type_(), value).map_err(|cause| FieldError::other(field, cause).into())
-        }
+        Some(value) => read::<T>(field.type_(), value)
+            .map_err(|cause| FieldError::unread::<T>(field, value, cause).into()),
         None => T::from_sql_null(field.type_()).map_err(|_| FieldError::null::<T>(field).into()),
     }
 }
@@ -141,54 +140,101 @@ pub fn writes<T: ToSql>(ty: &Type) -> bool {
 }
 
 /// Whether the type has this name, which the type of Rust `rust` stands for. If only the name is
-/// another, the error will say so.
-pub fn is_named(ty: &Type, name: &str, rust: &str) -> bool {
+/// another, the error will say so. `agrees`: whether all else is as it should be.
+pub fn is_named(ty: &Type, name: &str, rust: &str, agrees: impl FnOnce() -> bool) -> bool {
     let is_named = ty.name() == name;
-    if !is_named && matches!(ty.kind(), Kind::Enum(_) | Kind::Composite(_)) {
+    if !is_named {
+        let others = match ty.kind() {
+            Kind::Enum(_) => "labels",
+            Kind::Composite(_) => "fields",
+            _ => return false,
+        };
         let of = ty.name();
-        let advice = format!(
-            "{rust} stands for \"{name}\", the type is \"{of}\": `#[postgres(name = \"{of}\")]`"
-        );
+        let advice = if is_alike(name, of) || agrees() {
+            format!(
+                "{rust} stands for \"{name}\", the type is \"{of}\": `#[postgres(name = \"{of}\")]`"
+            )
+        } else {
+            format!(
+                "{rust} stands for \"{name}\", and the type is \"{of}\", which has other {others}"
+            )
+        };
         mismatch::leave(ty, Note::Advice(advice));
     }
     is_named
 }
 
-/// Whether an enum's labels are those of the type of Rust `rust`. If not, the error will say which
-/// is not.
-pub fn has_labels(ty: &Type, rust: &str, variants: &[&str]) -> bool {
+/// Whether two names differ by case, underscores, quotes or a schema only.
+#[cold]
+fn is_alike(a: &str, b: &str) -> bool {
+    let plain = |name: &str| {
+        let name = name.rsplit('.').next().unwrap_or_default();
+        name.replace(['_', '"'], "").to_lowercase()
+    };
+    plain(a) == plain(b)
+}
+
+/// Whether an enum has the name that the type of Rust `rust` stands for, and its labels. If not,
+/// the error will say what is another.
+pub fn is_enum(ty: &Type, name: &str, rust: &str, variants: &[&str]) -> bool {
     let Kind::Enum(labels) = ty.kind() else {
         return false;
     };
-    let of = ty.name();
-    let lacks = labels.iter().find(|label| !variants.contains(&label.as_str()));
-    let advice = match lacks {
-        Some(label) => {
-            format!("the enum {of} has the label {label}, which {rust} lacks: `allow_mismatch`")
-        }
-        None => match variants.iter().find(|name| !labels.iter().any(|label| label == **name)) {
-            Some(name) => {
-                format!("{rust} has the label {name}, which the enum {of} lacks: `allow_mismatch`")
+    is_named(ty, name, rust, || other_label(ty, rust, labels, variants).is_none())
+        && match other_label(ty, rust, labels, variants) {
+            Some(advice) => {
+                mismatch::leave(ty, Note::Advice(advice));
+                false
             }
-            None => return true,
-        },
+            None => true,
+        }
+}
+
+/// Which label an enum and the type of Rust do not share.
+fn other_label(ty: &Type, rust: &str, labels: &[String], variants: &[&str]) -> Option<String> {
+    let of = ty.name();
+    if let Some(label) = labels.iter().find(|label| !variants.contains(&label.as_str())) {
+        return Some(format!(
+            "the enum {of} has the label {label}, which {rust} lacks: `allow_mismatch`"
+        ));
+    }
+    let lacks = variants.iter().find(|name| !labels.iter().any(|label| label == **name))?;
+    Some(format!("{rust} has the label {lacks}, which the enum {of} lacks: `allow_mismatch`"))
+}
+
+/// Whether an enum has the name that the type of Rust `rust` stands for, whatever its labels are.
+/// If not, the error will say so.
+pub fn is_enum_of_some(ty: &Type, name: &str, rust: &str, variants: &[&str]) -> bool {
+    let Kind::Enum(labels) = ty.kind() else {
+        return false;
     };
-    mismatch::leave(ty, Note::Advice(advice));
-    false
+    is_named(ty, name, rust, || labels.iter().any(|label| variants.contains(&label.as_str())))
 }
 
 /// What a struct has for a field: whether the field's type goes with it, and its name. `None` if it
 /// has nothing.
 pub type Part = Option<(bool, &'static str)>;
 
-/// Whether a composite's fields are those of a struct, by their names. If not, the error will say
-/// why.
-pub fn fits(ty: &Type, names: &[&str], part: impl Fn(&Field) -> Part) -> bool {
+/// Whether a composite has the name that the struct `rust` stands for, and its fields, by their
+/// names. If not, the error will say why.
+pub fn is_composite(
+    ty: &Type,
+    name: &str,
+    rust: &str,
+    names: &[&str],
+    part: impl Fn(&Field) -> Part,
+) -> bool {
     let Kind::Composite(fields) = ty.kind() else {
         return false;
     };
-    let fit = fields.len() == names.len()
-        && fields.iter().all(|field| matches!(part(field), Some((true, _))));
+    let fit = || {
+        fields.len() == names.len()
+            && fields.iter().all(|field| matches!(part(field), Some((true, _))))
+    };
+    if !is_named(ty, name, rust, fit) {
+        return false;
+    }
+    let fit = fit();
     if !fit {
         mismatch::leave(ty, Note::Why(why_not(ty, fields, names, &part)));
     }

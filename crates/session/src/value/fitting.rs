@@ -1,7 +1,9 @@
 //! Which types of Rust go with a type of the database: for the hint of an error that says that one
 //! does not.
 
-use postgres_types::{Kind, Type};
+use std::error::Error;
+
+use postgres_types::{Kind, Type, WasNull};
 
 use super::base;
 
@@ -18,6 +20,9 @@ type ByFeature = (bool, &'static str);
 /// column, not as a parameter.
 #[cold]
 pub(crate) fn advice(ty: &Type, reads: bool) -> String {
+    if !reads && matches!(*base(ty), Type::RECORD | Type::RECORD_ARRAY) {
+        return NO_RECORD.to_owned();
+    }
     let Fitting { rust, features } = fitting(ty);
     let text = if reads { "`Text` with `in_text()`" } else { "`Text`" };
     let name = name_of(ty);
@@ -34,6 +39,9 @@ pub(crate) fn advice(ty: &Type, reads: bool) -> String {
         (rust, _) => format!("{name} takes {}", rust.join(", ")),
     }
 }
+
+const NO_RECORD: &str = "PostgreSQL takes no anonymous record: name a composite type (`$1::item`), \
+                         or send the fields (`row($1, $2)`)";
 
 /// The name as SQL has it.
 fn name_of(ty: &Type) -> String {
@@ -149,19 +157,43 @@ fn built_in(ty: &Type) -> Fitting {
     }
 }
 
-/// The type of Rust that has room for a NULL in it: `Vec<Option<i32>>` for `Vec<i32>`.
+/// What has room for a value that did not read as a `T` because there is a NULL in it, or because
+/// it is an array of several dimensions, which a `Vec` refuses.
 #[cold]
-pub(crate) fn with_room_for_null<T>() -> Option<String> {
-    room_for_null(std::any::type_name::<T>())
+pub(crate) fn with_room<T>(
+    ty: &Type,
+    value: &[u8],
+    cause: &(dyn Error + Sync + Send + 'static),
+) -> Option<String> {
+    let rust = std::any::type_name::<T>();
+    if cause.is::<WasNull>() {
+        return room_for_null(rust).map(|room| format!("NULL in it: `{room}`"));
+    }
+    let Kind::Array(member) = base(ty).kind() else {
+        return None;
+    };
+    let dimensions = i32::from_be_bytes(*value.first_chunk::<4>()?);
+    if dimensions < 2 || rust.contains("::Array<") {
+        return None;
+    }
+    let rust = fitting(member).within(&["value::Array", "Vec<Vec"]).rust;
+    let array = rust.first().map_or("value::Array", String::as_str);
+    let rows = rust.iter().find(|rust| rust.starts_with("Vec<Vec")).filter(|_| dimensions == 2);
+    let rows = rows.map(|rows| format!(", whose `into_rows()` are `{rows}>`"));
+    Some(format!("{dimensions} dimensions: `{array}`{}", rows.unwrap_or_default()))
 }
 
+/// The type of Rust that has room for a NULL in it: `Vec<Option<i32>>` for `Vec<i32>`.
 fn room_for_null(rust: &str) -> Option<String> {
     let short: String = rust
         .split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
         .map(|part| part.rsplit_once("::").map_or(part, |(_, name)| name))
         .collect();
     // The elements are what the first list is of, up to its end.
-    let start = short.find("Vec<").map(|at| at + 4).or_else(|| short.find('[').map(|at| at + 1))?;
+    let start = ["Vec<", "Array<", "["]
+        .iter()
+        .filter_map(|list| Some(short.find(list)? + list.len()))
+        .min()?;
     let (before, tail) = short.split_at_checked(start)?;
     let mut depth = 0_i32;
     let end = tail.find(|c| {
@@ -197,6 +229,7 @@ mod tests {
         assert_eq!(room(std::any::type_name::<Vec<i32>>()), "Vec<Option<i32>>");
         assert_eq!(room(std::any::type_name::<Box<[String]>>()), "Box<[Option<String>]>");
         assert_eq!(room(std::any::type_name::<Option<Vec<i64>>>()), "Option<Vec<Option<i64>>>");
+        assert_eq!(room(std::any::type_name::<super::super::Array<i64>>()), "Array<Option<i64>>");
         assert_eq!(room("alloc::vec::Vec<a::B<c::D>>"), "Vec<Option<B<D>>>");
         assert_eq!(room_for_null("i32"), None);
     }

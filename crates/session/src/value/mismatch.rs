@@ -10,6 +10,8 @@ use std::fmt;
 
 use postgres_types::{Field, FromSql, Kind, Type, WasNull};
 
+use super::fitting;
+
 type Cause = Box<dyn Error + Sync + Send>;
 
 thread_local! {
@@ -47,6 +49,18 @@ pub(crate) fn explain<'a, T: FromSql<'a>>(ty: &Type) -> Option<Note> {
     take(ty).filter(|_| !accepted)
 }
 
+/// Why a field does not go with a type of Rust: as that has said itself, or by the field's type.
+#[cold]
+pub(super) fn of_field(field: &Field, rust: &str, reads: bool) -> String {
+    let (name, ty) = (field.name(), field.type_());
+    let advice = match take(ty) {
+        Some(Note::Why(why)) => return format!("field \"{name}\" ({}): {why}", ty.name()),
+        Some(Note::Advice(advice)) => advice,
+        None => fitting::advice(ty, reads),
+    };
+    format!("field \"{name}\" ({}) does not go with {rust}: {advice}", ty.name())
+}
+
 fn is_made_of(ty: &Type, oid: u32) -> bool {
     ty.oid() == oid
         || match ty.kind() {
@@ -70,7 +84,8 @@ pub(super) struct FieldError {
 enum What {
     /// It is NULL, and the type of Rust has no room for that.
     Null(&'static str),
-    Other(Cause),
+    /// With what to read it as instead, if that is known.
+    Other(Cause, Option<String>),
 }
 
 impl FieldError {
@@ -79,7 +94,14 @@ impl FieldError {
     }
 
     pub(super) fn other(field: &Field, cause: Cause) -> Self {
-        Self::new(field, What::Other(cause))
+        Self::new(field, What::Other(cause, None))
+    }
+
+    /// The value does not read as a `T`.
+    #[cold]
+    pub(super) fn unread<T>(field: &Field, value: &[u8], cause: Cause) -> Self {
+        let instead = fitting::with_room::<T>(field.type_(), value, &*cause);
+        Self::new(field, What::Other(cause, instead))
     }
 
     fn new(field: &Field, what: What) -> Self {
@@ -92,7 +114,8 @@ impl fmt::Display for FieldError {
         write!(f, "field \"{}\" ({})", self.field, self.ty)?;
         match &self.what {
             What::Null(rust) => write!(f, " is NULL; read it as Option<{rust}>"),
-            What::Other(cause) => write!(f, ": {cause}"),
+            What::Other(_, Some(instead)) => write!(f, ": {instead}"),
+            What::Other(cause, None) => write!(f, ": {cause}"),
         }
     }
 }
@@ -105,7 +128,7 @@ impl Error for FieldError {}
 pub(crate) fn is_null(cause: &(dyn Error + Sync + Send + 'static)) -> bool {
     match cause.downcast_ref::<FieldError>() {
         Some(FieldError { what: What::Null(_), .. }) => true,
-        Some(FieldError { what: What::Other(cause), .. }) => is_null(&**cause),
+        Some(FieldError { what: What::Other(cause, _), .. }) => is_null(&**cause),
         None => cause.is::<WasNull>(),
     }
 }

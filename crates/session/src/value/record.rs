@@ -5,6 +5,7 @@ use postgres_types::{Field, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 use super::base;
 use super::derive::{self, Cause};
+use super::mismatch::{self, Note};
 use super::unread::Unread;
 use crate::result::row::type_of;
 
@@ -82,13 +83,25 @@ fn does_not_go(number: usize, ty: &Type, rust: &str) -> Cause {
     format!("field {number} ({}) does not go with {rust}: {advice}", ty.name()).into()
 }
 
-/// Whether the type is a composite of so many fields, of which each is `accepted`.
-fn is_composite_of(ty: &Type, accepted: &[fn(&Type) -> bool]) -> bool {
+/// Whether a field's type goes with a type of Rust, and the name of that.
+type Part = (fn(&Type) -> bool, fn() -> &'static str);
+
+/// Whether the type is a composite of these fields. If not, the error will say which is another.
+fn is_composite_of(ty: &Type, parts: &[Part], reads: bool) -> bool {
     let Kind::Composite(fields) = ty.kind() else {
         return false;
     };
-    fields.len() == accepted.len()
-        && fields.iter().zip(accepted).all(|(field, accepts)| accepts(field.type_()))
+    let other = fields.iter().zip(parts).find(|(field, (accepts, _))| !accepts(field.type_()));
+    let why = match other {
+        _ if fields.len() != parts.len() => {
+            let (name, count) = (ty.name(), fields.len());
+            format!("the type {name} has {count} fields, and the tuple {}", parts.len())
+        }
+        Some((field, (_, rust))) => mismatch::of_field(field, rust(), reads),
+        None => return true,
+    };
+    mismatch::leave(ty, Note::Why(why));
+    false
 }
 
 macro_rules! records {
@@ -102,7 +115,11 @@ macro_rules! records {
             }
 
             fn accepts(ty: &Type) -> bool {
-                *ty == Type::RECORD || is_composite_of(ty, &[$(derive::reads::<$name>),+])
+                *ty == Type::RECORD || is_composite_of(
+                    ty,
+                    &[$((derive::reads::<$name>, std::any::type_name::<$name>)),+],
+                    true,
+                )
             }
         }
 
@@ -125,7 +142,11 @@ macro_rules! records {
             }
 
             fn accepts(ty: &Type) -> bool {
-                is_composite_of(ty, &[$(derive::writes::<$name>),+])
+                is_composite_of(
+                    ty,
+                    &[$((derive::writes::<$name>, std::any::type_name::<$name>)),+],
+                    false,
+                )
             }
 
             to_sql_checked!();

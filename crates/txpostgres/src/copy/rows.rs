@@ -367,7 +367,7 @@ impl BufferedRows for CopyOutRows {
 
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
         loop {
-            match ready!(self.copy.poll_data(cx))? {
+            match ready!(self.copy.poll_data(cx)).map_err(Error::advising_a_cast)? {
                 Some(data) => match self.decoder.receive(data.bytes) {
                     Ok(None) => {}
                     Ok(rows) => return Poll::Ready(Ok(rows)),

@@ -50,7 +50,7 @@ proptest! {
             let shown = format!("{error} {error:?} {:?}", error.hint());
             prop_assert!(!shows(&shown), "{}", shown);
         }
-        for endpoint in read.iter().flat_map(|config| config.endpoints()).flatten() {
+        for endpoint in read.iter().flat_map(Config::endpoints).flatten() {
             prop_assert!(!shows(&endpoint.to_string()), "{}", endpoint);
         }
     }

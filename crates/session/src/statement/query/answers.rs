@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::refusal::{Staleness, has_no_binary, staleness};
+use super::refusal::{Staleness, staleness};
 use super::{Held, Lookup, NextStep, Purpose, Query, RETRIES, Stage, TypeAge, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::answer::Answer;
@@ -194,7 +194,7 @@ impl Query {
             }
         }
         let has_run = matches!(stage, Stage::Fresh { .. } | Stage::Running | Stage::Anew);
-        let has_no_binary = has_run && has_no_binary(&error);
+        let has_no_binary = has_run && error.is_of_no_binary();
         let may_retry = match staleness {
             // That others have changed something in between says nothing of the next time.
             Staleness::OfAll => self.retries < RETRIES,

@@ -56,16 +56,3 @@ pub(super) fn staleness(error: &Error, stage: &Stage) -> Staleness {
         _ => Staleness::None,
     }
 }
-
-/// Whether it failed because a type has no binary output: a column's own, or that of what an array
-/// or a range is made of.
-pub(super) fn has_no_binary(error: &Error) -> bool {
-    /// Who says so, in the server's `lsyscache.c`, `arrayfuncs.c`, `rangetypes.c` and
-    /// `multirangetypes.c`.
-    const ROUTINES: [&str; 4] =
-        ["getTypeBinaryOutputInfo", "array_send", "get_range_io_data", "get_multirange_io_data"];
-    error.server().is_some_and(|server| {
-        server.code() == SqlState::UNDEFINED_FUNCTION
-            && server.routine().is_some_and(|routine| ROUTINES.contains(&&*routine))
-    })
-}

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use txpostgres_session::{
-    Answer, Column, Delivery, FromRow, OwnedRow, Request, Result, Rows, SqlState, push_ident,
+    Answer, Column, Delivery, Error, FromRow, OwnedRow, Request, Result, Rows, SqlState, push_ident,
 };
 
 use txpostgres_multiplex::{Drive, SlotId};
@@ -357,7 +357,7 @@ impl NamedCursor {
         let outcome = ready!(asked.call.poll(cx, take));
         self.watch.put(asked.call.take_cancellation());
         self.in_flight = None;
-        let mut answered = outcome?;
+        let mut answered = outcome.map_err(Error::advising_a_cast)?;
         if self.none.is_none() && !answered.rows.columns().is_empty() {
             self.none = Some(Arc::new(answered.rows.part(0, 0)));
         }

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use txpostgres::types::{FromSqlOwned, ToSql};
-use txpostgres::value::{Record, Text};
-use txpostgres::{Connection, Error, ErrorKind, Format, SqlState};
+use txpostgres::value::{Array, Record, Text};
+use txpostgres::{Connection, Error, ErrorKind, FetchDirection, Format, SqlState};
 
 use crate::support::{assert_works, bounded, connected};
 
@@ -93,6 +93,76 @@ async fn room_for_null_is_named() {
     assert_eq!(error.hint(), Some("NULL in it: `Vec<Option<String>>`"));
 }
 
+#[tokio::test]
+async fn room_for_null_is_named_wherever_it_is() {
+    let (_database, connection) = connected().await;
+    let sql = "select '{1,null}'::int[]";
+    let error = unread::<Array<i32>>(&connection, sql).await;
+    assert_eq!(error.hint(), Some("NULL in it: `Array<Option<i32>>`"));
+    let error = unread::<Record<(Vec<i32>,)>>(&connection, "select row('{1,null}'::int[])").await;
+    let within = "field \"1\" (_int4): NULL in it: `Vec<Option<i32>>`";
+    assert!(error.to_string().contains(within), "{error}");
+}
+
+#[tokio::test]
+async fn what_has_several_dimensions_is_named() {
+    let (_database, connection) = connected().await;
+    let has = "2 dimensions: `value::Array<i32>`, whose `into_rows()` are `Vec<Vec<i32>>`";
+    let error = unread::<Vec<i32>>(&connection, "select '{{1,2},{3,4}}'::int[]").await;
+    assert_eq!(error.hint(), Some(has));
+    let sql = "select row('{{1,2},{3,4}}'::int[])";
+    let error = unread::<Record<(Vec<i32>,)>>(&connection, sql).await;
+    assert!(error.to_string().contains(&format!("field \"1\" (_int4): {has}")), "{error}");
+    let error = unread::<Vec<i32>>(&connection, "select '{{{1}}}'::int[]").await;
+    assert_eq!(error.hint(), Some("3 dimensions: `value::Array<i32>`"));
+}
+
+#[tokio::test]
+async fn the_field_that_does_not_go_with_a_tuple_is_named() {
+    let (_database, connection) = connected().await;
+    let connection = &connection;
+    let script = "create type pair as (name text, n int)";
+    bounded(connection.run_script(script)).await.unwrap();
+    let sql = "select row('a', 1)::pair";
+    let name = "field \"name\" (text) does not go with i32: text takes String, &str";
+    let error = unread::<Record<(i32, i32)>>(connection, sql).await;
+    assert!(error.to_string().contains(name), "{error}");
+    let error = unsent(connection, "select $1::pair", &Record((1, 2))).await;
+    assert!(error.to_string().contains(name), "{error}");
+    let error = unread::<Record<(i32,)>>(connection, sql).await;
+    let count = "the type pair has 2 fields, and the tuple 1";
+    assert!(error.to_string().contains(count), "{error}");
+    let error = unsent(connection, "select $1::record", &Record((1, 2))).await;
+    assert_eq!(
+        error.hint(),
+        Some(
+            "PostgreSQL takes no anonymous record: name a composite type (`$1::item`), or send the fields (`row($1, $2)`)"
+        )
+    );
+}
+
+/// What a column has is known only when its record is written, inside of a COPY or of a FETCH, too.
+#[tokio::test]
+async fn what_has_no_binary_form_inside_of_a_record_says_what_to_do() {
+    let (_database, connection) = connected().await;
+    let cast = "a type in it has no binary form: cast the column to text";
+    let query = "select row('=r/postgres'::aclitem) from generate_series(1, 3)";
+    let mut copy = bounded(connection.copy_out_rows(query)).await.unwrap();
+    let error = bounded(copy.next()).await.unwrap().unwrap_err();
+    assert_eq!(error.sqlstate(), Some(SqlState::UNDEFINED_FUNCTION));
+    assert_eq!(error.hint(), Some(cast));
+    drop(copy);
+    for query in ["select '=r/postgres'::aclitem", query] {
+        let asked = connection.run_interaction(async |cursor| {
+            let mut named = cursor.named("c").open(query, ()).await?;
+            named.fetch(FetchDirection::Next).await.map(drop)
+        });
+        let error = bounded(asked).await.unwrap_err();
+        assert_eq!(error.hint(), Some(cast), "{error:#}");
+    }
+    assert_works(&connection).await;
+}
+
 #[cfg(feature = "derive")]
 mod derived {
     use super::*;
@@ -128,6 +198,38 @@ mod derived {
     #[postgres(name = "spot")]
     struct Named {
         lamp: Lamp,
+    }
+
+    #[derive(Debug, txpostgres::types::ToSql, txpostgres::types::FromSql)]
+    struct Item {
+        lamp: i32,
+    }
+
+    /// The advice to rename what is read by accident would lead on to the next error.
+    #[tokio::test]
+    async fn another_name_is_advised_only_where_it_would_help() {
+        let (_database, connection) = connected().await;
+        let connection = &connection;
+        let script =
+            "create schema s; create type animal as (legs int); create type other as (lamp int);
+            create type \"ITEM\" as (legs int); create type mood as enum ('sad')";
+        bounded(connection.run_script(script)).await.unwrap();
+        let error = unread::<Item>(connection, "select row(4)::animal").await;
+        let neither =
+            "Item stands for \"Item\", and the type is \"animal\", which has other fields";
+        assert_eq!(error.hint(), Some(neither));
+        let error = unread::<Item>(connection, "select row(4)::other").await;
+        let named =
+            "Item stands for \"Item\", the type is \"other\": `#[postgres(name = \"other\")]`";
+        assert_eq!(error.hint(), Some(named));
+        let error = unread::<Item>(connection, "select row(4)::\"ITEM\"").await;
+        let named =
+            "Item stands for \"Item\", the type is \"ITEM\": `#[postgres(name = \"ITEM\")]`";
+        assert_eq!(error.hint(), Some(named));
+        let error = unread::<Animal>(connection, "select 'sad'::mood").await;
+        let neither =
+            "Animal stands for \"Animal\", and the type is \"mood\", which has other labels";
+        assert_eq!(error.hint(), Some(neither));
     }
 
     #[tokio::test]
