@@ -84,7 +84,6 @@ pub(crate) use domain::{accepts, without_domains, write_plain};
 #[doc(hidden)]
 pub use far_time::is_looked_at;
 pub(crate) use far_time::{holds_moments, to_sql_checked};
-pub(crate) use fitting::with_room_for_null;
 pub use interval::Interval;
 pub(crate) use lossy::{changes_some, decode, is_kept};
 pub use malformed::Malformed;
