@@ -20,6 +20,11 @@ pub(super) const STRICTER: &[Stricter] = &[
         why: "signatures with SHA-224 are not supported, except on P-521: aws-lc-rs has none",
     },
     Stricter {
+        cells: &["algorithm: RSA of 1024 bits"],
+        why: "RSA of fewer than 2,048 bits is not supported: aws-lc-rs has no such RSA-PSS; OpenSSL refuses \
+              it too, where it checks certificates",
+    },
+    Stricter {
         cells: &["algorithm: RSA-PSS, salt 33"],
         why: "RSA-PSS has salts of a hash's length, the longest that fits, and a few others: aws-lc-rs wants \
               the length as a constant",
