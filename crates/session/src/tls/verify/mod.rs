@@ -132,7 +132,7 @@ impl ServerCertVerifier for Verifier {
         if let Some(algorithm) = handshake_pss(u16::from(dss.scheme)) {
             let made = certificate.key.family() == KeyFamily::RsaPss
                 && certificate.key.verify(&algorithm, message, dss.signature()).is_ok();
-            return valid(made);
+            return valid(made, &certificate);
         }
         self.verify_signature(message, &certificate, dss, 1)
     }
@@ -169,16 +169,18 @@ impl Verifier {
             .any(|algorithm| {
                 algorithm.verify_signature(key.bits, message, dss.signature()).is_ok()
             });
-        valid(made)
+        valid(made, certificate)
     }
 }
 
-fn valid(made: bool) -> Result<HandshakeSignatureValid, Error> {
+/// The verdict on the signature of a handshake, by whether the certificate's key made it. Where no
+/// certificate is checked, a key that is too weak shows itself here only.
+fn valid(made: bool, certificate: &Certificate<'_>) -> Result<HandshakeSignatureValid, Error> {
     if made {
-        Ok(HandshakeSignatureValid::assertion())
-    } else {
-        Err(CertificateError::BadSignature.into())
+        return Ok(HandshakeSignatureValid::assertion());
     }
+    checks::check_key(certificate, 0, "the server needs a stronger key")?;
+    Err(CertificateError::BadSignature.into())
 }
 
 fn read<'a>(bytes: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Error> {
