@@ -9,8 +9,12 @@ const LIMIT: usize = 100_000;
 const ROWS: &str = "select n, repeat('x', 100) from generate_series(1, $1::int4) n";
 
 async fn limited() -> (Database, Connection) {
+    limited_to(LIMIT).await
+}
+
+async fn limited_to(limit: usize) -> (Database, Connection) {
     let database = shared().database().unwrap();
-    let dsn = format!("{} max_answer_bytes={LIMIT}", database.dsn());
+    let dsn = format!("{} max_answer_bytes={limit}", database.dsn());
     let connection = bounded(Connection::open(dsn)).await.unwrap();
     (database, connection)
 }
@@ -92,14 +96,15 @@ async fn in_an_interaction_nothing_else_is_lost() {
 /// What a script does to the transaction is known although its answer is refused.
 #[tokio::test]
 async fn a_refused_script_that_ends_the_transaction_ends_the_interaction() {
-    let (_database, connection) = limited().await;
+    // So small that all of it comes in one read, and is refused at its end.
+    let (_database, connection) = limited_to(1_000).await;
     connection.run_operation("create table w (n int)", ()).await.unwrap();
-    let large = "select repeat('x', 200000)";
+    let large = "select repeat('x', 2000)";
     for (script, kept) in [("rollback; begin", 0), ("commit; begin", 1)] {
         let script = format!("{script}; {large}");
         let done = connection.run_interaction(async |cursor| {
             cursor.run_operation("insert into w values (1)", ()).await?;
-            refused(cursor.run_script(&script).await);
+            refused_over(cursor.run_script(&script).await, 1_000);
             cursor.run_operation("insert into w values (2)", ()).await
         });
         let error = bounded(done).await.unwrap_err();
@@ -115,9 +120,7 @@ async fn a_refused_script_that_ends_the_transaction_ends_the_interaction() {
 /// Small rows are not held against the limit in a stream, however they were cut on their way.
 #[tokio::test]
 async fn small_rows_of_a_stream_pass_whatever_the_limit() {
-    let database = shared().database().unwrap();
-    let dsn = format!("{} max_answer_bytes=1000", database.dsn());
-    let connection = bounded(Connection::open(dsn)).await.unwrap();
+    let (_database, connection) = limited_to(1_000).await;
     for (rows, size) in [(1, 5_000), (1, 20_000), (100, 5_000), (3, 60_000)] {
         let sql = "select repeat('x', $1::int4) from generate_series(1, $2::int4)";
         for _ in 0..5 {
