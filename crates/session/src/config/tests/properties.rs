@@ -50,8 +50,20 @@ proptest! {
             let shown = format!("{error} {error:?} {:?}", error.hint());
             prop_assert!(!shows(&shown), "{}", shown);
         }
-        for endpoint in read.iter().flat_map(Config::endpoints).flatten() {
-            prop_assert!(!shows(&endpoint.to_string()), "{}", endpoint);
+        if is_recognizable(&text) {
+            for endpoint in read.iter().flat_map(Config::endpoints).flatten() {
+                prop_assert!(!shows(&endpoint.to_string()), "{}", endpoint);
+            }
         }
     }
+}
+
+/// Whether anything is left of what makes a password of the secret: `user:hunter2@host` is one
+/// without its colon as well, but `user.hunter2.host` is the name of a host.
+fn is_recognizable(text: &str) -> bool {
+    text.match_indices("hunter2").all(|(at, secret)| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        let after = text.get(at + secret.len()..).and_then(|after| after.chars().next());
+        before.is_some_and(|before| ":='\" \t&?".contains(before)) || after == Some('@')
+    })
 }
