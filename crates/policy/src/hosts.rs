@@ -13,6 +13,11 @@ use txpostgres_session::{Error, ErrorKind, FailedAttempt};
 /// the Connection Attempt Delay that RFC 8305 recommends (section 8).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// How long an attempt that has a TCP connection may take to log in before the next host is tried
+/// as well: 1 s. Its kernel answers, however busy the server is; but something between may accept
+/// every connection and then say nothing.
+pub const LOGIN_DELAY: Duration = Duration::from_secs(1);
+
 /// The attempts of one connect, in the order of preference. A host that is a name is looked up, and
 /// its addresses take its place.
 ///
@@ -26,11 +31,11 @@ pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 ///                          └──────── failed ───────┴─────────────────────────▶ Failed
 /// ```
 ///
-/// An attempt begins when none is in `LoggingIn`, and none has been in `Resolving` or `Dialing` for
-/// less than [`ATTEMPT_DELAY`]. So a dead host delays the next one by that time, and a host that is
-/// reachable is not forsaken for the next one because it is slow: its kernel answers, however busy
-/// the server is. The first session with the wanted role is used. A second choice is used when no
-/// attempt is left that may begin.
+/// An attempt begins when none has been in `LoggingIn` for less than the login delay
+/// ([`LOGIN_DELAY`]), and none has been in `Resolving` or `Dialing` for less than
+/// [`ATTEMPT_DELAY`]. So a dead host delays the next one by that time, and a host that is reachable
+/// is not forsaken for the next one because it is a little slow. The first session with the wanted
+/// role is used. A second choice is used when no attempt is left that may begin.
 ///
 /// An error that other hosts would repeat, such as a wrong password, ends all attempts that have no
 /// TCP connection yet, and no other begins: see [`is_permanent`].
@@ -45,6 +50,7 @@ pub struct Hosts {
     /// The attempt whose error is told of first: the permanent one, or the last one that failed.
     decisive: Option<AttemptId>,
     may_begin: bool,
+    login_delay: Duration,
     /// Shuffles the addresses of a name, if hosts are tried in random order.
     rng: Option<Rng>,
 }
@@ -68,7 +74,7 @@ enum State {
     Waiting,
     Resolving(Instant),
     Dialing(Instant),
-    LoggingIn,
+    LoggingIn(Instant),
     SetAside,
     Failed(Error),
 }
@@ -91,7 +97,7 @@ pub enum HostStep {
 
 impl Hosts {
     /// The hosts in the given order, or shuffled with this seed.
-    pub fn new(endpoints: Vec<Endpoint>, shuffle: Option<u64>) -> Self {
+    pub fn new(endpoints: Vec<Endpoint>, shuffle: Option<u64>, login_delay: Duration) -> Self {
         let mut rng = shuffle.map(Rng::with_seed);
         let mut this = Self {
             attempts: Vec::with_capacity(endpoints.len()),
@@ -99,6 +105,7 @@ impl Hosts {
             several: endpoints.len() > 1,
             decisive: None,
             may_begin: true,
+            login_delay,
             rng: None,
         };
         for endpoint in endpoints {
@@ -124,20 +131,18 @@ impl Hosts {
 
     /// What to do at this time.
     pub fn next(&mut self, now: Instant) -> HostStep {
-        let is_logging_in = |attempt: &Attempt| matches!(attempt.state, State::LoggingIn);
-        if self.attempts.iter().any(is_logging_in) {
-            return HostStep::Wait(None);
-        }
+        let is_logging_in = |attempt: &Attempt| matches!(attempt.state, State::LoggingIn(_));
         if !self.may_begin {
-            return self.give_up();
+            let goes_on = self.attempts.iter().any(is_logging_in);
+            return if goes_on { HostStep::Wait(None) } else { self.give_up() };
         }
-        let begun = self.attempts.iter().filter_map(|attempt| match attempt.state {
-            State::Resolving(since) | State::Dialing(since) => Some(since),
+        // The clock may be at its end.
+        let turn = self.attempts.iter().filter_map(|attempt| match attempt.state {
+            State::Resolving(since) | State::Dialing(since) => since.checked_add(ATTEMPT_DELAY),
+            State::LoggingIn(since) => since.checked_add(self.login_delay),
             _ => None,
         });
-        let newest = begun.max();
-        // The clock may be at its end.
-        let turn = newest.and_then(|newest| newest.checked_add(ATTEMPT_DELAY));
+        let turn = turn.max();
         let is_free = turn.is_none_or(|turn| turn <= now);
         let waiting =
             |attempt: &&mut Attempt| matches!(attempt.state, State::Unresolved | State::Waiting);
@@ -154,11 +159,11 @@ impl Hosts {
             return HostStep::Connect(id, endpoint);
         }
         let is_aside = self.attempts.iter().any(|one| matches!(one.state, State::SetAside));
-        match (is_aside, is_free, newest) {
+        match (is_aside, is_free, self.attempts.iter().any(Attempt::is_running)) {
             (true, true, _) => HostStep::UseSecondChoice,
             (true, false, _) => HostStep::Wait(turn),
-            (false, _, Some(_)) => HostStep::Wait(None),
-            (false, _, None) => self.give_up(),
+            (false, _, true) => HostStep::Wait(None),
+            (false, _, false) => self.give_up(),
         }
     }
 
@@ -184,11 +189,11 @@ impl Hosts {
     }
 
     /// An attempt has a TCP connection, or the like.
-    pub fn connected(&mut self, id: AttemptId) {
+    pub fn connected(&mut self, id: AttemptId, now: Instant) {
         if let Some(attempt) = self.running(id)
             && matches!(attempt.state, State::Dialing(_))
         {
-            attempt.state = State::LoggingIn;
+            attempt.state = State::LoggingIn(now);
         }
     }
 
@@ -276,7 +281,7 @@ impl Hosts {
 
 impl Attempt {
     fn is_running(&self) -> bool {
-        matches!(self.state, State::Resolving(_) | State::Dialing(_) | State::LoggingIn)
+        matches!(self.state, State::Resolving(_) | State::Dialing(_) | State::LoggingIn(_))
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn failed(
     effect: TransactionEffect,
     intervention: Intervention,
 ) -> Error {
+    let delivery = if error.is_of_replication() { Delivery::Unknown } else { delivery };
     let error = error.with_delivery(delivery).with_transaction_effect(effect);
     match intervention {
         // A cancel that we asked for is told apart from those of a timeout or an administrator,

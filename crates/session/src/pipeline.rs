@@ -53,6 +53,11 @@ impl Pipeline {
         self.exchanges.front_mut()
     }
 
+    /// The exchange that the server answers now, to look at.
+    pub(crate) fn peek_front(&self) -> Option<&Exchange> {
+        self.exchanges.front()
+    }
+
     // What is popped is taken apart at once; as a call it would be moved twice.
     #[allow(clippy::inline_always)]
     #[inline(always)]

@@ -42,7 +42,11 @@ struct Run {
 
 impl Run {
     fn new(endpoints: Vec<Endpoint>) -> Self {
-        Self { hosts: Hosts::new(endpoints, None), began: Instant::now() }
+        Self { hosts: Hosts::new(endpoints, None, LOGIN_DELAY), began: Instant::now() }
+    }
+
+    fn connected(&mut self, millis: u64, id: AttemptId) {
+        self.hosts.connected(id, self.began + Duration::from_millis(millis));
     }
 
     fn next(&mut self, millis: u64) -> HostStep {
@@ -86,7 +90,9 @@ fn a_dead_host_costs_a_quarter_of_a_second() {
     run.waits(249, Some(250));
     let second = run.begins(250, &b);
     run.waits(250, Some(500));
-    run.hosts.connected(second);
+    run.connected(400, second);
+    run.waits(400, Some(1_400));
+    run.begins(1_400, &c);
     run.waits(10_000, None);
 }
 
@@ -115,14 +121,14 @@ fn the_turn_of_a_dead_host_is_not_waited_for_twice() {
 }
 
 #[test]
-fn a_reachable_host_is_not_forsaken() {
+fn a_reachable_host_has_a_second_to_log_in() {
     let [a, b] = ["a", "b"].map(endpoint);
     let mut run = Run::new(vec![a.clone(), b.clone()]);
     let first = run.begins(0, &a);
-    run.hosts.connected(first);
-    run.waits(4_999, None);
-    run.hosts.failed(first, Error::new(ErrorKind::Timeout, "5 s"));
-    run.begins(5_000, &b);
+    run.connected(10, first);
+    run.waits(1_009, Some(1_010));
+    run.begins(1_010, &b);
+    assert!(run.hosts.is_running(first), "it may still be the first");
 }
 
 #[test]
@@ -183,8 +189,8 @@ fn a_host_that_logs_in_may_end_in_spite_of_a_refusal() {
     let mut run = Run::new(vec![a.clone(), b.clone(), c.clone()]);
     let first = run.begins(0, &a);
     let second = run.begins(250, &b);
-    run.hosts.connected(second);
-    run.hosts.connected(first);
+    run.connected(260, second);
+    run.connected(270, first);
     run.hosts.failed(second, from_server("3D000"));
     assert!(run.hosts.is_running(first));
     run.waits(300, None);
@@ -197,18 +203,18 @@ fn a_second_choice_is_used_when_no_attempt_may_begin() {
     let [a, b, c] = ["a", "b", "c"].map(endpoint);
     let mut run = Run::new(vec![a.clone(), b.clone(), c.clone()]);
     let first = run.begins(0, &a);
-    run.hosts.connected(first);
+    run.connected(0, first);
     assert!(run.hosts.set_aside(first));
     let second = run.begins(9, &b);
-    run.hosts.connected(second);
+    run.connected(10, second);
     assert!(!run.hosts.set_aside(second), "one is enough");
     let third = run.begins(20, &c);
     // A host that does not answer has its time, and no more.
     run.waits(20, Some(270));
     assert!(matches!(run.next(270), HostStep::UseSecondChoice));
-    // One that has answered is waited for.
-    run.hosts.connected(third);
-    run.waits(280, None);
+    // One that has answered has a second to log in.
+    run.connected(275, third);
+    run.waits(280, Some(1_275));
     run.hosts.failed(third, unreachable());
     assert!(matches!(run.next(290), HostStep::UseSecondChoice));
 }
@@ -245,7 +251,7 @@ fn what_the_host_cannot_help_is_permanent() {
 /// The order in which everything is tried if nothing answers.
 fn order(seed: Option<u64>) -> Vec<Endpoint> {
     let hosts = vec![name("db"), endpoint("a"), endpoint("b")];
-    let mut hosts = Hosts::new(hosts, seed);
+    let mut hosts = Hosts::new(hosts, seed, LOGIN_DELAY);
     let now = Instant::now();
     let mut order = Vec::new();
     loop {

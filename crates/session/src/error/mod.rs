@@ -77,7 +77,10 @@ pub enum ErrorKind {
     /// that statement is the [source](std::error::Error::source); the interaction may be
     /// [retried](Error::is_retryable) if that may.
     CommitRefused,
-    /// The connection broke after COMMIT was sent: whether it took place is unknown.
+    /// The connection broke after COMMIT was sent: whether it took place is unknown. Or the server
+    /// has committed, and said that it did not wait for a synchronous standby, since the wait was
+    /// cancelled or timed out: after a failover what was committed may be gone
+    /// ([`Error::is_of_replication`]). That concerns a statement outside of a transaction as well.
     CommitUnknown,
     /// ROLLBACK failed: see [`Error::original`] for the failure that asked for it.
     RollbackFailed,
@@ -146,11 +149,23 @@ struct Report {
     before_running: bool,
     effect: TransactionEffect,
     went_stale: bool,
+    circumstance: Circumstance,
     statement: Option<Arc<str>>,
     item: Option<usize>,
     source: Option<Cause>,
     original: Option<Cause>,
     attempts: Option<Attempts>,
+}
+
+/// In which circumstance an error came, where its kind leaves that open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Circumstance {
+    #[default]
+    Other,
+    /// An attempt to connect.
+    Connecting,
+    /// What was committed was not waited for to be on a standby.
+    Replicating,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -168,6 +183,7 @@ impl Error {
             before_running: false,
             effect: TransactionEffect::default(),
             went_stale: false,
+            circumstance: Circumstance::default(),
             statement: None,
             item: None,
             source: None,
@@ -202,6 +218,35 @@ impl Error {
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.0.delivery = delivery;
         self
+    }
+
+    /// The server has committed, and did not wait for its synchronous standby, as this warning
+    /// says.
+    pub(crate) fn not_replicated(warning: ServerError) -> Self {
+        let message = "committed on this server, which did not wait for its standby: whether that \
+                       outlasts a failover is unknown";
+        let mut this = Self::new(ErrorKind::CommitUnknown, message).with_server(warning);
+        this.0.delivery = Delivery::Unknown;
+        this.0.circumstance = Circumstance::Replicating;
+        this
+    }
+
+    /// The same error, of an attempt to connect.
+    #[must_use]
+    pub fn while_connecting(mut self) -> Self {
+        self.0.circumstance = Circumstance::Connecting;
+        self
+    }
+
+    /// Whether it is the error of an attempt to connect.
+    pub fn is_of_connecting(&self) -> bool {
+        self.0.circumstance == Circumstance::Connecting
+    }
+
+    /// Whether it says that what was committed may be on one server only: see
+    /// [`ErrorKind::CommitUnknown`]. The connection goes on.
+    pub fn is_of_replication(&self) -> bool {
+        self.0.circumstance == Circumstance::Replicating
     }
 
     /// The same error, which came before the server began to run the statement.
@@ -305,7 +350,9 @@ impl Error {
     pub fn without_causes(&self) -> Self {
         let Report { kind, hint, server, delivery, before_running, effect, went_stale, .. } =
             &*self.0;
+        let circumstance = self.0.circumstance;
         Self(Box::new(Report {
+            circumstance,
             kind: *kind,
             message: self.0.message.clone(),
             hint: hint.clone(),

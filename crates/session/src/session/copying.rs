@@ -19,6 +19,11 @@ impl Session {
         self.pipeline.peek(ticket).is_some_and(Exchange::awaits_copy_data)
     }
 
+    /// Whether the server waits for the data of the COPY that it answers now.
+    pub fn is_fed_next(&self) -> bool {
+        self.pipeline.peek_front().is_some_and(Exchange::awaits_copy_data)
+    }
+
     /// Appends data of the COPY of this ticket. Says whether the server still takes any: it does
     /// from [`Event::CopyStarted`](crate::Event::CopyStarted) on, until it refuses a row or the
     /// COPY is ended.

@@ -338,6 +338,11 @@ impl Session {
 
     fn notice(&mut self, notice: ServerError) {
         self.notices.push(&notice);
+        if is_of_replication(&notice)
+            && let Some(exchange) = self.answered()
+        {
+            exchange.fail(Error::not_replicated(notice.clone()));
+        }
         self.events.push_back(Event::Notice(notice));
     }
 
@@ -370,6 +375,13 @@ impl Session {
         self.events.push_back(Event::Parameter { name, value });
         Ok(())
     }
+}
+
+/// Whether a wait for a synchronous standby was given up: told as a warning, before the success of
+/// the commit that waited (`SyncRepWaitForLSN` in `src/backend/replication/syncrep.c`). The name of
+/// the function is the only part that is not translated and stands for nothing else.
+fn is_of_replication(notice: &ServerError) -> bool {
+    notice.routine().as_deref() == Some("SyncRepWaitForLSN")
 }
 
 fn is_fatal(body: &[u8]) -> bool {

@@ -34,7 +34,8 @@ struct World {
     events: Vec<(Duration, AttemptId, Told)>,
     /// When each attempt that has no TCP connection began.
     unanswered: HashMap<AttemptId, Duration>,
-    logging_in: HashSet<AttemptId>,
+    /// When each attempt that logs in had its TCP connection.
+    logging_in: HashMap<AttemptId, Duration>,
     begun: Vec<Endpoint>,
     has_second: bool,
     has_permanent: bool,
@@ -57,7 +58,7 @@ impl World {
             behaviours: HashMap::new(),
             events: Vec::new(),
             unanswered: HashMap::new(),
-            logging_in: HashSet::new(),
+            logging_in: HashMap::new(),
             begun: Vec::new(),
             has_second: false,
             has_permanent: false,
@@ -97,18 +98,15 @@ impl World {
         ];
         let outcome = outcomes[self.rng.usize(..outcomes.len())];
         let answers = (self.rng.u8(0..4) > 0).then(|| self.time(600));
-        let login = self.time(700);
+        let login = self.time(2_000);
         self.behaviours.insert(endpoint.clone(), Behaviour { answers, outcome, login });
     }
 
     /// The rules of an attempt that begins, checked from what the world knows.
     fn begins(&mut self, id: AttemptId, endpoint: &Endpoint) {
         assert!(!self.begun.contains(endpoint), "{endpoint} is tried twice");
-        assert!(self.logging_in.is_empty(), "{endpoint} begins while another one logs in");
         assert!(!self.has_permanent, "{endpoint} begins after a refusal that it would repeat");
-        for since in self.unanswered.values() {
-            assert!(*since + ATTEMPT_DELAY <= self.now, "{endpoint} begins too early");
-        }
+        assert!(self.turn().is_none_or(|turn| turn <= self.now), "{endpoint} begins too early");
         self.begun.push(endpoint.clone());
         self.unanswered.insert(id, self.now);
         let timeout = self.now + CONNECT_TIMEOUT;
@@ -125,6 +123,12 @@ impl World {
             };
             self.events.push((self.now + answers, id, told));
         }
+    }
+
+    /// Until when the attempts that run are waited for alone.
+    fn turn(&self) -> Option<Duration> {
+        let unanswered = self.unanswered.values().map(|since| *since + ATTEMPT_DELAY);
+        unanswered.chain(self.logging_in.values().map(|since| *since + LOGIN_DELAY)).max()
     }
 
     fn is_over(&mut self, id: AttemptId) {
@@ -157,7 +161,7 @@ impl World {
 fn run(seed: u64) {
     let (mut world, endpoints) = World::new(seed);
     let shuffle = world.rng.bool().then_some(seed);
-    let mut hosts = Hosts::new(endpoints.clone(), shuffle);
+    let mut hosts = Hosts::new(endpoints.clone(), shuffle, LOGIN_DELAY);
     let start = Instant::now();
     loop {
         let until = match hosts.next(start + world.now) {
@@ -166,9 +170,8 @@ fn run(seed: u64) {
                 continue;
             }
             HostStep::UseSecondChoice => {
-                assert!(world.has_second && !world.has_permanent && world.logging_in.is_empty());
-                let patience = |since: &Duration| *since + ATTEMPT_DELAY <= world.now;
-                assert!(world.unanswered.values().all(patience));
+                assert!(world.has_second && !world.has_permanent);
+                assert!(world.turn().is_none_or(|turn| turn <= world.now));
                 return check_all_begun(&world, &endpoints);
             }
             HostStep::GiveUp(error) => {
@@ -183,9 +186,13 @@ fn run(seed: u64) {
             HostStep::Wait(until) => until.map(|until| until - start),
         };
         // It waits for no longer than there is a reason to.
-        if world.logging_in.is_empty() && (until.is_none() || world.unanswered.is_empty()) {
-            assert!(!world.unanswered.is_empty() && !world.has_second);
+        if world.has_permanent {
+            assert!(until.is_none() && !world.logging_in.is_empty());
+        } else if until.is_none() {
+            assert!(world.turn().is_some() && !world.has_second);
             check_all_begun(&world, &endpoints);
+        } else {
+            assert_eq!(until, world.turn());
         }
         let Some((id, told)) = world.event(until) else {
             continue;
@@ -197,11 +204,11 @@ fn run(seed: u64) {
             }
             Told::Connected(outcome, login) => {
                 world.unanswered.remove(&id);
-                world.logging_in.insert(id);
+                world.logging_in.insert(id, world.now);
                 if outcome != Outcome::Silent {
                     world.events.push((world.now + login, id, Told::Ended(outcome)));
                 }
-                hosts.connected(id);
+                hosts.connected(id, start + world.now);
             }
             Told::TimedOut => {
                 world.is_over(id);
