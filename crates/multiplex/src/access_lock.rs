@@ -13,6 +13,9 @@
 //!         │     release: wakes all shared waiters and the first exclusive one
 //!         └─ poll_shared: passes         └─ poll_shared, poll_exclusive: queue
 //! ```
+//!
+//! While there is no session, callers that wait for one are *suspended*: they wait in a queue of
+//! their own, and are woken in their order when there is one.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -32,6 +35,8 @@ pub(crate) struct AccessLock {
     /// pass over exclusive waiters, of which it wakes only the first.
     shared: VecDeque<Waiter>,
     exclusive: VecDeque<Waiter>,
+    /// Callers of both modes that wait for a session, in order of arrival.
+    suspended: VecDeque<Waiter>,
     last: u64,
 }
 
@@ -125,8 +130,28 @@ impl AccessLock {
         }
     }
 
+    /// A caller waits for a session; `waker` is taken.
+    #[cold]
+    pub(crate) fn suspend(
+        &mut self,
+        id: &mut Option<LockId>,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) {
+        let own = *id.get_or_insert_with(|| next(&mut self.last));
+        enqueue(&mut self.suspended, own, waker, effects);
+    }
+
+    /// Wakes all callers that wait for a session: there is one, or there will be none.
+    pub(crate) fn resume(&mut self, effects: &mut Effects) {
+        for waiter in self.suspended.drain(..) {
+            effects.wake(waiter.waker);
+        }
+    }
+
     /// Removes a waiter that no longer waits.
     pub(crate) fn leave(&mut self, id: LockId, effects: &mut Effects) {
+        remove(&mut self.suspended, id, effects);
         remove(&mut self.shared, id, effects);
         remove(&mut self.exclusive, id, effects);
         if self.lease.is_none() {

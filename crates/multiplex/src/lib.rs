@@ -29,7 +29,7 @@ pub use effects::Effects;
 pub use listen::{ChannelName, Listeners, NotifyEvent, Queue, QueueBounds, Reply, ReplyReceiver};
 pub use multiplexer::{
     Access, CancelStart, CopyRoom, EndStart, Input, Multiplexer, NeedsWaker, OnGraceExpired,
-    Received, Tick,
+    Patience, Received, Tick, Usable,
 };
 pub use operation::{BindParams, SimpleOperation};
 pub use params::Params;
@@ -37,4 +37,4 @@ pub use portal::{Portal, Portion};
 pub use response_buffer::Chunk;
 pub use scope::{Scope, TransactionScope};
 pub use slots::{Driven, SlotId};
-pub use transaction::{EndKind, outlived};
+pub use transaction::{Begin, EndKind, outlived};

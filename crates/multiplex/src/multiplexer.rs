@@ -15,12 +15,16 @@ mod access;
 mod cancelling;
 mod dispatch;
 mod driving;
+mod fence;
 mod listening;
+mod outage;
 mod responses;
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
+use txpostgres_session::config::TargetSessionAttrs;
 use txpostgres_session::{
     CancelKey, Error, ErrorKind, Query, Request, Result, ServerError, Session, Ticket,
     TransactionStatus,
@@ -31,6 +35,7 @@ pub(crate) use cancelling::no_key;
 pub use cancelling::{CancelStart, OnGraceExpired};
 pub use dispatch::{Input, Received};
 pub use driving::Tick;
+pub use outage::{Patience, Usable};
 pub use responses::{CopyRoom, NeedsWaker};
 
 use crate::access_lock::{AccessLock, LockId};
@@ -50,8 +55,16 @@ const CHUNK_BYTES: u32 = 64 * 1024;
 pub struct Multiplexer {
     session: Option<Box<Session>>,
     availability: Availability,
-    /// Why the last session ended; `None` if the user closed it.
+    /// Why the last session ended; `None` if the user closed it, or there was none.
     last_end: Option<Error>,
+    /// Sessions are opened anew by a detector, which has not given up.
+    is_reopened: bool,
+    /// How long a call waits for a session that is opened anew, if it does not say so itself.
+    patience: Duration,
+    /// The role that the server must keep.
+    wanted_role: TargetSessionAttrs,
+    /// How often anything was received, of all sessions.
+    received: u64,
     /// The latest lease that was given out when a session ended.
     lost_lease: Option<LockId>,
     /// How many sessions there were.
@@ -73,14 +86,25 @@ pub struct Multiplexer {
 }
 
 /// Whether there is a session to use, and if not, why.
-#[derive(Debug)]
+///
+/// ```text
+///             opening            install                 restored
+///   Closed ────────────▶ Opening ────────▶ Restoring ─────────────▶ Open
+///   Dead                    │                  │                      │
+///    ▲ ◀──── not opened ────┘                  │                      │
+///    └──────────── the session ended ──────────┴──────────────────────┘     closed: any ──▶ Closed
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Availability {
     /// Never opened, or closed by the user.
     Closed,
     Opening,
+    /// The session is told what the last one was told, and recovery handlers run: nothing else may
+    /// use it.
+    Restoring,
     Open,
-    /// The session ended for this reason.
-    Dead(Error),
+    /// The session ended, for the reason in `last_end`.
+    Dead,
 }
 
 /// How a call gets its response.
@@ -101,6 +125,10 @@ impl Multiplexer {
             session: None,
             availability: Availability::Closed,
             last_end: None,
+            is_reopened: false,
+            patience: Duration::ZERO,
+            wanted_role: TargetSessionAttrs::Any,
+            received: 0,
             lost_lease: None,
             generation: 0,
             lock: AccessLock::default(),
@@ -120,33 +148,43 @@ impl Multiplexer {
 
     /// A session is about to be opened.
     pub fn opening(&mut self) {
-        let before = std::mem::replace(&mut self.availability, Availability::Opening);
-        self.last_end = match before {
-            Availability::Dead(reason) => Some(reason),
-            _ => None,
-        };
+        self.availability = Availability::Opening;
     }
 
     /// The session could not be opened.
     pub fn not_opened(&mut self) {
-        if let Availability::Opening = self.availability {
-            self.availability = Availability::Closed;
+        if self.availability == Availability::Opening {
+            let is_dead = self.last_end.is_some();
+            self.availability = if is_dead { Availability::Dead } else { Availability::Closed };
         }
     }
 
-    /// Takes an open session, which follows the last one.
+    /// Takes an open session, which follows the last one. It must be [restored](Self::restored)
+    /// before calls of the connection may use it.
     pub fn install(&mut self, session: Session, effects: &mut Effects) {
         let mut session = Box::new(session);
         if let Some(last) = &mut self.session {
             session.follow(last);
         }
         self.session = Some(session);
-        self.availability = Availability::Open;
+        self.availability = Availability::Restoring;
         self.generation = self.listeners.begin();
         self.is_flush_promised = false;
         self.reconciliation = Reconciliation::Due;
         // The session may have ended with the same bytes that opened it.
         self.dispatch(None, effects);
+    }
+
+    /// The session of this number was told what the last one was told: calls may use it, and
+    /// listeners are told of the gap. `false`: it is over.
+    pub fn restored(&mut self, generation: u64, effects: &mut Effects) -> bool {
+        if self.availability != Availability::Restoring || self.generation != generation {
+            return false;
+        }
+        self.availability = Availability::Open;
+        self.lock.resume(effects);
+        self.listeners.restored(effects);
+        true
     }
 
     /// Which session of the connection this is, the first being 1.
@@ -163,17 +201,22 @@ impl Multiplexer {
     /// Whether there is no session to use.
     #[inline]
     pub fn is_closed(&self) -> bool {
-        !matches!(self.availability, Availability::Open)
+        !matches!(self.availability, Availability::Open | Availability::Restoring)
+    }
+
+    /// Whether there is a session that any call may use.
+    pub fn is_open(&self) -> bool {
+        self.availability == Availability::Open
     }
 
     /// Whether a session is open or being opened.
     pub fn is_in_use(&self) -> bool {
-        matches!(self.availability, Availability::Open | Availability::Opening)
+        self.availability == Availability::Opening || !self.is_closed()
     }
 
     /// Whether a session is being opened.
     pub fn is_opening(&self) -> bool {
-        matches!(self.availability, Availability::Opening)
+        self.availability == Availability::Opening
     }
 
     /// The session, if it can be used.
@@ -197,12 +240,12 @@ impl Multiplexer {
     /// Why a call cannot be made.
     #[cold]
     pub fn why_closed(&self) -> Error {
-        match &self.availability {
-            Availability::Dead(reason) => Error::connection_dead(reason),
-            Availability::Opening => {
+        match (self.availability, &self.last_end) {
+            (Availability::Closed | Availability::Open, _) | (Availability::Dead, None) => closed(),
+            (_, Some(reason)) => Error::connection_dead(reason),
+            (Availability::Opening | Availability::Restoring, None) => {
                 Error::new(ErrorKind::Closed, "the connection is not open yet")
             }
-            Availability::Closed | Availability::Open => closed(),
         }
     }
 
@@ -212,17 +255,23 @@ impl Multiplexer {
         if let Some(session) = &mut self.session {
             session.close();
         }
+        self.is_reopened = false;
         self.dispatch(None, effects);
-        self.ended(Availability::Closed, effects);
+        self.ended(None, effects);
     }
 
-    /// The session is over.
-    fn ended(&mut self, availability: Availability, effects: &mut Effects) {
+    /// The session is over, for this reason; `None` if the user closed it.
+    fn ended(&mut self, reason: Option<Error>, effects: &mut Effects) {
         self.lost_lease = self.lost_lease.max(self.lock.lease());
-        self.availability = availability;
+        let is_lost = reason.is_some();
+        self.availability = if is_lost { Availability::Dead } else { Availability::Closed };
+        self.last_end = reason;
         // The request has settled, and its waker was taken.
         self.pending_cancel = None;
         self.lock.wake_all(effects);
+        if !self.is_reopened {
+            self.lock.resume(effects);
+        }
         if let Some(transaction) = self.transaction.take() {
             transaction.wake_all(effects);
         }

@@ -17,6 +17,8 @@ pub enum Scope<D> {
     Connection(Arc<D>),
     /// As `Connection`, in this session of the connection only.
     Session(Arc<D>, u64),
+    /// As `Connection`, for a recovery handler of this session.
+    Recovery(Arc<D>, u64),
     /// A transaction's, or a savepoint's.
     Transaction(Arc<TransactionScope<D>>),
     /// That of the transaction that holds this lease, in whatever savepoint it is.
@@ -28,6 +30,7 @@ impl<D> Clone for Scope<D> {
         match self {
             Self::Connection(driver) => Self::Connection(Arc::clone(driver)),
             Self::Session(driver, generation) => Self::Session(Arc::clone(driver), *generation),
+            Self::Recovery(driver, generation) => Self::Recovery(Arc::clone(driver), *generation),
             Self::Transaction(transaction) => Self::Transaction(Arc::clone(transaction)),
             Self::Lease(driver, lease) => Self::Lease(Arc::clone(driver), *lease),
         }
@@ -39,6 +42,7 @@ impl<D> fmt::Debug for Scope<D> {
         f.write_str(match self {
             Self::Connection(_) => "Connection",
             Self::Session(..) => "Session",
+            Self::Recovery(..) => "Recovery",
             Self::Transaction(_) => "Transaction",
             Self::Lease(..) => "Lease",
         })
@@ -50,9 +54,17 @@ impl<D> Scope<D> {
     #[inline]
     pub fn driver(&self) -> &Arc<D> {
         match self {
-            Self::Connection(driver) | Self::Session(driver, _) | Self::Lease(driver, _) => driver,
+            Self::Connection(driver)
+            | Self::Session(driver, _)
+            | Self::Recovery(driver, _)
+            | Self::Lease(driver, _) => driver,
             Self::Transaction(transaction) => &transaction.driver,
         }
+    }
+
+    /// Whether each statement is its own transaction, in whichever session there is.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Connection(_) | Self::Recovery(..))
     }
 
     /// Whether statements may be sent in it still.
@@ -74,6 +86,7 @@ impl<D> Scope<D> {
         match self {
             Self::Connection(_) => Access::Shared,
             Self::Session(_, generation) => Access::Session(*generation),
+            Self::Recovery(_, generation) => Access::Recovery(*generation),
             Self::Transaction(transaction) => transaction.access(),
             Self::Lease(_, lease) => Access::AnyLevel(*lease),
         }

@@ -77,17 +77,25 @@ impl From<TransactionEffect> for Seen {
     }
 }
 
+/// How a transaction begins.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// The BEGIN that is sent with its first statement.
+    pub sql: Arc<str>,
+    /// Its requests are exclusive, so that they can be cancelled.
+    pub is_exclusive: bool,
+    /// It was asked to be read-only, so that it may not write wherever it runs.
+    pub is_read_only: bool,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     lease: LockId,
-    /// The BEGIN that is sent with its first statement.
-    begin: Arc<str>,
+    begin: Begin,
     state: TransactionState,
     /// How many savepoints deep its statements are.
     level: u32,
-    /// Its requests are exclusive, so that they can be cancelled.
-    is_exclusive: bool,
     /// It must end: no further statement is sent.
     is_cancelled: bool,
     /// The error that failed it in the server, until a rollback to a savepoint undoes that. The
@@ -121,13 +129,12 @@ pub(crate) enum EndPlan {
 }
 
 impl Transaction {
-    pub(crate) fn new(lease: LockId, begin: Arc<str>, is_exclusive: bool) -> Self {
+    pub(crate) fn new(lease: LockId, begin: Begin) -> Self {
         Self {
             lease,
             begin,
             state: TransactionState::Idle,
             level: 0,
-            is_exclusive,
             is_cancelled: false,
             failure: None,
             has_committed: false,
@@ -135,8 +142,13 @@ impl Transaction {
         }
     }
 
+    /// Whether it was asked to be read-only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.begin.is_read_only
+    }
+
     pub(crate) fn begin_sql(&self) -> Arc<str> {
-        Arc::clone(&self.begin)
+        Arc::clone(&self.begin.sql)
     }
 
     #[inline]
@@ -146,7 +158,7 @@ impl Transaction {
 
     #[inline]
     pub(crate) fn is_exclusive(&self) -> bool {
-        self.is_exclusive
+        self.begin.is_exclusive
     }
 
     /// The first request of the transaction.
@@ -382,7 +394,8 @@ mod tests {
     fn transaction() -> Transaction {
         let mut lock = crate::access_lock::AccessLock::default();
         let lease = lock.poll_exclusive(&mut None, &mut None, &mut Effects::default()).unwrap();
-        Transaction::new(lease, "BEGIN".into(), false)
+        let begin = Begin { sql: "BEGIN".into(), is_exclusive: false, is_read_only: false };
+        Transaction::new(lease, begin)
     }
 
     fn ticket(number: u64) -> Ticket {

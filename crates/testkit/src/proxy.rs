@@ -41,6 +41,8 @@ struct State {
 struct Gauge {
     closed: bool,
     refusing: bool,
+    /// Connections that come from now on are deaf.
+    deaf: bool,
     to_server: Flow,
     to_client: Flow,
     links: Vec<Arc<Link>>,
@@ -64,6 +66,8 @@ struct Link {
     client: TcpStream,
     server: TcpStream,
     over: AtomicBool,
+    /// What arrives is read and thrown away.
+    deaf: AtomicBool,
 }
 
 impl fmt::Debug for State {
@@ -194,6 +198,20 @@ impl Proxy {
         self.change(direction, |flow| flow.stalled = false);
     }
 
+    /// Makes all connections deaf for ever, towards both sides: what arrives is read, acknowledged
+    /// and thrown away, and nothing is said any more. New ones work, unless they are
+    /// [to be deaf](Self::deafen_new) too.
+    pub fn deafen(&self) {
+        for link in &self.state.gauge().links {
+            link.deaf.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether connections that come from now on are deaf, from their first byte on.
+    pub fn deafen_new(&self, deaf: bool) {
+        self.state.gauge().deaf = deaf;
+    }
+
     /// Delays everything by this time.
     pub fn delay(&self, direction: Direction, time: Duration) {
         self.change(direction, |flow| flow.delay = time);
@@ -285,7 +303,8 @@ fn connect(client: TcpStream, state: &Arc<State>) {
         stream.set_read_timeout(Some(POLL)).ok();
         stream.set_write_timeout(Some(POLL)).ok();
     }
-    let link = Arc::new(Link { client, server, over: AtomicBool::new(false) });
+    let (over, deaf) = (AtomicBool::new(false), AtomicBool::new(state.gauge().deaf));
+    let link = Arc::new(Link { client, server, over, deaf });
     {
         let mut gauge = state.gauge();
         if gauge.closed {
@@ -307,11 +326,14 @@ fn pump(link: &Link, state: &State, direction: Direction) {
     let mut buffer = vec![0; 64 * 1024];
     while permission(link, state, direction).is_some() {
         match from.read(&mut buffer) {
+            // Nobody is told of the end of a deaf connection, either.
+            Ok(0) if link.deaf.load(Ordering::Acquire) => return,
             Ok(0) => {
                 // The other direction may go on.
                 to.shutdown(Shutdown::Write).ok();
                 return;
             }
+            Ok(_) if link.deaf.load(Ordering::Acquire) => {}
             Ok(count) => {
                 if !pass_on(link, state, direction, buffer.get(..count).unwrap_or_default()) {
                     return;

@@ -1,6 +1,7 @@
 //! The ends of a call other than its answer: abandoned, dropped, cancelled, out of time.
 
 use std::task::Context;
+use std::time::Duration;
 
 use txpostgres_session::{Error, TransactionStatus};
 
@@ -24,6 +25,11 @@ impl<W, D: Drive> Call<'_, W, D> {
     pub fn stopped_on_drop(mut self) -> Self {
         (self.is_exclusive, self.on_drop) = (true, OnDrop::CancelOutsideTransaction);
         self
+    }
+
+    /// Sets how long it waits for a session that is opened anew.
+    pub fn wait_for_recovery(&mut self, limit: Duration) {
+        self.patience.set_limit(limit);
     }
 
     /// Takes the cancellation out of this call, which is over, for the call that follows it.

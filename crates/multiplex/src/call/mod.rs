@@ -18,7 +18,7 @@ use txpostgres_session::{Answer, Error, ErrorKind, NextStep, Query, Result, Resu
 use crate::access_lock::LockId;
 use crate::cancellation::Cancellation;
 use crate::drive::{Drive, Locked};
-use crate::multiplexer::ResponseMode;
+use crate::multiplexer::{Patience, ResponseMode};
 use crate::operation::{BindParams, Operation, SimpleOperation};
 use crate::response_buffer::{Chunk, Next};
 use crate::scope::Scope;
@@ -40,6 +40,7 @@ pub struct Call<'a, W, D: Drive> {
     on_drop: OnDrop,
     state: CallState,
     cancellation: Option<Box<Cancellation<D>>>,
+    patience: Patience<D>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +105,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             on_drop: OnDrop::Abandon,
             state: CallState::Queued { id: None },
             cancellation: None,
+            patience: Patience::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The way of a call's next step into the session: admitted, planned, encoded without the lock, and
 //! sent.
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use txpostgres_session::{Result, Submitted, Ticket};
 
@@ -52,10 +52,16 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             if !may_go_on(&mut self.batch, &self.operation, multiplexer, &self.sql)? {
                 return Poll::Pending;
             }
-            let admitted = multiplexer.admit(access, &mut id, &mut waker, effects);
+            let patience = &self.patience;
+            let waits = |multiplexer: &Multiplexer| patience.waits(multiplexer);
+            let admitted = multiplexer.admit(access, &mut id, waits, &mut waker, effects);
             self.state = CallState::Queued { id };
             let begin = match admitted {
                 Poll::Ready(begin) => begin?,
+                Poll::Pending if !multiplexer.is_usable_by(access) => {
+                    drop(locked);
+                    return self.wait_for_session(cx);
+                }
                 Poll::Pending => {
                     let lease = multiplexer.lease().filter(|_| access == Access::Shared);
                     drop(locked);
@@ -85,7 +91,8 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             if !is_bare {
                 // Meanwhile another call may have begun the transaction or taken the lease, and the
                 // session may be a new one.
-                let admitted = multiplexer.admit(access, &mut id, &mut waker, effects);
+                let waits = |multiplexer: &Multiplexer| patience.waits(multiplexer);
+                let admitted = multiplexer.admit(access, &mut id, waits, &mut waker, effects);
                 self.state = CallState::Queued { id };
                 match admitted {
                     Poll::Ready(again)
@@ -109,6 +116,9 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             put_buffer(buffer);
         }
         let (slot, flushes, may_be_answered) = self.send_submitted(locked, ticket, waker, cx);
+        if self.patience.is_waiting() {
+            self.patience.end();
+        }
         self.state = CallState::Sent { slot, id, flushes };
         if may_be_answered { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
@@ -143,6 +153,18 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         }
         let (flushes, may_be_answered) = send(driver, locked, slot, cx);
         (slot, flushes, may_be_answered)
+    }
+
+    /// Waits for a session that is opened anew, for as long as its patience lasts.
+    #[cold]
+    fn wait_for_session(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Ok(scope) = &self.scope else {
+            return Poll::Pending;
+        };
+        let driver = scope.driver();
+        ready!(self.patience.poll(driver, cx));
+        let why = driver.lock().why_closed();
+        Poll::Ready(Err(why))
     }
 
     /// Waits in the queue. A call must not wait for the end of the transaction that it is made in.

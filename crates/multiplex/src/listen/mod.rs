@@ -49,8 +49,16 @@ struct Registry {
     generation: u64,
     /// The last of them has not ended.
     is_live: bool,
-    /// A new session has followed a lost one, and the listeners were not told yet.
-    gap_is_due: bool,
+    /// A new session has followed another, and the listeners are still to be told.
+    gap: Option<Gap>,
+}
+
+/// A gap that listeners are told of once the server listens again and the session is restored. What
+/// is notified before is covered by it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gap {
+    is_listening: bool,
+    is_restored: bool,
 }
 
 impl Listeners {
@@ -69,7 +77,7 @@ impl Listeners {
     /// A session begins. Returns its number.
     pub(crate) fn begin(&self) -> u64 {
         let mut registry = self.registry.lock();
-        registry.gap_is_due = registry.generation > 0;
+        registry.gap = (registry.generation > 0).then(Gap::default);
         registry.generation += 1;
         registry.is_live = true;
         registry.channels.restart();
@@ -80,19 +88,27 @@ impl Listeners {
     // Kept apart from the dispatch of answers.
     #[inline(never)]
     pub(crate) fn dispatch(&self, notification: &Notification, effects: &mut Effects) {
-        let mut registry = self.registry.lock();
-        if registry.gap_is_due {
-            registry.tell_gap(effects);
-        }
-        let registry = &*registry;
+        let registry = self.registry.lock();
+        // Listeners that are as new as the session have missed nothing, and have no gap before
+        // them.
+        let newest = registry.gap.map_or(0, |_| registry.generation);
         for queues in [&registry.lasting, &registry.streams] {
             if !queues.is_empty() {
-                push_to_all(queues, notification, effects);
+                push_to_all(queues, newest, notification, effects);
             }
         }
-        for queue in registry.channels.subscribers(notification.channel()) {
-            queue.push(NotifyEvent::Notification(notification.clone()), effects);
-        }
+        push_to_all(
+            registry.channels.subscribers(notification.channel()),
+            newest,
+            notification,
+            effects,
+        );
+    }
+
+    /// The session is restored: calls may use it. Listeners are told of the gap before it, now or
+    /// when the server listens.
+    pub(crate) fn restored(&self, effects: &mut Effects) {
+        self.registry.lock().close_gap(|gap| gap.is_restored = true, effects);
     }
 
     /// The session with this number ended: all listeners are told, once.
@@ -140,13 +156,13 @@ impl Listeners {
 
     // --- Reconciling ---
 
-    /// The next round of LISTEN and UNLISTEN. If there is none, listeners are told of a gap, if
-    /// there was one.
+    /// The next round of LISTEN and UNLISTEN. If there is none, the server listens to what is
+    /// wanted.
     pub(crate) fn next_round(&self, effects: &mut Effects) -> Option<Round> {
         let mut registry = self.registry.lock();
         let round = registry.channels.round(effects);
-        if round.is_none() && registry.gap_is_due {
-            registry.tell_gap(effects);
+        if round.is_none() {
+            registry.close_gap(|gap| gap.is_listening = true, effects);
         }
         round
     }
@@ -285,9 +301,14 @@ impl Registry {
         self.lasting.iter().chain(&self.streams).chain(self.channels.all_subscribers())
     }
 
-    #[cold]
-    fn tell_gap(&mut self, effects: &mut Effects) {
-        self.gap_is_due = false;
+    /// Takes note of what has been reached, and tells the gap when nothing is left to be reached.
+    fn close_gap(&mut self, reach: impl FnOnce(&mut Gap), effects: &mut Effects) {
+        let Some(gap) = &mut self.gap else { return };
+        reach(gap);
+        if !(gap.is_listening && gap.is_restored) {
+            return;
+        }
+        self.gap = None;
         let generation = self.generation;
         for queue in self.all().filter(|queue| queue.generation < generation) {
             queue.push(NotifyEvent::Gap { generation }, effects);
@@ -301,9 +322,15 @@ fn remove(queues: &mut Vec<Arc<Queue>>, queue: &Arc<Queue>) {
     }
 }
 
+/// Queues that are older than session `newest` do not get it.
 #[inline(never)]
-fn push_to_all(queues: &[Arc<Queue>], notification: &Notification, effects: &mut Effects) {
-    for queue in queues {
+fn push_to_all(
+    queues: &[Arc<Queue>],
+    newest: u64,
+    notification: &Notification,
+    effects: &mut Effects,
+) {
+    for queue in queues.iter().filter(|queue| queue.generation >= newest) {
         queue.push(NotifyEvent::Notification(notification.clone()), effects);
     }
 }

@@ -2,7 +2,7 @@
 //! transaction.
 
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Poll, Waker, ready};
 
 use txpostgres_session::{Error, ErrorKind, Request, Result, Ticket};
 
@@ -10,7 +10,7 @@ use super::{Availability, Multiplexer, NeedsWaker};
 use crate::access_lock::LockId;
 use crate::effects::Effects;
 use crate::slots::{Slot, SlotId};
-use crate::transaction::{Admission, EndKind, EndPlan, Ending, Transaction, outlived};
+use crate::transaction::{Admission, Begin, EndKind, EndPlan, Ending, Transaction, outlived};
 
 /// On whose behalf a request is submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub enum Access {
     Shared,
     /// Of the connection, in this session only.
     Session(u64),
+    /// Of the connection, by a recovery handler of this session, which may use it while it is
+    /// being restored.
+    Recovery(u64),
     /// Of the transaction that holds this lease, at this depth of savepoints.
     Lease {
         /// The lease.
@@ -41,12 +44,13 @@ pub enum EndStart {
 
 impl Multiplexer {
     /// Whether a call may submit now, and the BEGIN that must go with it. Otherwise its task waits
-    /// and `waker` is taken.
+    /// and `waker` is taken. `waits`: the call waits while there is no session.
     #[inline]
     pub(crate) fn admit(
         &mut self,
         access: Access,
         id: &mut Option<LockId>,
+        waits: impl FnOnce(&Self) -> bool,
         waker: &mut Option<Waker>,
         effects: &mut Effects,
     ) -> Poll<Result<Option<Arc<str>>>> {
@@ -54,7 +58,8 @@ impl Multiplexer {
         if is_open && access == Access::Shared && self.lock.passes_at_once(id) {
             return Poll::Ready(Ok(None));
         }
-        self.admit_any(access, id, waker, effects)
+        let waits = waits(self);
+        self.admit_any(access, id, waits, waker, effects)
     }
 
     /// The same, not inlined.
@@ -63,17 +68,16 @@ impl Multiplexer {
         &mut self,
         access: Access,
         id: &mut Option<LockId>,
+        waits: bool,
         waker: &mut Option<Waker>,
         effects: &mut Effects,
     ) -> Poll<Result<Option<Arc<str>>>> {
-        if !matches!(self.availability, Availability::Open) {
-            return Poll::Ready(Err(self.why_closed()));
-        }
+        ready!(self.poll_session(access, id, waits, waker, effects))?;
         let (lease, level) = match access {
             Access::Session(generation) if generation != self.generation => {
                 return Poll::Ready(Err(self.session_is_over()));
             }
-            Access::Shared | Access::Session(_) => {
+            Access::Shared | Access::Session(_) | Access::Recovery(_) => {
                 let passes = self.lock.poll_shared(id, waker, effects);
                 return if passes { Poll::Ready(Ok(None)) } else { Poll::Pending };
             }
@@ -116,7 +120,7 @@ impl Multiplexer {
     /// Whether a request whose answer is ignored may be sent.
     pub(super) fn is_admitted(&mut self, access: Access) -> bool {
         match access {
-            Access::Shared => true,
+            Access::Shared | Access::Recovery(_) => true,
             Access::Session(generation) => generation == self.generation,
             Access::Lease { id, .. } | Access::AnyLevel(id) => {
                 self.transaction_of(id).is_some_and(|transaction| transaction.is_open())
@@ -126,23 +130,21 @@ impl Multiplexer {
 
     // --- Transactions ---
 
-    /// Takes the lease, if it is free; otherwise the task waits and `waker` is taken.
-    /// `is_exclusive`: the requests of the transaction must be exclusive, so that they can be
-    /// cancelled.
+    /// Takes the lease, if it is free; otherwise the task waits and `waker` is taken. `waits`: also
+    /// while there is no session.
     pub fn poll_lease(
         &mut self,
+        access: Access,
         id: &mut Option<LockId>,
-        begin: &Arc<str>,
-        is_exclusive: bool,
+        begin: &Begin,
+        waits: bool,
         waker: &mut Option<Waker>,
         effects: &mut Effects,
     ) -> Poll<Result<LockId>> {
-        if self.is_closed() {
-            return Poll::Ready(Err(self.why_closed()));
-        }
+        ready!(self.poll_session(access, id, waits, waker, effects))?;
         match self.lock.poll_exclusive(id, waker, effects) {
             Some(lease) => {
-                self.transaction = Some(Transaction::new(lease, Arc::clone(begin), is_exclusive));
+                self.transaction = Some(Transaction::new(lease, begin.clone()));
                 Poll::Ready(Ok(lease))
             }
             None => Poll::Pending,

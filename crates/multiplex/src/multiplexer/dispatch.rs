@@ -2,8 +2,8 @@
 
 use txpostgres_session::{Delivery, Error, Event, Ticket};
 
+use super::Multiplexer;
 use super::listening::Reconciliation;
-use super::{Availability, Multiplexer};
 use crate::effects::Effects;
 use crate::response_buffer::{Capacity, Chunk, ResponseBuffer};
 use crate::slots::{Settled, Slot, SlotId, put};
@@ -47,6 +47,7 @@ impl Multiplexer {
         own: Option<Ticket>,
         effects: &mut Effects,
     ) -> Received {
+        self.received += 1;
         if let Some(session) = &mut self.session {
             session.sent(sent);
             match input {
@@ -122,10 +123,8 @@ impl Multiplexer {
                 self.listens_lost();
             }
             Event::Notice(notice) => effects.log(notice),
-            Event::Closed(error) => {
-                let why = error.map_or(Availability::Closed, Availability::Dead);
-                self.ended(why, effects);
-            }
+            Event::Parameter { name, .. } => self.parameter_changed(&name),
+            Event::Closed(reason) => self.ended(reason, effects),
             _ => {}
         }
     }
@@ -139,6 +138,9 @@ impl Multiplexer {
         own: Option<Ticket>,
         effects: &mut Effects,
     ) {
+        if let Err(error) = &settled.0 {
+            self.check_role(error, settled.1);
+        }
         // What was withdrawn has no answer, and the status is that of an earlier one.
         let is_answered = match &settled.0 {
             Ok(_) => true,

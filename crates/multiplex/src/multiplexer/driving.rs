@@ -4,8 +4,10 @@
 use std::task::Waker;
 
 use bytes::BytesMut;
+use txpostgres_policy::{Observed, WaitsFor};
+use txpostgres_session::{Request, TransactionStatus};
 
-use super::Multiplexer;
+use super::{Access, Multiplexer};
 use crate::effects::Effects;
 use crate::response_buffer::ResponseBuffer;
 use crate::slots::{Driven, SlotId};
@@ -32,6 +34,36 @@ impl Multiplexer {
                 .slots
                 .oldest_buffer()
                 .is_some_and(|buffer| buffer.is_over_limit(self.outstanding() > 1))
+    }
+
+    /// What the session is like, for whoever judges whether it is alive. `is_unsent`: bytes that
+    /// were taken for sending are not written yet.
+    pub fn observe(&self, is_unsent: bool) -> Observed {
+        let waits_for = if self.is_over_limit() || self.is_left_to_the_program(is_unsent) {
+            WaitsFor::Program
+        } else if is_unsent || self.outstanding() > 0 {
+            WaitsFor::Server
+        } else {
+            WaitsFor::Nothing
+        };
+        Observed { received: self.received, waits_for }
+    }
+
+    /// Whether the program has to do something: give data to a COPY, or end a transaction, whose
+    /// own time limits in the server a sign of life would put off.
+    fn is_left_to_the_program(&self, is_unsent: bool) -> bool {
+        if self.outstanding() == 0 {
+            return self.lock.lease().is_some()
+                || self.transaction_status() != TransactionStatus::Idle;
+        }
+        let is_sent = !is_unsent && self.output_len() == 0;
+        is_sent && self.session.as_ref().is_some_and(|session| session.is_fed_next())
+    }
+
+    /// Asks the server for a sign of life. Returns whether a request was submitted, which must be
+    /// sent.
+    pub fn beat(&mut self) -> bool {
+        self.outstanding() == 0 && self.tell(Access::Shared, Request::Script { sql: "" })
     }
 
     /// The task that must drive: the oldest one that waits. A task that was woken and was not

@@ -33,6 +33,11 @@ impl Multiplexer {
         self.begin_round(effects)
     }
 
+    /// Whether the server listens to the wanted channels, as far as known.
+    pub fn is_listening(&self) -> bool {
+        self.reconciliation == Reconciliation::Agreed
+    }
+
     /// Submits the next round, if one is due and no transaction has the session: a LISTEN within it
     /// would only count when it commits.
     pub(super) fn begin_round(&mut self, effects: &mut Effects) -> bool {

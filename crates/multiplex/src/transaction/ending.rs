@@ -159,6 +159,7 @@ fn judge_commit(
             let lost = Error::new(ErrorKind::Protocol, message);
             Verdict { lost: Some(lost), ..Verdict::new(Err(commit_unknown(message))) }
         }
+        Err(error) if error.is_of_replication() => Verdict::new(Err(error)),
         Err(error)
             if error.kind() != ErrorKind::Server && error.delivery() == Delivery::Unknown =>
         {
