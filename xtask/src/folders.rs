@@ -14,11 +14,12 @@ const FLOORS: [Floors; 2] = [
     Floors {
         package: "txpostgres",
         floors: &[
-            &["retrying"],
+            &["retrying", "panics"],
             &["io"],
             &["driver"],
             &["query"],
             &["notify"],
+            &["reconnection"],
             &["copy"],
             &["cursor"],
             &["connection"],

@@ -47,6 +47,9 @@ pub mod notifications {}
 #[doc = include_str!("../guide/cancelling.md")]
 pub mod cancelling {}
 
+#[doc = include_str!("../guide/reconnecting.md")]
+pub mod reconnecting {}
+
 #[doc = include_str!("../guide/retrying.md")]
 pub mod retrying {}
 

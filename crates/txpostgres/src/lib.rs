@@ -48,6 +48,8 @@
 //! * [Notifications](guide::notifications): LISTEN and NOTIFY, observers, streams, bounds, gaps.
 //! * [Cancellation and deadlines](guide::cancelling): time limits, handles, drops, and why a
 //!   statement ended.
+//! * [Reconnecting](guide::reconnecting): what happens when a connection is lost, detectors,
+//!   recovery handlers, silence, the state.
 //! * [Retrying](guide::retrying): any call again after growing delays, until it succeeds or there
 //!   is a reason to stop.
 //! * [Errors](guide::errors): kinds, delivery, what may be retried, and how they print.
@@ -133,7 +135,7 @@
 //!
 //! # Not implemented yet
 //!
-//! Reconnection, and a pool.
+//! A pool.
 
 mod connection;
 mod copy;
@@ -143,7 +145,9 @@ mod driver;
 pub mod guide;
 mod io;
 mod notify;
+mod panics;
 mod query;
+pub mod reconnection;
 pub mod retrying;
 mod transaction;
 

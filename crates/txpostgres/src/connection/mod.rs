@@ -4,26 +4,29 @@
 mod builder;
 mod info;
 mod notifications;
+mod opening;
+mod reopening;
+mod settings;
 mod statements;
 mod typed;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle as Runtime;
 use tokio::time::timeout;
 use txpostgres_multiplex::{Drive, Listeners};
-use txpostgres_session::config::IntoConfig;
-use txpostgres_session::{Error, ErrorKind, KeyCache, Result};
+use txpostgres_session::config::{Config, IntoConfig};
+#[cfg(doc)]
+use txpostgres_session::{Error, ErrorKind};
+use txpostgres_session::{KeyCache, Result};
 
-use crate::driver::{Connector, Driver, Scope};
+use crate::driver::{Driver, Scope, in_recovery};
 use crate::io::Dial;
 use crate::notify::Observers;
+use opening::{Occasion, Opener, closed_meanwhile};
+use reopening::Reconnection;
 
 pub use builder::ConnectionBuilder;
 
@@ -66,7 +69,8 @@ pub struct Connection {
 /// ```text
 ///   Closed ──connect──▶ Opening ──▶ Open ──close, last clone dropped──▶ Closed
 ///      ▲                   │          │
-///      └──────failed───────┘          └── the server goes away: Dead; connect opens it again
+///      └──────failed───────┘          └── the server goes away: Dead; connect opens it again, or
+///                                         its detector does
 /// ```
 pub(crate) struct Handle {
     dial: Arc<dyn Dial>,
@@ -74,15 +78,14 @@ pub(crate) struct Handle {
     grace: Duration,
     /// The current attempt to open it.
     attempt: Mutex<Option<Opener>>,
+    /// What it was opened with the last time.
+    config: Mutex<Option<Config>>,
+    /// Settings of its sessions, made by [`Connection::set`].
+    settings: Mutex<Vec<(String, String)>>,
     pub(crate) driver: Arc<Driver>,
+    reconnection: Option<Reconnection>,
     /// Dropped after the driver, so that listeners receive the last events of a session.
     hearing: Hearing,
-}
-
-/// An attempt to open a connection, identified by its mark, and the waker of its task.
-struct Opener {
-    mark: Arc<()>,
-    waker: Option<Waker>,
 }
 
 /// Listeners and observers. They end when the last clone of the connection is dropped.
@@ -157,31 +160,9 @@ impl Connection {
     /// or addresses [`Error::attempts`] has what each of them said.
     pub async fn connect(&self, config: impl IntoConfig) -> Result<()> {
         let config = config.into_config()?;
-        let handle = &*self.handle;
-        let attempt = Attempt::begin(handle)?;
-        let connector = Connector {
-            config,
-            dial: Arc::clone(&handle.dial),
-            keys: handle.keys.clone(),
-            grace: handle.grace,
-        };
-        let mut opening = pin!(connector.open());
-        let opened = poll_fn(|cx| {
-            if !attempt.register(cx) {
-                return Poll::Ready(Err(closed_meanwhile()));
-            }
-            opening.as_mut().poll(cx)
-        });
-        let (session, stream, requester) = *opened.await?;
-        handle.hearing.observers.set_runtime(Runtime::current());
-        if !attempt.succeed() {
-            return Err(closed_meanwhile());
-        }
-        if handle.driver.install(session, stream, requester) {
-            Ok(())
-        } else {
-            Err(closed_meanwhile())
-        }
+        let handle = &self.handle;
+        let generation = handle.open(config, Occasion::ByUser).await?;
+        if handle.begin(generation) { Ok(()) } else { Err(closed_meanwhile()) }
     }
 
     /// Closes the connection. Calls that wait for an answer end with [`ErrorKind::Closed`]; a
@@ -195,6 +176,9 @@ impl Connection {
     /// stay.
     pub async fn close(&self) {
         let handle = &*self.handle;
+        if let Some(reconnection) = &handle.reconnection {
+            reconnection.detector.closed();
+        }
         let opener = handle.attempt.lock().take();
         if let Some(waker) = opener.and_then(|opener| opener.waker) {
             waker.wake();
@@ -211,8 +195,14 @@ impl Connection {
         }
     }
 
+    /// On whose behalf its requests are sent: in a recovery handler, that of the handler.
+    #[inline]
     pub(crate) fn scope(&self) -> Scope {
-        Scope::Connection(Arc::clone(&self.handle.driver))
+        let driver = Arc::clone(&self.handle.driver);
+        match &self.handle.reconnection {
+            Some(_) => in_recovery(driver),
+            None => Scope::Connection(driver),
+        }
     }
 }
 
@@ -222,69 +212,5 @@ impl fmt::Debug for Connection {
             .field("is_closed", &self.is_closed())
             .field("backend_pid", &self.backend_pid())
             .finish_non_exhaustive()
-    }
-}
-
-fn closed_meanwhile() -> Error {
-    Error::new(ErrorKind::Closed, "the connection was closed while it was being opened")
-}
-
-fn already_connected() -> Error {
-    Error::new(ErrorKind::AlreadyConnected, "the connection is open already")
-        .with_hint("close it first, or use another Connection")
-}
-
-/// A `connect` in progress. If it is dropped before it succeeds, the connection stays closed.
-struct Attempt<'a> {
-    handle: &'a Handle,
-    mark: Arc<()>,
-}
-
-impl<'a> Attempt<'a> {
-    fn begin(handle: &'a Handle) -> Result<Self> {
-        // A call that was put aside may have left the end of the last session unread.
-        handle.driver.read_if_ready();
-        let mark = Arc::default();
-        let mut attempt = handle.attempt.lock();
-        let mut multiplexer = handle.driver.lock();
-        if attempt.is_some() || multiplexer.is_in_use() {
-            return Err(already_connected());
-        }
-        multiplexer.opening();
-        *attempt = Some(Opener { mark: Arc::clone(&mark), waker: None });
-        Ok(Self { handle, mark })
-    }
-
-    /// Whether this is still the current attempt; if so, `close` wakes this task when it ends the
-    /// attempt.
-    fn register(&self, cx: &Context<'_>) -> bool {
-        // Wakers are cloned and dropped outside of the lock.
-        let waker = cx.waker().clone();
-        let mut attempt = self.handle.attempt.lock();
-        let Some(opener) = attempt.as_mut().filter(|opener| Arc::ptr_eq(&opener.mark, &self.mark))
-        else {
-            return false;
-        };
-        let replaced = opener.waker.replace(waker);
-        drop(attempt);
-        drop(replaced);
-        true
-    }
-
-    /// Ends the attempt. `false`: the connection was closed meanwhile.
-    fn succeed(&self) -> bool {
-        self.take().is_some()
-    }
-
-    fn take(&self) -> Option<Opener> {
-        self.handle.attempt.lock().take_if(|opener| Arc::ptr_eq(&opener.mark, &self.mark))
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if self.take().is_some() {
-            self.handle.driver.lock().not_opened();
-        }
     }
 }

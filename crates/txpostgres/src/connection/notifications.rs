@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use txpostgres_multiplex::{Drive, Listeners, LockId, Reply, ReplyReceiver};
+use txpostgres_multiplex::{Drive, Listeners, LockId, Reply, ReplyReceiver, Usable};
 use txpostgres_session::{Result, quote_ident};
 
 use super::Connection;
@@ -207,6 +207,7 @@ impl Connection {
     /// It cannot be sent. Nothing has changed then.
     async fn asking(&self) -> Result<Asking<'_>> {
         let driver = &self.handle.driver;
+        Usable::new(driver, self.scope().access()).await?;
         poll_fn(|cx| {
             let multiplexer = driver.lock();
             multiplexer.check_open()?;

@@ -68,8 +68,8 @@ async fn begin(
     cancellation: Option<Box<Cancellation>>,
 ) -> Result<(Call<'static, ()>, CopyLayout)> {
     // Within a transaction a cancel would fail more than the COPY.
-    let stops =
-        matches!((&scope, &operation), (Ok(Scope::Connection(_)), SimpleOperation::CopyOut));
+    let stops = matches!(operation, SimpleOperation::CopyOut)
+        && scope.as_ref().is_ok_and(Scope::is_of_connection);
     let call = Call::simple(scope, sql.to_owned(), operation).streamed(WAITING_BYTES);
     let call = if stops { call.stopped_on_drop() } else { call.exclusive() };
     let mut call = call.with_cancellation(cancellation);

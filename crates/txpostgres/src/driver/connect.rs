@@ -2,20 +2,27 @@
 //! [`Hosts`](txpostgres_policy::Hosts) decides: which host is tried, and when.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
-use txpostgres_policy::{AttemptId, HostStep, Hosts};
+use txpostgres_policy::{AttemptId, HostStep, Hosts, LOGIN_DELAY};
 use txpostgres_session::config::{Config, Endpoint, LoadBalanceHosts};
 use txpostgres_session::{Error, ErrorKind, KeyCache, Result, Session, TlsSettings};
 
 use super::CancelRequester;
 use super::login::{Attempted, say_goodbye, unreachable};
 use crate::io::{ByteStream, Dial};
+
+/// The [`LOGIN_DELAY`] of a detector, 250 ms: it is in a hurry, and does not prefer a host.
+const RETRIED_LOGIN_DELAY: Duration = Duration::from_millis(250);
+
+/// How long an attempt of a detector is waited for alone, besides [`RETRIED_LOGIN_DELAY`] for each
+/// further host, before another one begins beside it; and how often that one begins anew: 500 ms.
+const ANEW: Duration = Duration::from_millis(500);
 
 /// An open session, its stream, and what is needed to cancel its requests. Boxed, since a session
 /// is large, and the future of a connect would hold several.
@@ -28,6 +35,15 @@ pub(crate) struct Connector {
     pub(crate) keys: KeyCache,
     /// The grace period of cancels.
     pub(crate) grace: Duration,
+}
+
+/// Why a session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// The user has asked for it.
+    ByUser,
+    /// A detector opens it anew: what is to be said of the settings was said.
+    ByDetector,
 }
 
 /// An attempt in progress. Dropping it closes its socket.
@@ -57,15 +73,52 @@ impl Connector {
     /// Opens a session with the first host that accepts the login and has the wanted role.
     ///
     /// The attempts run in the calling task: if the future is dropped, so are they.
-    pub(crate) async fn open(&self) -> Result<Connected> {
+    pub(crate) async fn open(&self, occasion: Occasion) -> Result<Connected> {
+        if occasion == Occasion::ByDetector {
+            return Box::pin(self.open_impatiently()).await;
+        }
         for warning in self.config.warnings() {
             tracing::warn!(target: "txpostgres", "{warning}");
         }
+        // In a box, so that the futures of connects are small.
+        Box::pin(self.open_once(LOGIN_DELAY)).await
+    }
+
+    /// Opens a session, and beside that tries once more from the beginning, again and again: an
+    /// attempt that began while the network swallowed everything is answered by
+    /// nobody when the network is well again, and would be waited for until its time limit.
+    async fn open_impatiently(&self) -> Result<Connected> {
+        let hosts = u32::try_from(self.config.endpoints()?.len()).unwrap_or(u32::MAX);
+        let others = RETRIED_LOGIN_DELAY.saturating_mul(hosts.saturating_sub(1));
+        let period = ANEW.saturating_add(others);
+        let mut patient = pin!(self.open_once(RETRIED_LOGIN_DELAY));
+        let mut begins = Instant::now() + period;
+        if let Ok(opened) = timeout_at(begins, &mut patient).await {
+            return opened;
+        }
+        loop {
+            begins += period;
+            let mut other = pin!(timeout_at(begins, self.open_once(RETRIED_LOGIN_DELAY)));
+            let opened = poll_fn(|cx| match patient.as_mut().poll(cx) {
+                Poll::Ready(opened) => Poll::Ready(Some(opened)),
+                // The patient attempt says why it fails.
+                Poll::Pending => other.as_mut().poll(cx).map(|opened| opened.ok()?.ok().map(Ok)),
+            });
+            if let Some(opened) = opened.await {
+                return opened;
+            }
+            if let Ok(opened) = timeout_at(begins, &mut patient).await {
+                return opened;
+            }
+        }
+    }
+
+    async fn open_once(&self, login_delay: Duration) -> Result<Connected> {
         refuse_unsupported(&self.config)?;
         let tls = TlsSettings::from_config(&self.config)?;
         let is_shuffled = self.config.get_load_balance_hosts() == LoadBalanceHosts::Random;
         let shuffle = is_shuffled.then(random_seed).transpose()?;
-        let mut hosts = Hosts::new(self.config.endpoints()?, shuffle);
+        let mut hosts = Hosts::new(self.config.endpoints()?, shuffle, login_delay);
         let mut running: Vec<Running<'_>> = Vec::new();
         let mut second_choice: Option<Connected> = None;
         loop {
@@ -92,7 +145,7 @@ impl Connector {
             let (id, endpoint, outcome) = match told {
                 None => continue,
                 Some(Told::Reached(id)) => {
-                    hosts.connected(id);
+                    hosts.connected(id, Instant::now().into_std());
                     continue;
                 }
                 Some(Told::Ended(id, endpoint, outcome)) => (id, endpoint, outcome),
@@ -113,7 +166,7 @@ impl Connector {
                 },
                 Err(error) => {
                     if hosts.is_several() {
-                        tracing::info!(target: "txpostgres", %endpoint, %error, "not connected");
+                        tracing::debug!(target: "txpostgres", %endpoint, %error, "not connected");
                     }
                     hosts.failed(id, error);
                     running.retain(|attempt| hosts.is_running(attempt.id));

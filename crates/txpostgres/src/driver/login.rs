@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
-use txpostgres_policy::{Approach, Approaches, RoleQuery, RoleVerdict, Tls};
+use txpostgres_policy::{Approach, Approaches, RoleVerdict, Tls};
 use txpostgres_session::config::{
     Config, Endpoint, Host, SslCertMode, SslMode, TargetSessionAttrs,
 };
@@ -53,7 +53,7 @@ impl Connector {
         }
     }
 
-    async fn approach(
+    pub(super) async fn approach(
         &self,
         endpoint: &Endpoint,
         tls: &TlsSettings,
@@ -251,7 +251,7 @@ async fn check_role(
 ) -> Result<RoleVerdict> {
     match RoleVerdict::from_reported(wanted, |name| session.parameter(name)) {
         RoleVerdict::Ask(query) => {
-            let answer = ask(query, session, stream).await?;
+            let answer = ask(query.sql(), session, stream).await?;
             query.answered(wanted, &answer).ok_or_else(|| {
                 Error::new(ErrorKind::Connect, format!("the answer to {} is no role", query.sql()))
             })
@@ -261,12 +261,12 @@ async fn check_role(
 }
 
 /// The server's answer to this question, as text; empty if it has no row.
-async fn ask(
-    query: RoleQuery,
+pub(super) async fn ask(
+    sql: &str,
     session: &mut Session,
     stream: &mut dyn ByteStream,
 ) -> Result<String> {
-    let asked = session.submit(Request::Script { sql: query.sql() })?;
+    let asked = session.submit(Request::Script { sql })?;
     let mut outgoing = BytesMut::new();
     let mut received = vec![0; 1024];
     loop {

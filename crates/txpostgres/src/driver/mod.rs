@@ -9,27 +9,32 @@
 mod cancel;
 mod closing;
 mod connect;
+mod liveness;
 mod login;
+mod probe;
 mod readiness;
 mod reentrancy;
 mod shared;
 mod socket_io;
 mod watchdog;
 
+use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Sleep;
 use txpostgres_multiplex::{CancelTarget, Drive, Input, Listeners, LockId, Locked, OnGraceExpired};
+use txpostgres_policy::{Observed, WaitsFor};
 use txpostgres_session::{Error, Session, Ticket};
 
 pub use cancel::{CancelFuture, CancelHandle};
 pub(crate) use cancel::{CancelRequester, GRACE, LONGEST_GRACE};
 pub(crate) use closing::Closing;
-pub(crate) use connect::Connector;
-pub(crate) use reentrancy::{is_within, noted};
+pub(crate) use connect::{Connector, Occasion};
+pub(crate) use liveness::watch_liveness;
+pub(crate) use reentrancy::{in_recovery, is_within, noted, recovering};
 use shared::Shared;
 use socket_io::SocketIo;
 
@@ -45,12 +50,19 @@ pub(crate) type Scope = txpostgres_multiplex::Scope<Driver>;
 pub(crate) type TransactionScope = txpostgres_multiplex::TransactionScope<Driver>;
 
 /// See the module's text.
-#[derive(Debug)]
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     socket: Mutex<SocketIo>,
     /// How the present session is cancelled.
     requester: Mutex<Option<Arc<CancelRequester>>>,
+    /// Called with the number of a session when it is over.
+    on_end: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 impl Driver {
@@ -58,28 +70,40 @@ impl Driver {
     pub(crate) fn new(listeners: Arc<Listeners>) -> Arc<Self> {
         let shared = Shared::new(listeners);
         let socket = Mutex::new(SocketIo::new(&shared));
-        Arc::new(Self { shared, socket, requester: Mutex::default() })
+        Arc::new(Self { shared, socket, requester: Mutex::default(), on_end: OnceLock::new() })
     }
 
-    /// Takes an open session, and spawns its watchdog on the session's runtime. `false`: the
-    /// connection was closed meanwhile, and the session is dropped.
+    /// Sets what is called with the number of a session when it is over, in a task of the
+    /// session's runtime. Without it the end of a session is only noticed by calls.
+    pub(crate) fn on_end(&self, on_end: impl Fn(u64) + Send + Sync + 'static) {
+        // Once, when the connection is built.
+        let _ = self.on_end.set(Box::new(on_end));
+    }
+
+    /// Takes an open session, and spawns its watchdog on the session's runtime. Returns its number;
+    /// calls may use it once it is [restored](Self::restored). `None`: the connection was closed
+    /// meanwhile, and the session is dropped.
     pub(crate) fn install(
         self: &Arc<Self>,
         session: Session,
         stream: Box<dyn ByteStream>,
         requester: CancelRequester,
-    ) -> bool {
+    ) -> Option<u64> {
         let runtime = requester.runtime.clone();
         let mut socket = self.socket.lock();
         let mut multiplexer = self.shared.multiplexer();
         if !multiplexer.is_opening() {
-            return false;
+            return None;
         }
+        let wanted_role = requester.config.get_target_session_attrs();
         // All before another task can drive the new session, or cancel a request of it.
         let before = self.requester.lock().replace(Arc::new(requester));
         self.shared.readiness.set_paused(false);
         self.shared.readiness.clear_behind();
         self.shared.readiness.set_ready();
+        if self.on_end.get().is_some() {
+            multiplexer.set_wanted_role(wanted_role);
+        }
         multiplexer.install(session, &mut socket.effects);
         let generation = multiplexer.generation();
         drop(multiplexer);
@@ -87,9 +111,68 @@ impl Driver {
         self.release(socket);
         drop((before, replaced));
         let watchdog = watchdog::watch(Arc::clone(&self.shared), Arc::downgrade(self), generation);
-        runtime.spawn(watchdog);
+        let driver = Arc::downgrade(self);
+        runtime.spawn(async move {
+            watchdog.await;
+            if let Some(driver) = driver.upgrade()
+                && let Some(on_end) = driver.on_end.get()
+            {
+                on_end(generation);
+            }
+        });
         self.drive(None, true);
-        true
+        Some(generation)
+    }
+
+    /// The session of this number may be used by calls. `false`: it is over.
+    pub(crate) fn restored(&self, generation: u64) -> bool {
+        let mut locked = self.lock();
+        let (multiplexer, effects) = locked.parts();
+        multiplexer.restored(generation, effects)
+    }
+
+    /// Sessions are opened anew from now on, or not any more.
+    pub(crate) fn set_reopened(&self, is_reopened: bool) {
+        let mut locked = self.lock();
+        let (multiplexer, effects) = locked.parts();
+        multiplexer.set_reopened(is_reopened, effects);
+    }
+
+    /// The connection is dead for this reason, whether or not it has a session, and will be opened
+    /// anew.
+    pub(crate) fn die(&self, reason: &Error) {
+        let (generation, is_closed) = {
+            let mut locked = self.lock();
+            let (multiplexer, effects) = locked.parts();
+            multiplexer.set_reopened(true, effects);
+            let is_closed = multiplexer.is_closed();
+            if is_closed {
+                multiplexer.set_last_end(reason.without_causes());
+            }
+            (multiplexer.generation(), is_closed)
+        };
+        if !is_closed {
+            self.give_up(generation, reason.without_causes());
+        }
+    }
+
+    /// What the session is like, for whoever judges whether it is alive.
+    fn observe(&self) -> Observed {
+        // Taken: it is being written or read.
+        let is_unsent = self.socket.try_lock().is_some_and(|socket| socket.is_unsent());
+        let observed = self.shared.multiplexer().observe(is_unsent);
+        if self.shared.readiness.must_not_read() {
+            return Observed { waits_for: WaitsFor::Program, ..observed };
+        }
+        observed
+    }
+
+    /// Asks the server for a sign of life.
+    fn beat(&self) {
+        let is_submitted = self.shared.multiplexer().beat();
+        if is_submitted {
+            self.drive(None, true);
+        }
     }
 
     /// How the present session is cancelled.

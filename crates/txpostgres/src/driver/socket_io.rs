@@ -139,6 +139,11 @@ impl SocketIo {
             || multiplexer.take_output(&mut self.outgoing, &mut self.effects);
     }
 
+    /// Whether bytes that were taken for sending are not written yet.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.written < self.outgoing.len()
+    }
+
     /// Reports to the session how much was written.
     pub(super) fn report_sent(&mut self, multiplexer: &mut Multiplexer) {
         multiplexer.sent(std::mem::take(&mut self.unreported));

@@ -1,16 +1,15 @@
 //! Observers: callbacks that are called for every event, one event after the other, independently
 //! of other observers.
 
-use std::any::Any;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 
 use txpostgres_multiplex::NotifyEvent;
+
+use crate::panics::{CallbackFailure, call_back};
 
 /// Identifies an observer: returned by
 /// [`add_notify_observer`](crate::Connection::add_notify_observer), taken by
@@ -110,34 +109,16 @@ impl NotifyObserver {
     /// Calls the observer and awaits its future. Errors and panics are logged and have no other
     /// effect.
     pub(super) async fn notified(&self, event: NotifyEvent) {
-        let mut observing = match catch_unwind(AssertUnwindSafe(|| (self.observe)(event))) {
-            Ok(None) => return,
-            Ok(Some(observing)) => observing,
-            Err(panic) => return self.panicked(&*panic),
-        };
-        let outcome =
-            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| observing.as_mut().poll(cx))) {
-                Ok(poll) => poll.map(Ok),
-                Err(panic) => Poll::Ready(Err(panic)),
-            });
-        match outcome.await {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => {
-                let observer = self.id.0;
+        let observer = self.id.0;
+        match call_back(|| (self.observe)(event)).await {
+            Ok(()) => {}
+            Err(CallbackFailure::Error(failure)) => {
                 tracing::error!(target: "txpostgres::notify", observer, %failure, "a notify observer failed");
             }
-            Err(panic) => self.panicked(&*panic),
+            Err(CallbackFailure::Panic(said)) => {
+                tracing::error!(target: "txpostgres::notify", observer, said, "a notify observer panicked");
+            }
         }
-    }
-
-    fn panicked(&self, panic: &(dyn Any + Send)) {
-        let said = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or_default();
-        let observer = self.id.0;
-        tracing::error!(target: "txpostgres::notify", observer, said, "a notify observer panicked");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use txpostgres_multiplex::{BindParams, Drive, Params};
+use txpostgres_multiplex::{BindParams, Drive, Params, Usable};
 use txpostgres_session::{
     Answer, Error, ErrorKind, Execute, Result, ResultSet, SqlState, TransactionStatus,
 };
@@ -169,7 +169,7 @@ impl<'a> Batch<'a> {
         }
         let scope = self.scope?;
         let driver = Arc::clone(scope.driver());
-        driver.lock().check_open()?;
+        Usable::new(&driver, scope.access()).await?;
         let call = |(sql, params): (Cow<'a, str>, Parameters<'a>)| {
             let bare = params.bare;
             let call = Call::new(Ok(scope.clone()), sql, params).in_batch(bare);

@@ -42,6 +42,15 @@ macro_rules! cancellable {
                 self
             }
 
+            /// Makes the call wait for this long while the connection is dead and its detector
+            /// opens it again, instead of as long as the connection says
+            /// ([`ConnectionBuilder::wait_for_recovery`](crate::ConnectionBuilder::wait_for_recovery)).
+            /// With zero it fails at once.
+            pub fn wait_for_recovery(mut self, limit: Duration) -> Self {
+                self.$($call).+.wait_for_recovery(limit);
+                self
+            }
+
             /// When the future is dropped before its end, the statement is cancelled on the server
             /// instead of running to its end.
             ///

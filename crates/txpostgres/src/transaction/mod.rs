@@ -9,10 +9,10 @@ use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, timeout_at};
-use txpostgres_multiplex::{CancelTarget, Drive, LockId};
+use txpostgres_multiplex::{Access, Begin, CancelTarget, Drive, LockId, Patience};
 use txpostgres_session::{Error, ErrorKind, Result};
 
 use crate::connection::Connection;
@@ -88,16 +88,17 @@ impl Connection {
     /// ```
     #[doc(alias = "build_transaction")]
     pub fn interaction(&self) -> Interaction {
-        Interaction::new(Arc::clone(&self.handle.driver))
+        Interaction::new(&self.scope())
     }
 }
 
 /// Waits for the lease: until no other transaction has the connection.
 struct Lease {
     driver: Arc<Driver>,
-    begin: Arc<str>,
-    is_exclusive: bool,
+    access: Access,
+    begin: Begin,
     id: Option<LockId>,
+    patience: Patience<Driver>,
 }
 
 impl Future for Lease {
@@ -108,10 +109,17 @@ impl Future for Lease {
         let mut waker = Some(cx.waker().clone());
         let mut locked = this.driver.lock();
         let (multiplexer, effects) = locked.parts();
-        let (id, begin) = (&mut this.id, &this.begin);
-        let polled = multiplexer.poll_lease(id, begin, this.is_exclusive, &mut waker, effects);
+        let (id, begin, access) = (&mut this.id, &this.begin, this.access);
+        let waits = this.patience.waits(multiplexer);
+        let polled = multiplexer.poll_lease(access, id, begin, waits, &mut waker, effects);
         let lease = multiplexer.lease();
+        let is_usable = multiplexer.is_usable_by(access);
         drop(locked);
+        if polled.is_pending() && !is_usable {
+            ready!(this.patience.poll(&this.driver, cx));
+            let why = this.driver.lock().why_closed();
+            return Poll::Ready(Err(why));
+        }
         if polled.is_pending() {
             // Dropping this future removes it from the queue.
             if let Some(error) = lease.and_then(|lease| this.driver.refuse_within(lease)) {
@@ -135,7 +143,7 @@ impl Drop for Lease {
 
 /// Runs a closure in a transaction of its own.
 async fn run<T, E, F, Fut>(
-    driver: Arc<Driver>,
+    (driver, access): (Arc<Driver>, Access),
     options: Options,
     mut cancellation: Option<Cancellation>,
     interaction: F,
@@ -146,8 +154,13 @@ where
     E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
 {
     let is_exclusive = cancellation.is_some() || options.cancels_on_drop;
-    let begin = options.begin().into();
-    let lease = Lease { driver: Arc::clone(&driver), begin, is_exclusive, id: None };
+    let is_read_only = options.read_only == Some(true);
+    let begin = Begin { sql: options.begin().into(), is_exclusive, is_read_only };
+    let mut patience = Patience::default();
+    if let Some(limit) = options.patience {
+        patience.set_limit(limit);
+    }
+    let lease = Lease { driver: Arc::clone(&driver), access, begin, id: None, patience };
     let lease = watched::<_, Error>(&mut cancellation, None, lease).await?;
     let scope = Arc::new(TransactionScope::new(Arc::clone(&driver), lease));
     let mut guard = Guard::new(&scope);

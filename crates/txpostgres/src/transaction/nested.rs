@@ -47,10 +47,7 @@ impl Cursor {
             match self.own_scope() {
                 Scope::Transaction(transaction) => run_nested(transaction, interaction).await,
                 // Boxed, so that this branch does not enlarge the futures of nested interactions.
-                scope => {
-                    let driver = Arc::clone(scope.driver());
-                    Box::pin(Interaction::new(driver).run(interaction)).await
-                }
+                scope => Box::pin(Interaction::new(scope).run(interaction)).await,
             }
         }
     }

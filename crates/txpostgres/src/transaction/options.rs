@@ -7,10 +7,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use txpostgres_multiplex::Access;
 use txpostgres_session::Error;
 
 use crate::cursor::Cursor;
-use crate::driver::{CancelHandle, Cancellation, Driver};
+use crate::driver::{CancelHandle, Cancellation, Driver, Scope};
 #[cfg(doc)]
 use crate::{Connection, ConnectionBuilder, ErrorKind};
 
@@ -48,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) deferrable: Option<bool>,
     /// Cancel the running statement when the future is dropped.
     pub(crate) cancels_on_drop: bool,
+    /// How long to wait for a connection that is opened anew; `None`: as the connection says.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Options {
@@ -74,13 +77,15 @@ impl Options {
 #[must_use = "an interaction does nothing until it is run"]
 pub struct Interaction {
     driver: Arc<Driver>,
+    access: Access,
     options: Options,
     cancellation: Option<Cancellation>,
 }
 
 impl Interaction {
-    pub(super) fn new(driver: Arc<Driver>) -> Self {
-        Self { driver, options: Options::default(), cancellation: None }
+    pub(super) fn new(scope: &Scope) -> Self {
+        let (driver, access) = (Arc::clone(scope.driver()), scope.access());
+        Self { driver, access, options: Options::default(), cancellation: None }
     }
 
     /// Sets what the transaction sees of others.
@@ -129,6 +134,14 @@ impl Interaction {
         self
     }
 
+    /// Makes the interaction wait for this long while the connection is dead and its detector opens
+    /// it again, instead of as long as the connection says
+    /// ([`ConnectionBuilder::wait_for_recovery`]).
+    pub fn wait_for_recovery(mut self, limit: Duration) -> Self {
+        self.options.patience = Some(limit);
+        self
+    }
+
     /// Runs the closure in the transaction: see [`Connection::run_interaction`].
     pub fn run<T, E, F, Fut>(
         self,
@@ -140,7 +153,7 @@ impl Interaction {
         T: Send,
         E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
     {
-        super::run(self.driver, self.options, self.cancellation, interaction)
+        super::run((self.driver, self.access), self.options, self.cancellation, interaction)
     }
 }
 

@@ -12,7 +12,7 @@ use txpostgres_session::{Error, ErrorKind, Result, push_ident};
 use super::NamedCursor;
 use super::deadline::Watch;
 use crate::cursor::Cursor;
-use crate::driver::{Call, CancelHandle, Scope};
+use crate::driver::{Call, CancelHandle};
 
 /// Default of [`NamedCursorBuilder::rows_ahead`]: 100 rows.
 const AHEAD: u32 = 100;
@@ -98,7 +98,7 @@ impl NamedCursorBuilder {
     /// [`WITH HOLD`](Self::with_hold); errors of the server, such as `42P03` if there is a cursor
     /// of this name.
     pub async fn open<P: Params>(self, sql: &str, params: P) -> Result<NamedCursor> {
-        if !self.hold && matches!(self.cursor.own_scope(), Scope::Connection(_)) {
+        if !self.hold && self.cursor.own_scope().is_of_connection() {
             return Err(Error::new(
                 ErrorKind::Request,
                 "a named cursor that is not held lives in the transaction of an interaction, and this is a cursor of the connection",

@@ -372,7 +372,7 @@ impl NamedCursor {
             Scope::Transaction(transaction) if self.hold && transaction.has_ended() => {
                 transaction.driver()
             }
-            Scope::Connection(driver) => driver,
+            Scope::Connection(driver) | Scope::Recovery(driver, _) => driver,
             scope => return scope.clone(),
         };
         Scope::Session(Arc::clone(driver), self.generation)
