@@ -24,6 +24,7 @@ cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; AR
 cargo xtask test --poolers      each kind of call through PgBouncer and Pgpool-II, and on PostgreSQL 14 and 18
 cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
 cargo xtask fuzz [TARGET] [ARGS] the fuzz loops, or one of them: --seconds S, --seed N
+cargo xtask timeline PATH       what happened when in an outage, drawn from a real run
 cargo xtask tidy                dependencies, folders, import cycles and comments, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
 
@@ -41,6 +42,14 @@ fn main() -> ExitCode {
         ["test", "--", rest @ ..] => test::test(rest),
         ["sim", rest @ ..] => sim::sim(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
+        ["timeline", path] => run::succeed(&mut run::cargo([
+            "run",
+            "--quiet",
+            "--package",
+            "txpostgres-timeline",
+            "--",
+            path,
+        ])),
         ["tidy"] => tidy::tidy(),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,8 +41,8 @@ struct State {
 struct Gauge {
     closed: bool,
     refusing: bool,
-    /// Connections that come from now on are deaf.
-    deaf: bool,
+    /// Connections that come from now on are deaf once this many bytes were passed to the client.
+    deaf_after: Option<usize>,
     to_server: Flow,
     to_client: Flow,
     links: Vec<Arc<Link>>,
@@ -68,6 +68,8 @@ struct Link {
     over: AtomicBool,
     /// What arrives is read and thrown away.
     deaf: AtomicBool,
+    /// So is what comes after this many bytes to the client.
+    deaf_after: AtomicUsize,
 }
 
 impl fmt::Debug for State {
@@ -98,6 +100,17 @@ impl Link {
             Direction::ToServer => (&self.client, &self.server),
             Direction::ToClient => (&self.server, &self.client),
         }
+    }
+
+    /// How many of these bytes the client is to get.
+    fn hear(&self, count: usize) -> usize {
+        let left = self.deaf_after.load(Ordering::Acquire);
+        let heard = count.min(left);
+        if left < usize::MAX {
+            self.deaf_after.store(left - heard, Ordering::Release);
+            self.deaf.store(left == heard, Ordering::Release);
+        }
+        heard
     }
 
     fn cut(&self) {
@@ -207,9 +220,10 @@ impl Proxy {
         }
     }
 
-    /// Whether connections that come from now on are deaf, from their first byte on.
-    pub fn deafen_new(&self, deaf: bool) {
-        self.state.gauge().deaf = deaf;
+    /// Makes connections that come from now on deaf once this many bytes were passed on to the
+    /// client: in the middle of a login, for instance. `None`: not any more.
+    pub fn deafen_new(&self, after: Option<usize>) {
+        self.state.gauge().deaf_after = after;
     }
 
     /// Delays everything by this time.
@@ -303,8 +317,10 @@ fn connect(client: TcpStream, state: &Arc<State>) {
         stream.set_read_timeout(Some(POLL)).ok();
         stream.set_write_timeout(Some(POLL)).ok();
     }
-    let (over, deaf) = (AtomicBool::new(false), AtomicBool::new(state.gauge().deaf));
-    let link = Arc::new(Link { client, server, over, deaf });
+    let deaf_after = state.gauge().deaf_after;
+    let (over, deaf) = (AtomicBool::new(false), AtomicBool::new(deaf_after == Some(0)));
+    let deaf_after = AtomicUsize::new(deaf_after.unwrap_or(usize::MAX));
+    let link = Arc::new(Link { client, server, over, deaf, deaf_after });
     {
         let mut gauge = state.gauge();
         if gauge.closed {
@@ -335,6 +351,7 @@ fn pump(link: &Link, state: &State, direction: Direction) {
             }
             Ok(_) if link.deaf.load(Ordering::Acquire) => {}
             Ok(count) => {
+                let count = if direction == Direction::ToClient { link.hear(count) } else { count };
                 if !pass_on(link, state, direction, buffer.get(..count).unwrap_or_default()) {
                     return;
                 }

@@ -1,5 +1,5 @@
 //! A tour of txpostgres: connect, ask, ask much at once, move money and take it back, hear a
-//! notification, copy and stream many rows, fail with grace.
+//! notification, copy and stream many rows, fail with grace, survive a restart.
 //!
 //! `cargo xtask demo` runs it on a server of its own. On yours:
 //!
@@ -10,6 +10,7 @@
 //! It works in temporary tables, which only its own session sees and which end with it.
 
 mod many_rows;
+mod recovery;
 mod screen;
 mod traffic;
 
@@ -53,8 +54,10 @@ fn variable(name: &str) -> Option<String> {
 async fn tour(dsn: &str) -> Result<()> {
     let mut guide = Guide::new();
     let traffic = Arc::new(Traffic::default());
-    let connection =
-        Connection::builder().connection_factory(Counting(Arc::clone(&traffic))).build();
+    let connection = Connection::builder()
+        .connection_factory(Counting(Arc::clone(&traffic)))
+        .reconnecting()
+        .build();
 
     guide.step("Connecting");
     connect(&guide, &connection, dsn).await?;
@@ -82,8 +85,12 @@ async fn tour(dsn: &str) -> Result<()> {
     mistake(&guide, &connection).await?;
     guide.step("Cleaning up");
     connection.run_operation("drop table pg_temp.account, pg_temp.reading", ()).await?;
+    guide.done("the tables are dropped");
+    guide.step("A server that goes away and comes back");
+    recovery::restarted(&guide, &connection).await?;
+    guide.step("Closing");
     connection.close().await;
-    guide.done("the tables are dropped and the connection closed");
+    guide.done("the connection is closed");
     Ok(())
 }
 

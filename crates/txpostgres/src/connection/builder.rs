@@ -9,7 +9,7 @@ use txpostgres_multiplex::{Drive, Listeners, QueueBounds};
 use txpostgres_policy::LivenessSettings;
 use txpostgres_session::KeyCache;
 
-use super::reopening::{ConnectionLink, Reconnection};
+use super::reopening::{ConnectionLink, LastClone, Reconnection};
 use super::{Connection, Handle, Hearing};
 #[cfg(doc)]
 use crate::ErrorKind;
@@ -167,7 +167,9 @@ impl ConnectionBuilder {
             reconnection: self.detector.map(|detector| Reconnection { detector, liveness }),
             hearing: Hearing { listeners, observers },
         });
+        let mut last = None;
         if let Some(reconnection) = &handle.reconnection {
+            last = Some(Arc::new(LastClone(reconnection.detector.clone())));
             reconnection.detector.set_link(Arc::new(ConnectionLink(Arc::downgrade(&handle))));
             let weak = Arc::downgrade(&handle);
             handle.driver.on_end(move |generation| {
@@ -176,7 +178,7 @@ impl ConnectionBuilder {
                 }
             });
         }
-        Connection { handle }
+        Connection { handle, last }
     }
 }
 

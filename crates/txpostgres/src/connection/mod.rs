@@ -26,7 +26,7 @@ use crate::driver::{Driver, Scope, in_recovery};
 use crate::io::Dial;
 use crate::notify::Observers;
 use opening::{Occasion, Opener, closed_meanwhile};
-use reopening::Reconnection;
+use reopening::{LastClone, Reconnection};
 
 pub use builder::ConnectionBuilder;
 
@@ -62,6 +62,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Connection {
     pub(crate) handle: Arc<Handle>,
+    /// Ends its detector's attempts with the last clone: an attempt itself holds the handle.
+    last: Option<Arc<LastClone>>,
 }
 
 /// State that the clones of a connection share.

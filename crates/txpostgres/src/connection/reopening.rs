@@ -28,9 +28,13 @@ impl Reconnection {
     }
 }
 
-impl Drop for Reconnection {
+/// What the clones of a connection share: when the last of them is dropped, the detector makes no
+/// further attempt, and drops the one that it makes.
+pub(super) struct LastClone(pub(super) DeadConnectionDetector);
+
+impl Drop for LastClone {
     fn drop(&mut self) {
-        self.detector.closed();
+        self.0.closed();
     }
 }
 
@@ -67,9 +71,11 @@ impl Connection {
     {
         let detector = self.detector()?;
         let handle = Arc::downgrade(&self.handle);
+        let last = self.last.as_ref().map(Arc::downgrade)?;
         let handler = Arc::new(handler);
         let handler = RecoveryHandler::new(move || {
-            let connection = handle.upgrade().map(|handle| Self { handle });
+            let connection = handle.upgrade().zip(last.upgrade());
+            let connection = connection.map(|(handle, last)| Self { handle, last: Some(last) });
             let handler = Arc::clone(&handler);
             async move {
                 match connection {
@@ -83,19 +89,25 @@ impl Connection {
 }
 
 impl Handle {
-    /// A session is ready for use: calls may use it. `false`: it is over.
+    /// A session is ready for use: calls may use it, or are told how it has ended since. `false`:
+    /// the user has closed the connection.
     pub(super) fn begin(self: &Arc<Self>, generation: u64) -> bool {
-        if let Some(reconnection) = &self.reconnection {
+        if self.reconnection.is_some() {
             self.driver.set_reopened(true);
-            if !self.driver.restored(generation) {
-                return false;
-            }
-            reconnection.detector.connected();
-            self.watch_liveness(reconnection, generation);
-            true
-        } else {
-            self.driver.restored(generation)
         }
+        let is_up = self.driver.restored(generation);
+        if !is_up && self.driver.lock().end_of(generation).is_none() {
+            return false;
+        }
+        if let Some(reconnection) = &self.reconnection {
+            reconnection.detector.connected();
+            if is_up {
+                self.watch_liveness(reconnection, generation);
+            }
+            // It may have ended before the detector knew of it.
+            self.session_ended(generation);
+        }
+        true
     }
 
     fn watch_liveness(&self, reconnection: &Reconnection, generation: u64) {
@@ -106,9 +118,13 @@ impl Handle {
         }
     }
 
-    /// The session of this number is over.
+    /// The session of this number may be over. One that was never used is none of the detector's: a
+    /// connect has failed, which its caller is told.
     pub(super) fn session_ended(&self, generation: u64) {
-        let Some(reconnection) = &self.reconnection else { return };
+        let Some(reconnection) = self.reconnection.as_ref().filter(|it| it.detector.is_in_use())
+        else {
+            return;
+        };
         let Some(reason) = self.driver.lock().end_of(generation) else { return };
         if !reconnection.detector.check_for_dead_connection(&reason) {
             self.driver.set_reopened(false);

@@ -43,9 +43,8 @@ macro_rules! cancellable {
             }
 
             /// Makes the call wait for this long while the connection is dead and its detector
-            /// opens it again, instead of as long as the connection says
-            /// ([`ConnectionBuilder::wait_for_recovery`](crate::ConnectionBuilder::wait_for_recovery)).
-            /// With zero it fails at once.
+            /// opens it again. With zero it fails at once. The default is what the connection was
+            /// built with: [`wait_for_recovery`](crate::ConnectionBuilder::wait_for_recovery).
             pub fn wait_for_recovery(mut self, limit: Duration) -> Self {
                 self.$($call).+.wait_for_recovery(limit);
                 self

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use txpostgres_policy::{Lifeline, RunId, is_permanent};
+use txpostgres_policy::{LifeState, Lifeline, RunId, is_permanent};
 use txpostgres_session::{Error, ErrorKind};
 
 use super::handlers::{RecoveryHandler, RecoveryHandlerId};
@@ -273,6 +273,11 @@ impl<E: Send + Sync + fmt::Display + 'static> DeadConnectionDetector<E> {
         let generation = self.core.next_generation();
         self.core.states.set(ConnectionState::Up { generation });
         self.end_run();
+    }
+
+    /// Whether the connection was opened, and not closed by the user.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.core.lifeline.lock().state() != LifeState::Closed
     }
 
     /// The user has closed the connection, or dropped its last handle.

@@ -35,6 +35,11 @@ fn begin<E: Send + Sync + fmt::Display + 'static>(
     *core.outage.lock() = Some((run, std::time::Instant::now()));
     core.states.set(ConnectionState::Down { cause });
     core.link().died(error);
+    if !core.lifeline.lock().is_current(run) {
+        // The user has closed it meanwhile.
+        core.link().given_up();
+        return;
+    }
     let Some(runtime) = core.runtime() else {
         tracing::error!(target: "txpostgres", "without a runtime nothing is reconnected");
         core.lifeline.lock().give_up(run);

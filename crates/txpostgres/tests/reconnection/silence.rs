@@ -25,7 +25,7 @@ async fn found_dead(
     let proxy = Proxy::to_port(database.server().port()).unwrap();
     let connection = open(watched(), through(&proxy, &database)).await;
     bounded(connection.run_operation("create table t (line text)", ())).await.unwrap();
-    proxy.deafen_new(!works);
+    proxy.deafen_new((!works).then_some(0));
     let error = {
         let call = make(&connection);
         tokio::pin!(call);
@@ -38,7 +38,7 @@ async fn found_dead(
         error
     };
     assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
-    proxy.deafen_new(false);
+    proxy.deafen_new(None);
     let well = Instant::now();
     up(&connection, 2).await;
     assert!(well.elapsed() < LATE, "{:?}", well.elapsed());
@@ -191,4 +191,145 @@ async fn without_a_heartbeat_the_next_call_finds_out() {
     assert!(began.elapsed() < BOUND + LATE);
     up(&connection, 2).await;
     eventually("old sessions are closed", || proxy.connections() < 4).await;
+}
+
+/// Wherever the login stands still, TLS and passwords included: attempts go on beside, and the
+/// connection is back soon after the network is well.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn in_each_phase_of_the_login() {
+    use txpostgres_testkit::{Cluster, TlsCertificates};
+
+    let cluster = Cluster::builder().tls(TlsCertificates::good().unwrap()).start().unwrap();
+    let database = cluster.database().unwrap();
+    for bytes in [0, 1, 2, 100, 1_000, 1_500, 2_000, 2_200, 2_500] {
+        let proxy = Proxy::to_port(cluster.port()).unwrap();
+        let dsn = format!("{} sslmode=require", through(&proxy, &database));
+        let connection = open(watched(), &dsn).await;
+        let pid = connection.backend_pid().unwrap();
+        proxy.deafen_new(Some(bytes));
+        database.sql(&format!("select pg_terminate_backend({pid})")).unwrap();
+        let detector = connection.detector().unwrap();
+        eventually("it is dead", || detector.connection_is_dead()).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if !detector.connection_is_dead() {
+            // The whole login was shorter.
+            assert!(bytes > 1_500, "{bytes}");
+        }
+        proxy.deafen_new(None);
+        let well = Instant::now();
+        assert!(bounded(detector.recovered()).await);
+        assert!(well.elapsed() < LATE, "{bytes}: {:?}", well.elapsed());
+        bounded(connection.run_query("select 1", ())).await.unwrap();
+        connection.close().await;
+    }
+}
+
+/// What is done to a connection whose network has gone deaf ends in time as well.
+#[tokio::test]
+async fn in_a_cancel_and_in_a_close() {
+    let database = shared().database().unwrap();
+    let proxy = Proxy::to_port(database.server().port()).unwrap();
+    let connection = open(watched(), through(&proxy, &database)).await;
+    let mut call = connection.run_query("select pg_sleep(1.2)", ());
+    let handle = call.cancel_handle();
+    let call = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.run_query("select pg_sleep(1.2)", ()).await }
+    });
+    drop(handle);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    proxy.deafen();
+    proxy.deafen_new(Some(0));
+    let began = Instant::now();
+    let mut other = connection.run_query("select 1", ());
+    let handle = other.cancel_handle();
+    let other = tokio::spawn({
+        let connection = connection.clone();
+        async move {
+            let _connection = connection;
+            handle.cancel().await
+        }
+    });
+    bounded(other).await.unwrap().ok();
+    bounded(call).await.unwrap().unwrap_err();
+    assert!(began.elapsed() < BOUND + LATE, "{:?}", began.elapsed());
+    let began = Instant::now();
+    bounded(connection.close()).await;
+    assert!(began.elapsed() < Duration::from_secs(1) + LATE, "{:?}", began.elapsed());
+}
+
+/// The server is stopped with everything in it, and goes on later.
+#[tokio::test]
+async fn a_server_that_is_stopped() {
+    use txpostgres_testkit::Cluster;
+
+    let cluster = Cluster::builder().start().unwrap();
+    let database = cluster.database().unwrap();
+    let connection = open(watched(), database.dsn()).await;
+    let pid = connection.backend_pid().unwrap();
+    let call = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.run_query("select pg_sleep(30)", ()).await }
+    });
+    until_session(&database, pid, "wait_event = 'PgSleep'").await;
+    let signal = |name: &str| {
+        let pid = pid.to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    cluster.pause_postmaster().unwrap();
+    signal("-STOP");
+    let began = Instant::now();
+    let error = bounded(call).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Lost, Delivery::Unknown));
+    assert!(began.elapsed() < BOUND + LATE, "{:?}", began.elapsed());
+    signal("-CONT");
+    cluster.resume_postmaster().unwrap();
+    let well = Instant::now();
+    up(&connection, 2).await;
+    assert!(well.elapsed() < LATE, "{:?}", well.elapsed());
+}
+
+/// The whole program is stopped for longer than the bound, and goes on: its session is alive.
+#[tokio::test]
+async fn a_client_that_is_stopped() {
+    let database = shared().database().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "silence::the_client_that_is_stopped"])
+        .env("TXPOSTGRES_STOPPED", database.dsn())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = child.id().to_string();
+    let signal = |name: &str| std::process::Command::new("kill").args([name, &pid]).status();
+    let working = format!(
+        "select count(*) from pg_stat_activity where datname = '{}' and query like '%stopped%'
+         and pid <> pg_backend_pid()",
+        database.name()
+    );
+    eventually("it works", || database.server().sql(&working).unwrap() == "1").await;
+    for _ in 0..2 {
+        signal("-STOP").unwrap();
+        tokio::time::sleep(BOUND * 2).await;
+        signal("-CONT").unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let ended = bounded(tokio::task::spawn_blocking(move || child.wait())).await;
+    assert!(ended.unwrap().unwrap().success(), "it has lost its session");
+}
+
+/// Run by [`a_client_that_is_stopped`].
+#[tokio::test]
+#[ignore = "it is a part of another test"]
+async fn the_client_that_is_stopped() {
+    let Ok(dsn) = std::env::var("TXPOSTGRES_STOPPED") else { return };
+    let connection = open(watched(), dsn).await;
+    let pid = connection.backend_pid();
+    let began = Instant::now();
+    while began.elapsed() < BOUND * 6 {
+        connection.run_query("select 'stopped', pg_sleep(0.3)", ()).await.unwrap();
+    }
+    assert_eq!(connection.backend_pid(), pid);
+    let state = connection.detector().unwrap().state();
+    assert_eq!(state, ConnectionState::Up { generation: 1 });
 }
