@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_original() {
+    fn simple_backoff_iterator_has_the_defaults_of_the_original() {
         let delays = seconds(SimpleBackoffIterator::new(1).jitter(0.0));
         let grown = (1..=9).map(|power| E.powi(power).min(3600.0));
         for (delay, wanted) in delays.iter().skip(1).zip(grown) {

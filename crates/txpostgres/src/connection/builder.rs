@@ -169,8 +169,10 @@ impl ConnectionBuilder {
         });
         let mut last = None;
         if let Some(reconnection) = &handle.reconnection {
-            last = Some(Arc::new(LastClone(reconnection.detector.clone())));
-            reconnection.detector.set_link(Arc::new(ConnectionLink(Arc::downgrade(&handle))));
+            let guard = Arc::new(LastClone(reconnection.detector.clone()));
+            let link = ConnectionLink(Arc::downgrade(&handle), Arc::downgrade(&guard));
+            reconnection.detector.set_link(Arc::new(link));
+            last = Some(guard);
             let weak = Arc::downgrade(&handle);
             handle.driver.on_end(move |generation| {
                 if let Some(handle) = weak.upgrade() {

@@ -1,5 +1,6 @@
 //! A connection as what its detector reconnects.
 
+use std::any::Any;
 use std::sync::{Arc, Weak};
 
 use txpostgres_multiplex::Drive;
@@ -70,12 +71,11 @@ impl Connection {
         Fut: Future<Output: ObserverOutput> + Send + 'static,
     {
         let detector = self.detector()?;
-        let handle = Arc::downgrade(&self.handle);
         let last = self.last.as_ref().map(Arc::downgrade)?;
+        let link = ConnectionLink(Arc::downgrade(&self.handle), last);
         let handler = Arc::new(handler);
         let handler = RecoveryHandler::new(move || {
-            let connection = handle.upgrade().zip(last.upgrade());
-            let connection = connection.map(|(handle, last)| Self { handle, last: Some(last) });
+            let connection = link.connection();
             let handler = Arc::clone(&handler);
             async move {
                 match connection {
@@ -133,12 +133,17 @@ impl Handle {
 }
 
 /// The connection, for its detector.
-pub(super) struct ConnectionLink(pub(super) Weak<Handle>);
+pub(super) struct ConnectionLink(pub(super) Weak<Handle>, pub(super) Weak<LastClone>);
 
 impl ConnectionLink {
     fn handle(&self) -> Result<Arc<Handle>> {
         let gone = || Error::new(ErrorKind::Closed, "the connection was dropped");
         self.0.upgrade().ok_or_else(gone)
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        let (handle, last) = self.0.upgrade().zip(self.1.upgrade())?;
+        Some(Connection { handle, last: Some(last) })
     }
 }
 
@@ -208,6 +213,10 @@ impl Link<Error> for ConnectionLink {
             handle.watch_liveness(reconnection, generation);
         }
         is_up
+    }
+
+    fn reconnectable(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(Arc::new(self.connection()?) as Arc<dyn Any + Send + Sync>)
     }
 
     fn generation(&self) -> Option<u64> {

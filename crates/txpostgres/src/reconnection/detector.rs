@@ -1,5 +1,6 @@
 //! The detector of dead connections.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -122,7 +123,14 @@ impl<E: Send + Sync + fmt::Display + 'static> DeadConnectionDetector<E> {
     /// built with the detector has done so.
     #[doc(alias = "setReconnectable")]
     pub fn set_reconnectable(&self, reconnectable: impl Reconnectable<Error = E>) {
-        self.set_link(Arc::new(Given(reconnectable)));
+        self.set_link(Arc::new(Given(Arc::new(reconnectable))));
+    }
+
+    /// What is reconnected, if it was given and is of this type: what
+    /// [`set_reconnectable`](Self::set_reconnectable) got, or the
+    /// [`Connection`](crate::Connection) that was built with the detector and is not dropped.
+    pub fn reconnectable<R: Any + Send + Sync>(&self) -> Option<Arc<R>> {
+        self.core.link().reconnectable()?.downcast().ok()
     }
 
     pub(crate) fn set_link(&self, link: Arc<dyn Link<E>>) {

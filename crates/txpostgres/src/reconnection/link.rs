@@ -1,7 +1,9 @@
 //! What a detector reconnects.
 
+use std::any::Any;
 use std::future::{Future, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// A future in a box.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,13 +39,13 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// # async fn main() {
 /// let is_death = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
 /// let detector = DetectorBuilder::new(is_death).build();
-/// let feed = std::sync::Arc::new(Feed::default());
-/// detector.set_reconnectable(feed.clone());
+/// detector.set_reconnectable(Feed::default());
 ///
 /// let read = || async { Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionReset)) };
 /// detector.call_checking(read).await.unwrap_err();
 /// assert!(detector.connection_is_dead());
 /// detector.recovered().await;
+/// let feed = detector.reconnectable::<Feed>().unwrap();
 /// assert_eq!(feed.connects.load(Ordering::Relaxed), 1);
 /// # }
 /// ```
@@ -59,7 +61,7 @@ pub trait Reconnectable: Send + Sync + 'static {
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
-impl<R: Reconnectable> Reconnectable for std::sync::Arc<R> {
+impl<R: Reconnectable> Reconnectable for Arc<R> {
     type Error = R::Error;
 
     fn connect(&self) -> impl Future<Output = Result<(), Self::Error>> + Send {
@@ -100,10 +102,15 @@ pub(crate) trait Link<E>: Send + Sync {
     fn generation(&self) -> Option<u64> {
         None
     }
+
+    /// The reconnectable itself.
+    fn reconnectable(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 /// What a user has given.
-pub(super) struct Given<R>(pub(super) R);
+pub(super) struct Given<R>(pub(super) Arc<R>);
 
 impl<E, R: Reconnectable<Error = E>> Link<E> for Given<R> {
     fn connect(&self) -> BoxFuture<'_, Result<(), E>> {
@@ -112,6 +119,10 @@ impl<E, R: Reconnectable<Error = E>> Link<E> for Given<R> {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.0.close())
+    }
+
+    fn reconnectable(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(Arc::clone(&self.0) as Arc<dyn Any + Send + Sync>)
     }
 }
 

@@ -51,7 +51,7 @@ fn silly_iterator() -> SimpleBackoffIterator {
 }
 
 #[test]
-fn basic() {
+fn retrying_call_start() {
     let call = RetryingCall::new(|| ready(Ok::<_, ()>(1)));
     assert_eq!(poll_once(call.start(simple_backoff_iterator(), |()| true)), Poll::Ready(Ok(1)));
 }

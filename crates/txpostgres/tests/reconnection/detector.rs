@@ -8,7 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use txpostgres::reconnection::{
     Base, CheckedError, ConnectionDead, ConnectionState, DeadConnectionDetector, DetectorBuilder,
-    Overrides, Overriding, Reconnectable, default_death_checker, default_reconnection_iterator,
+    Overrides, Overriding, Reconnectable, RecoveryHandler, default_death_checker,
+    default_reconnection_iterator,
 };
 use txpostgres::{Connection, Error, ErrorKind};
 use txpostgres_testkit::shared;
@@ -60,7 +61,97 @@ async fn set_reconnectable() {
 }
 
 #[tokio::test]
-async fn call_checking() {
+async fn reconnectable() {
+    let feed = Arc::new(Feed::default());
+    let given = detector(&feed).reconnectable::<Arc<Feed>>().unwrap();
+    assert!(Arc::ptr_eq(&*given, &feed));
+    let none = DeadConnectionDetector::new();
+    assert!(none.reconnectable::<Connection>().is_none());
+    let connection = Connection::builder().detector(none.clone()).build();
+    assert!(none.reconnectable::<Feed>().is_none());
+    assert!(none.reconnectable::<Connection>().is_some());
+    drop(connection);
+    assert!(none.reconnectable::<Connection>().is_none(), "it is not kept for it");
+}
+
+#[tokio::test]
+async fn check_for_dead_connection() {
+    let feed = Arc::new(Feed::default());
+    feed.is_down.store(true, Ordering::Relaxed);
+    let detector = detector(&feed);
+    assert!(!detector.check_for_dead_connection(&io::ErrorKind::InvalidData.into()));
+    assert!(feed.calls.lock().is_empty());
+    assert!(detector.check_for_dead_connection(&reset()));
+    assert!(detector.check_for_dead_connection(&reset()), "it is a death, known already");
+    feed.is_down.store(false, Ordering::Relaxed);
+    assert!(bounded(detector.recovered()).await);
+}
+
+#[tokio::test]
+async fn connection_is_dead() {
+    let feed = Arc::new(Feed::default());
+    let detector = detector(&feed);
+    assert!(!detector.connection_is_dead());
+    let (seen, asking) = (Arc::new(AtomicBool::new(false)), detector.clone());
+    let noted = Arc::clone(&seen);
+    detector.add_recovery_handler(move || {
+        noted.store(asking.connection_is_dead(), Ordering::Relaxed);
+        std::future::ready(())
+    });
+    detector.check_for_dead_connection(&reset());
+    assert!(detector.connection_is_dead());
+    assert!(bounded(detector.recovered()).await);
+    assert!(seen.load(Ordering::Relaxed), "it is dead until its handlers have ended");
+    assert!(!detector.connection_is_dead());
+}
+
+#[tokio::test]
+async fn add_recovery_handler_remove_recovery_handler_recovery_handlers() {
+    let feed = Arc::new(Feed::default());
+    let detector = detector(&feed);
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let handler = RecoveryHandler::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(())
+    });
+    let id = detector.add_recovery_handler(&handler);
+    assert_eq!(detector.add_recovery_handler(&handler), id, "added twice is once");
+    assert_eq!(detector.recovery_handlers(), [handler]);
+    for expected in [1, 2] {
+        detector.check_for_dead_connection(&reset());
+        assert!(bounded(detector.recovered()).await);
+        assert_eq!(calls.load(Ordering::Relaxed), expected);
+    }
+    detector.remove_recovery_handler(id);
+    detector.remove_recovery_handler(id);
+    assert!(detector.recovery_handlers().is_empty());
+    detector.check_for_dead_connection(&reset());
+    assert!(bounded(detector.recovered()).await);
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+/// Two handlers that each wait for the other: they run in parallel.
+#[tokio::test]
+async fn recovery_handlers_run_in_parallel() {
+    let feed = Arc::new(Feed::default());
+    let detector = detector(&feed);
+    let barrier = Arc::new(tokio::sync::Barrier::new(2));
+    for _ in 0..2 {
+        let barrier = Arc::clone(&barrier);
+        detector.add_recovery_handler(move || {
+            let barrier = Arc::clone(&barrier);
+            async move {
+                barrier.wait().await;
+            }
+        });
+    }
+    detector.check_for_dead_connection(&reset());
+    assert!(bounded(detector.recovered()).await);
+}
+
+#[tokio::test]
+async fn call_checking_connection_dead() {
     let feed = Arc::new(Feed::default());
     feed.is_down.store(true, Ordering::Relaxed);
     let detector = detector(&feed);
@@ -172,7 +263,7 @@ async fn start_reconnecting() {
 }
 
 #[tokio::test]
-async fn reconnect_and_connection_recovered() {
+async fn reconnect_connection_recovered() {
     let feed = Arc::new(Feed::default());
     let detector = detector(&feed);
     bounded(detector.reconnect()).await.unwrap();
@@ -189,7 +280,7 @@ async fn reconnect_and_connection_recovered() {
 }
 
 #[test]
-fn the_defaults() {
+fn default_death_checker_default_reconnection_iterator() {
     for (kind, is_death) in [
         (ErrorKind::Lost, true),
         (ErrorKind::Connect, true),

@@ -11,6 +11,7 @@
 
 mod detector;
 mod faults;
+mod logging;
 mod restoring;
 mod roles;
 mod silence;

@@ -16,8 +16,13 @@ pub(crate) struct Warnings {
 
 impl Warnings {
     pub(crate) fn listen() -> Self {
+        Self::listen_to(&[Level::WARN])
+    }
+
+    /// Keeps what is said at these levels instead.
+    pub(crate) fn listen_to(levels: &'static [Level]) -> Self {
         let kept = Arc::<Mutex<Vec<String>>>::default();
-        let listener = Listener(Arc::clone(&kept));
+        let listener = Listener(Arc::clone(&kept), levels);
         Self { kept, _guard: tracing::subscriber::set_default(listener) }
     }
 
@@ -27,11 +32,11 @@ impl Warnings {
     }
 }
 
-struct Listener(Arc<Mutex<Vec<String>>>);
+struct Listener(Arc<Mutex<Vec<String>>>, &'static [Level]);
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN && metadata.target() == "txpostgres"
+        self.1.contains(metadata.level()) && metadata.target() == "txpostgres"
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
