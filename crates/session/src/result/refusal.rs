@@ -102,9 +102,13 @@ pub(crate) fn refuse<T>(
 
 #[cfg(test)]
 mod tests {
+    use postgres_types::{Field, Kind};
+
     use super::*;
     use crate::error::Result;
     use crate::result::row::Row;
+    use crate::result::stale_flag::StaleFlag;
+    use crate::value::Record;
 
     #[test]
     fn says_what_is_wrong_with_a_value() {
@@ -145,5 +149,32 @@ mod tests {
         let error = Row::new(&many, &[], &[], 0).get::<i32>("C1").unwrap_err().to_string();
         assert!(error.starts_with("the row has no column C1; its columns are: c0,"), "{error}");
         assert!(error.len() < 200);
+    }
+
+    /// Types that are marked as stale are looked up anew, which takes a request.
+    #[test]
+    fn a_null_within_a_value_does_not_mark_its_type_as_stale() {
+        let fields = vec![Field::new("ns".to_owned(), Type::INT4_ARRAY)];
+        let ty = Type::new("item".to_owned(), 70_000, Kind::Composite(fields), "public".to_owned());
+        let marks = |value: &[&[u8]], read: fn(Row<'_>) -> Result<()>| {
+            let stale_flag = StaleFlag::default();
+            let columns =
+                [Column::for_test("item", ty.clone()).resolved(ty.clone(), stale_flag.clone())];
+            let value = value.concat();
+            let length = i32::try_from(value.len()).unwrap().to_be_bytes();
+            let bytes = [&length[..], &value].concat();
+            assert!(read(Row::new(&columns, &bytes, &[0], 0)).is_err());
+            stale_flag.is_stale()
+        };
+        let numbers = |row: Row<'_>| row.get::<Record<(Vec<i32>,)>>(0).map(drop);
+        let (count, oid) = ([0, 0, 0, 1], 1_007_u32.to_be_bytes());
+        let null = [0xff; 4];
+        // `row(null)`, and `row('{null}')`.
+        assert!(!marks(&[&count, &oid, &null], numbers));
+        let array = [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 23], [0, 0, 0, 1], [0, 0, 0, 1], null];
+        assert!(!marks(&[&count, &oid, &[0, 0, 0, 24], array.as_flattened()], numbers));
+        // A field of another type, and another type of Rust.
+        assert!(marks(&[&count, &[0, 0, 0, 23], &null], numbers));
+        assert!(marks(&[&count, &oid, &null], |row| row.get::<i32>(0).map(drop)));
     }
 }
