@@ -239,20 +239,26 @@ mod tests {
 
     #[test]
     fn an_answer_of_which_something_was_discarded_is_an_error_that_says_so() {
-        let end = |discards: bool| {
+        // What arrives before the buffer is closed, and behind that.
+        let end = |arrived: usize, late: usize| {
             let mut buffer = ResponseBuffer::new(Capacity::Unbounded, None);
-            if discards {
+            let push = |buffer: &mut ResponseBuffer| {
                 drop(buffer.push(Chunk::CopyData(CopyData::default())));
-            }
+            };
+            (0..arrived).for_each(|_| push(&mut buffer));
             buffer.close();
+            (0..late).for_each(|_| push(&mut buffer));
             drop(buffer.end((Ok(Box::default()), TransactionStatus::Idle)));
             match buffer.poll(&mut None) {
                 Poll::Ready(Next::End((outcome, _))) => outcome,
                 _ => panic!("no end"),
             }
         };
-        assert!(end(false).is_ok());
-        let error = end(true).unwrap_err();
-        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Cancelled, Delivery::CarriedOut));
+        assert!(end(0, 0).is_ok());
+        for (arrived, late) in [(1, 0), (0, 1), (1, 1)] {
+            let error = end(arrived, late).unwrap_err();
+            let carried_out = (ErrorKind::Cancelled, Delivery::CarriedOut);
+            assert_eq!((error.kind(), error.delivery()), carried_out, "{arrived}, {late}");
+        }
     }
 }

@@ -53,7 +53,13 @@ mod tests {
         let lost = |delivery| Error::new(ErrorKind::Lost, "gone").with_delivery(delivery);
         assert!(lost(Delivery::NotSent).is_retryable());
         assert!(!lost(Delivery::Unknown).is_retryable());
+        // A serialization failure, a deadlock, a lock that is held, a server that is full, and one
+        // that is starting up.
+        for code in ["40001", "40P01", "55P03", "53300", "57P03"] {
+            assert!(from_server(code).is_retryable(), "{code}");
+        }
         assert!(!from_server("42601").is_retryable());
+        assert!(from_server("0A000").went_stale().is_retryable());
     }
 
     #[test]

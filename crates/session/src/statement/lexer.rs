@@ -275,6 +275,10 @@ mod tests {
             "select ' and chain",
             "select 'and', chain",
             r"select E'\' and chain'",
+            // The doubled quote does not begin another literal, in which nothing escapes.
+            r"select E'a''\' and chain'",
+            "select land chain",
+            "select a and keychain",
             "select $$ and chain $$",
             "select $a$ $$ and chain $$ $a$",
             "/* rollback and chain */ rollback to a",

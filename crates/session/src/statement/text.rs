@@ -131,6 +131,7 @@ mod tests {
             "--\r--\n-- x\n/* a /* nested */ one, 1 * 2 / 3 */copy t from stdin",
             "/**/copy",
             "/* ö *//*/**/*/ copy",
+            "-- a comment\rcopy t from stdin",
         ] {
             assert!(is_copy(sql), "{sql}");
         }
@@ -193,6 +194,7 @@ mod tests {
             "SET \"search_path\" = a",
             "set role x",
             "set session authorization x",
+            "set session_authorization = x",
             "select 1; reset all",
             "set schema 'x'",
             r#"set U&"search\005fpath" = a"#,
