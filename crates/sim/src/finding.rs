@@ -42,6 +42,8 @@ pub(crate) enum Rule {
     Listening,
     /// The end of a session is not known in time.
     Closed,
+    /// A call used a session before its recovery handler had ended.
+    Restored,
     /// Something runs in circles.
     Spinning,
     /// More is kept than may be.

@@ -15,7 +15,13 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) async fn open(target: Target) -> Result<Ours, Failure> {
-        let connection = Connection::open(target.dsn()).await?;
+        // With a detector: what reconnection adds to each query.
+        let builder = match std::env::var_os("TXPOSTGRES_BENCH_DETECTOR") {
+            Some(_) => Connection::builder().reconnecting().heartbeat(None),
+            None => Connection::builder(),
+        };
+        let connection = builder.build();
+        connection.connect(target.dsn()).await?;
         Ok(Ours { connection, subscription: None })
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) cache: u32,
     /// Requests do not overlap.
     pub(crate) single: bool,
+    /// The connection has a detector, and calls wait for it for so many milliseconds.
+    pub(crate) reconnects: Option<u32>,
     /// Notifications that a listener may leave waiting; 0 is the library's own bound.
     pub(crate) queue: u32,
     /// Tasks that the runtime polls between two looks at its clock.
@@ -54,7 +56,8 @@ impl Default for Settings {
     fn default() -> Self {
         let end = Ending::default();
         let knobs = Knobs::default();
-        Self { knobs, cache: 256, single: false, queue: 0, tasks: 61, fresh: false, end }
+        let (single, reconnects, fresh) = (false, None, false);
+        Self { knobs, cache: 256, single, reconnects, queue: 0, tasks: 61, fresh, end }
     }
 }
 
@@ -87,6 +90,12 @@ impl Settings {
             tasks: if rng.bool() { 1 } else { 61 },
             fresh: rng.bool(),
             single: rng.u32(0..8) == 0,
+            reconnects: match rng.u32(0..8) {
+                0 => Some(0),
+                1 => Some(20),
+                2 => Some(60_000),
+                _ => None,
+            },
             end,
         }
     }
@@ -108,6 +117,7 @@ impl Settings {
                 "cache" => this.cache = number()?,
                 "queue" => this.queue = number()?,
                 "tasks" => this.tasks = number()?.max(1),
+                "reconnects" => this.reconnects = Some(number()?),
                 "fresh" => this.fresh = true,
                 "single" => this.single = true,
                 "end" => {
@@ -145,6 +155,9 @@ impl fmt::Display for Settings {
             if value != other {
                 write!(f, " {name} {value}")?;
             }
+        }
+        if let Some(patience) = self.reconnects {
+            write!(f, " reconnects {patience}")?;
         }
         for (name, is_set) in [
             ("keeps_back", keeps_back),

@@ -1,6 +1,7 @@
 //! How a run ends, and what must hold then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -55,7 +56,9 @@ impl World {
         self.callers.push(Slot::new(
             u32::MAX,
             Box::pin(async move {
-                let result = connection.run_script("listen probe; unlisten probe").await;
+                let patience = Duration::from_secs(60);
+                let probe = connection.run_script("listen probe; unlisten probe");
+                let result = probe.wait_for_recovery(patience).await;
                 *told.lock() = Some(result.map(drop).map_err(|error| error.to_string()));
             }),
         ));
@@ -63,7 +66,12 @@ impl World {
         let outcome = outcome.lock().take();
         match outcome {
             Some(Ok(())) => Ok(()),
-            _ if self.referee.causes.any() => Ok(()),
+            // A connection with a detector comes back from any loss.
+            _ if self.referee.causes.any()
+                && (self.settings.reconnects.is_none() || self.referee.causes.close) =>
+            {
+                Ok(())
+            }
             Some(Err(error)) => {
                 found(Rule::Unexplained, format!("the connection is of no use: {error}"))
             }

@@ -7,13 +7,15 @@ mod ending;
 mod moves;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use txpostgres::config::{Config, NoEnvironment};
-use txpostgres::{Connection, Cooperator, ObserverWork, QueueBounds};
+use txpostgres::reconnection::DeadConnectionDetector;
+use txpostgres::{Connection, ConnectionBuilder, Cooperator, ObserverWork, QueueBounds};
 
 use crate::callers::{Env, Ledger, Told, Work};
 use crate::finding::{Finding, Rule, found};
@@ -22,7 +24,7 @@ use crate::net::{Dialer, Net};
 use crate::panics;
 use crate::plan::{Plan, Settings};
 use crate::referee::Referee;
-use crate::server::Server;
+use crate::server::{Happened, Server};
 use crate::step::Step;
 use crate::trace::Trace;
 use crate::wakers::Flag;
@@ -43,6 +45,8 @@ pub(crate) struct World {
     told: Vec<Told>,
     gate: Gate,
     connection: Option<Connection>,
+    /// A recovery handler runs: nothing else may use its session.
+    recovering: Arc<AtomicBool>,
     config: Config,
     callers: Vec<Slot>,
     pub(crate) referee: Referee,
@@ -119,6 +123,10 @@ impl World {
             let notifications = usize::try_from(settings.queue).unwrap_or(1);
             builder = builder.notify_queue(QueueBounds { notifications, ..QueueBounds::default() });
         }
+        let recovering = Arc::<AtomicBool>::default();
+        if let Some(patience) = settings.reconnects {
+            builder = reconnecting(builder, patience);
+        }
         net.set_knobs(settings.knobs);
         net.set_single(settings.single);
         if trace.is_kept() {
@@ -133,7 +141,8 @@ impl World {
             ledger,
             told: Vec::new(),
             gate: Gate::default(),
-            connection: Some(builder.build()),
+            connection: Some(built(builder, &recovering)),
+            recovering,
             config,
             callers: Vec::new(),
             referee: Referee::new(plan),
@@ -278,6 +287,12 @@ impl World {
             self.moves += told.len() as u64;
             for happened in &happened {
                 self.trace.note(format_args!("  {happened:?}"));
+                if matches!(happened, Happened::Started { .. })
+                    && self.recovering.load(Ordering::Relaxed)
+                {
+                    let why = format!("{happened:?} before the recovery handler had ended");
+                    return found(Rule::Restored, why);
+                }
                 self.referee.happened(happened)?;
             }
             for told in &told {
@@ -320,5 +335,46 @@ impl Slot {
         let waker = flag.fresh();
         flag.wake();
         Self { id, work: Some(work), flag, waker, is_aside: false }
+    }
+}
+
+/// With a detector that tries again soon.
+fn reconnecting(builder: ConnectionBuilder, patience: u32) -> ConnectionBuilder {
+    let delays = || {
+        let again = Duration::from_millis(5);
+        std::iter::once(Duration::ZERO).chain(std::iter::repeat(again))
+    };
+    let detector = DeadConnectionDetector::builder().reconnection_iterator(delays).build();
+    let patience = Duration::from_millis(patience.into());
+    builder.detector(detector).without_liveness().wait_for_recovery(patience)
+}
+
+/// The connection, with a recovery handler that says when it runs.
+fn built(builder: ConnectionBuilder, recovering: &Arc<AtomicBool>) -> Connection {
+    let connection = builder.build();
+    let recovering = Arc::clone(recovering);
+    connection.add_recovery_handler(move |connection| {
+        let running = Running::begin(&recovering);
+        async move {
+            let _running = running;
+            connection.run_script("listen probe; unlisten probe").await.map(drop)
+        }
+    });
+    connection
+}
+
+/// A recovery handler runs as long as this lives.
+struct Running(Arc<AtomicBool>);
+
+impl Running {
+    fn begin(flag: &Arc<AtomicBool>) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(Arc::clone(flag))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
