@@ -18,6 +18,7 @@ mod driving;
 mod fence;
 mod listening;
 mod outage;
+mod reason;
 mod responses;
 
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub struct Multiplexer {
     received: u64,
     /// The latest lease that was given out when a session ended.
     lost_lease: Option<LockId>,
+    /// The latest of these whose transaction had committed something.
+    lost_after_commit: Option<LockId>,
     /// How many sessions there were.
     generation: u64,
     lock: AccessLock,
@@ -130,6 +133,7 @@ impl Multiplexer {
             wanted_role: TargetSessionAttrs::Any,
             received: 0,
             lost_lease: None,
+            lost_after_commit: None,
             generation: 0,
             lock: AccessLock::default(),
             transaction: None,
@@ -273,6 +277,9 @@ impl Multiplexer {
             self.lock.resume(effects);
         }
         if let Some(transaction) = self.transaction.take() {
+            if transaction.has_committed() {
+                self.lost_after_commit = Some(transaction.lease());
+            }
             transaction.wake_all(effects);
         }
         let why = self.why_closed();

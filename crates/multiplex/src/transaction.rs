@@ -15,6 +15,7 @@
 //! else is sent any more.
 
 mod ending;
+mod failure;
 mod refusal;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use txpostgres_session::{Delivery, Error, Result, Ticket, TransactionEffect, Tra
 
 pub use ending::EndKind;
 pub(crate) use ending::Ending;
+use failure::Failure;
 pub use refusal::outlived;
 pub(crate) use refusal::over;
 use refusal::{begun_by_hand, cancelled, nested_is_running};
@@ -98,9 +100,8 @@ pub(crate) struct Transaction {
     level: u32,
     /// It must end: no further statement is sent.
     is_cancelled: bool,
-    /// The error that failed it in the server, until a rollback to a savepoint undoes that. The
-    /// closure may have swallowed it.
-    failure: Option<Error>,
+    /// The error that failed it in the server. The closure may have swallowed it.
+    failure: Failure,
     /// One of its statements was a COMMIT.
     has_committed: bool,
     /// Calls that wait for the answer to BEGIN.
@@ -136,7 +137,7 @@ impl Transaction {
             state: TransactionState::Idle,
             level: 0,
             is_cancelled: false,
-            failure: None,
+            failure: Failure::default(),
             has_committed: false,
             waiting: Vec::new(),
         }
@@ -254,8 +255,8 @@ impl Transaction {
         let Some(begun) = self.begun().filter(|begun| *begun <= ticket) else {
             return;
         };
-        if status == TransactionStatus::InTransaction && self.failure.is_some() {
-            self.failure = None;
+        if status == TransactionStatus::InTransaction && self.failure.is_known() {
+            self.failure.went_on();
         }
         self.has_committed |= seen == Seen::Committed;
         self.state = match self.state {
@@ -269,24 +270,42 @@ impl Transaction {
         self.wake_waiting(effects);
     }
 
-    /// A request of the session, about to be [`settled`](Self::settled), has failed. Everything
-    /// after the first failure is refused for it (`25P02`), unless a rollback to a savepoint has
-    /// undone that one, and this is another.
+    /// A request of the session, about to be [`settled`](Self::settled), has failed.
     #[cold]
     pub(crate) fn has_failed(&mut self, ticket: Ticket, status: TransactionStatus, error: &Error) {
-        let is_first = self.failure.is_none() || error.transaction_effect().to_savepoint();
-        if status == TransactionStatus::Failed
-            && is_first
-            && self.begun().is_some_and(|begun| begun <= ticket)
-        {
-            // What caused it may be the user's, and is dropped elsewhere.
-            self.failure = Some(error.without_causes());
+        if status == TransactionStatus::Failed && self.is_of(ticket) {
+            self.failure.failed(error);
         }
+    }
+
+    /// The call of this request has found out more of the error that failed the transaction.
+    pub(crate) fn has_failed_rather(&mut self, ticket: Ticket, error: &Error) {
+        if self.is_of(ticket) {
+            self.failure.is_rather(error);
+        }
+    }
+
+    /// Whether a request of the session is not from before the transaction.
+    fn is_of(&self, ticket: Ticket) -> bool {
+        self.begun().is_some_and(|begun| begun <= ticket)
     }
 
     /// The error that failed the transaction, as the source of another one.
     pub(crate) fn failure(&self) -> Option<Error> {
-        self.failure.as_ref().map(Error::without_causes)
+        self.failure.standing().map(Error::without_causes)
+    }
+
+    /// Why its closure has returned an error, as far as the server has said why.
+    pub(crate) fn reason(&self) -> Option<Error> {
+        // Of a transaction begun by hand nothing is undone here.
+        let latest = self.failure.latest().filter(|_| self.state != TransactionState::Foreign)?;
+        let error = latest.without_causes();
+        Some(if self.has_committed { error.after_commit() } else { error })
+    }
+
+    /// Whether one of its statements was a COMMIT.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.has_committed
     }
 
     /// COMMIT was refused, and the transaction is still open.
@@ -298,6 +317,7 @@ impl Transaction {
 
     /// ROLLBACK was submitted, so that BEGIN can be sent once more.
     pub(crate) fn restart(&mut self) {
+        self.failure = Failure::default();
         self.state = TransactionState::Idle;
     }
 
@@ -331,6 +351,9 @@ impl Transaction {
     /// Decides what must be sent to end the transaction.
     #[allow(clippy::match_same_arms, reason = "a table of states, in the order of the drawing")]
     pub(crate) fn end(&mut self, kind: &EndKind) -> EndPlan {
+        if matches!(kind, EndKind::RollBackTo(_)) {
+            self.failure.passes_on();
+        }
         let plan = match (self.state, kind) {
             (TransactionState::Ending(_), _) => EndPlan::Done(Err(outlived())),
             (TransactionState::Idle, _) => EndPlan::Done(Ok(())),

@@ -34,7 +34,12 @@ pub(crate) fn failed(
     effect: TransactionEffect,
     intervention: Intervention,
 ) -> Error {
-    let delivery = if error.is_of_replication() { Delivery::Unknown } else { delivery };
+    // Told before the statement is complete, of what is done already.
+    let (delivery, effect) = if error.is_of_replication() {
+        (Delivery::Unknown, effect.and_committed())
+    } else {
+        (delivery, effect)
+    };
     let error = error.with_delivery(delivery).with_transaction_effect(effect);
     match intervention {
         // A cancel that we asked for is told apart from those of a timeout or an administrator,

@@ -84,6 +84,7 @@
 //! | the future of a [`cancel`] | the cancel goes on |
 //! | an interaction | it is rolled back before anything else uses the connection |
 //! | an interaction whose COMMIT was sent | the server commits it, or not |
+//! | one with [`retries`](Interaction::retries) | its attempt is as above, and no other is made |
 //! | [`listen`], [`unlisten`] | once polled, it takes effect all the same |
 //! | [`subscribe`], a stream of notifications | the subscription ends |
 //! | a [retrying call] | the call that runs is dropped, and no other is made |
@@ -191,7 +192,7 @@ pub use query::{
     Batch, Identifier, One, Optional, QueryStream, QueryStreamAs, RunOperation, RunQuery,
     RunQueryAs, RunScript, Typed,
 };
-pub use transaction::{Interaction, IsolationLevel};
+pub use transaction::{Interaction, IsolationLevel, RetryingInteraction};
 
 /// The program in the README is compiled with the tests.
 #[cfg(doctest)]

@@ -312,12 +312,16 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                             self.state = CallState::Ended;
                             match outcome {
                                 Ok(answer) => break Ok(Fetch::End(answer, locked)),
-                                Err(error) => break Err(error),
+                                Err(error) => {
+                                    locked.refused(slot.ticket(), &error);
+                                    break Err(error);
+                                }
                             }
                         }
                         NextStep::Again => {}
                         NextStep::AgainAfterRollback(error) => {
                             if !locked.restart(slot.ticket()) {
+                                locked.refused(slot.ticket(), &error);
                                 self.state = CallState::Ended;
                                 break Err(error);
                             }

@@ -244,7 +244,8 @@ impl Error {
     }
 
     /// Whether it says that what was committed may be on one server only: see
-    /// [`ErrorKind::CommitUnknown`]. The connection goes on.
+    /// [`ErrorKind::CommitUnknown`]. The connection goes on, and
+    /// [`has_committed`](Self::has_committed) is true.
     pub fn is_of_replication(&self) -> bool {
         self.0.circumstance == Circumstance::Replicating
     }

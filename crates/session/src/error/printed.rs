@@ -82,7 +82,7 @@ impl fmt::Display for Error {
             f.write_str(" (the statement was carried out)")?;
         } else if self.delivery() == Delivery::Unknown && self.kind() == ErrorKind::Decode {
             f.write_str(" (the statement may have been carried out)")?;
-        } else if self.has_committed() {
+        } else if self.has_committed() && !self.is_of_replication() {
             f.write_str(" (a part of what was asked for had been committed before)")?;
         }
         if f.alternate() {

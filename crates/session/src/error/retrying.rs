@@ -37,6 +37,12 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether it is the error of a remembered statement that had gone stale, and is not remembered
+    /// any more.
+    pub fn is_of_stale(&self) -> bool {
+        self.0.went_stale
+    }
 }
 
 #[cfg(test)]

@@ -39,19 +39,24 @@ impl Guard {
         outcome
     }
 
-    /// Rolls back, and returns the error that caused it, or the error of a rollback that failed.
-    pub(super) async fn roll_back<T, E>(mut self, original: E) -> Result<T, E>
-    where
-        E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
-    {
+    /// Rolls back.
+    pub(super) async fn roll_back(mut self) -> Result<()> {
         self.scope.undo();
         self.is_over = true;
-        match End::new(&self.scope, self.scope.roll_back()).await {
-            Ok(()) => Err(original),
-            Err(rollback) => {
-                tracing::warn!(target: "txpostgres", error = %rollback, "ROLLBACK failed");
-                Err(Error::rollback_failed(original, rollback).into())
-            }
+        End::new(&self.scope, self.scope.roll_back()).await
+    }
+}
+
+/// The error that caused a rollback, or the error of a rollback that failed.
+pub(super) fn rolled_back<E>(original: E, outcome: Result<()>) -> E
+where
+    E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
+{
+    match outcome {
+        Ok(()) => original,
+        Err(rollback) => {
+            tracing::warn!(target: "txpostgres", error = %rollback, "ROLLBACK failed");
+            Error::rollback_failed(original, rollback).into()
         }
     }
 }

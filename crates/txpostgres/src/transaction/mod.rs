@@ -4,7 +4,10 @@
 mod guard;
 mod nested;
 mod options;
+mod retry_policy;
+mod retrying;
 
+use std::borrow::BorrowMut;
 use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -18,9 +21,11 @@ use txpostgres_session::{Error, ErrorKind, Result};
 use crate::connection::Connection;
 use crate::cursor::Cursor;
 use crate::driver::{Cancellation, Driver, TransactionScope, noted};
-use guard::Guard;
+use guard::{Guard, rolled_back};
 use options::Options;
 pub use options::{Interaction, IsolationLevel};
+use retry_policy::RetryPolicy;
+pub use retrying::RetryingInteraction;
 
 impl Connection {
     /// Runs a closure in a transaction, which is committed when the closure returns `Ok`, and
@@ -141,11 +146,14 @@ impl Drop for Lease {
     }
 }
 
-/// Runs a closure in a transaction of its own.
+/// Runs a closure in a transaction of its own. The policy, if there is one, is told why it came to
+/// nothing.
 async fn run<T, E, F, Fut>(
     (driver, access): (Arc<Driver>, Access),
     options: Options,
-    mut cancellation: Option<Cancellation>,
+    // Owned, or borrowed for one of several attempts.
+    mut cancellation: impl BorrowMut<Option<Cancellation>>,
+    policy: Option<&mut RetryPolicy<'_>>,
     interaction: F,
 ) -> Result<T, E>
 where
@@ -153,6 +161,7 @@ where
     Fut: Future<Output = Result<T, E>>,
     E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
 {
+    let cancellation = cancellation.borrow_mut();
     let is_exclusive = cancellation.is_some() || options.cancels_on_drop;
     let is_read_only = options.read_only == Some(true);
     let begin = Begin { sql: options.begin().into(), is_exclusive, is_read_only };
@@ -161,18 +170,18 @@ where
         patience.set_limit(limit);
     }
     let lease = Lease { driver: Arc::clone(&driver), access, begin, id: None, patience };
-    let lease = watched::<_, Error>(&mut cancellation, None, lease).await?;
+    let lease = watched::<_, Error>(cancellation, None, lease).await?;
     let scope = Arc::new(TransactionScope::new(Arc::clone(&driver), lease));
     let mut guard = Guard::new(&scope);
     guard.cancels = options.cancels_on_drop;
-    if let Some(cancellation) = &cancellation {
+    if let Some(cancellation) = cancellation {
         cancellation.sent(&driver, CancelTarget::Transaction(lease));
     }
     let outcome = {
         // Pinned here: passing it by value would store a copy in every enclosing future.
         let body = pin!(interaction(Cursor::of_transaction(Arc::clone(&scope))));
         let body = noted(&driver, lease, body);
-        watched(&mut cancellation, Some(&scope), body).await
+        watched(cancellation, Some(&scope), body).await
     };
     scope.end();
     // COMMIT and ROLLBACK are not cancelled: they may be done already.
@@ -182,11 +191,23 @@ where
         cancellation.timer().map(|timer| timer.deadline())
     });
     match outcome {
-        Ok(value) => {
-            answered_by(limit, &driver, guard.commit()).await?;
-            Ok(value)
+        Ok(value) => match answered_by(limit, &driver, guard.commit()).await {
+            Ok(()) => Ok(value),
+            Err(error) => {
+                if let Some(policy) = policy {
+                    policy.not_committed(&driver, lease, &error);
+                }
+                Err(error.into())
+            }
+        },
+        Err(error) => {
+            let reason = policy.is_some().then(|| driver.lock().reason(lease)).flatten();
+            let outcome = answered_by(limit, &driver, guard.roll_back()).await;
+            if let (Some(policy), Ok(())) = (policy, &outcome) {
+                policy.rolled_back(reason);
+            }
+            Err(rolled_back(error, outcome))
         }
-        Err(error) => answered_by(limit, &driver, guard.roll_back(error)).await,
     }
 }
 

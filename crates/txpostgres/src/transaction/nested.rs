@@ -7,7 +7,7 @@ use std::sync::Arc;
 use txpostgres_multiplex::{Drive, outlived};
 use txpostgres_session::{Error, Result};
 
-use super::guard::Guard;
+use super::guard::{Guard, rolled_back};
 use super::options::Interaction;
 use crate::cursor::Cursor;
 use crate::driver::{Call, Scope, TransactionScope};
@@ -73,7 +73,7 @@ where
             guard.commit().await?;
             Ok(value)
         }
-        Err(error) => guard.roll_back(error).await,
+        Err(error) => Err(rolled_back(error, guard.roll_back().await)),
     }
 }
 

@@ -76,10 +76,10 @@ impl Options {
 /// A transaction that is about to be run: see [`Connection::interaction`].
 #[must_use = "an interaction does nothing until it is run"]
 pub struct Interaction {
-    driver: Arc<Driver>,
-    access: Access,
-    options: Options,
-    cancellation: Option<Cancellation>,
+    pub(super) driver: Arc<Driver>,
+    pub(super) access: Access,
+    pub(super) options: Options,
+    pub(super) cancellation: Option<Cancellation>,
 }
 
 impl Interaction {
@@ -153,7 +153,8 @@ impl Interaction {
         T: Send,
         E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
     {
-        super::run((self.driver, self.access), self.options, self.cancellation, interaction)
+        let place = (self.driver, self.access);
+        super::run(place, self.options, self.cancellation, None, interaction)
     }
 }
 

@@ -16,7 +16,11 @@ mod commit_answers;
 mod half_by_hand;
 mod interaction_ends;
 mod interactions;
+mod not_replicated;
 mod outlived;
+mod retried;
+mod retried_lost;
+mod retried_spans;
 #[path = "../support/mod.rs"]
 mod support;
 mod swallowed;
