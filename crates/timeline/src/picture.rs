@@ -31,6 +31,9 @@ const STATES: Row = Row("connection", 60, 100);
 const CALLS: Row = Row("calls", 110, 215);
 const NOTIFIED: Row = Row("notifications", 230, 255);
 
+/// When it begins, its name and colour if there is anything to be seen, and its row.
+type Band<'a> = (f64, Option<(String, RGBColor)>, &'a Row);
+
 pub(crate) fn draw(happened: &Happened, path: &str) -> Result<(), Box<dyn Error>> {
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -38,7 +41,7 @@ pub(crate) fn draw(happened: &Happened, path: &str) -> Result<(), Box<dyn Error>
     let x = |at: f64| LEFT + pixels(at / seconds * f64::from(RIGHT - LEFT));
     let font = ("sans-serif", 12).into_font();
     for Row(name, top, bottom) in [FAULTS, STATES, CALLS, NOTIFIED] {
-        area.draw(&Text::new(name, (8, (top + bottom) / 2 - 6), font.clone()))?;
+        area.draw(&Text::new(name, (8, top.midpoint(bottom) - 6), font.clone()))?;
     }
     for second in 0..=whole(seconds) {
         let at = x(f64::from(second));
@@ -47,7 +50,7 @@ pub(crate) fn draw(happened: &Happened, path: &str) -> Result<(), Box<dyn Error>
     }
 
     // Bands end where the next one begins.
-    let mut bands: Vec<(f64, Option<(String, RGBColor)>, &Row)> = Vec::new();
+    let mut bands: Vec<Band<'_>> = Vec::new();
     for (at, event) in happened.events() {
         match event {
             Event::Fault { what, begins } => {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use tokio::time::{interval, sleep};
+use txpostgres::reconnection::DeadConnectionDetector;
 use txpostgres::{Connection, ErrorKind, NotifyEvent};
 use txpostgres_testkit::{Cluster, Proxy, StopMode};
 
@@ -29,7 +30,7 @@ pub(crate) async fn told() -> Result<Happened, Box<dyn Error>> {
     let mut heard = connection.subscribe("pace").await?;
 
     let record = Record::begin();
-    let states = connection.detector().map(|detector| detector.states());
+    let states = connection.detector().map(DeadConnectionDetector::states);
     if let Some(mut states) = states {
         let record = record.clone();
         tokio::spawn(async move {

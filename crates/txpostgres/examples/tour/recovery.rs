@@ -19,29 +19,26 @@ pub(crate) async fn restarted(guide: &Guide, connection: &Connection) -> Result<
     let process = connection.backend_pid().unwrap_or_default();
     guide.done(format!("listening, in process {process}"));
     let began = Instant::now();
-    match variable("TXPOSTGRES_TOUR_RESTART") {
-        Some(address) => {
-            guide.say("The server is restarted now. A query is sent meanwhile, and waits.");
-            // Whoever has started the tour restarts its server, and closes this connection then.
-            let restart = tokio::spawn(async move {
-                if let Ok(mut stream) = TcpStream::connect(address).await {
-                    let _ = stream.read_to_end(&mut Vec::new()).await;
-                }
-            });
-            lost(&mut news).await?;
-            guide.timed("the server went away", began.elapsed());
-            let row = connection.run_query("select 'answered'", ()).wait_for_recovery(PATIENCE);
-            let answer: String = row.one().await?.get(0)?;
-            guide.timed(format!("the query was {answer}"), began.elapsed());
-            restart.await.map_err(|error| failed("a task panicked").with_source(error))?;
-        }
-        None => {
-            guide.say("On a server of yours only this session is ended, not the server.");
-            let end = "select pg_terminate_backend(pg_backend_pid())";
-            drop(connection.run_query(end, ()).await);
-            lost(&mut news).await?;
-            guide.timed("the session was ended", began.elapsed());
-        }
+    if let Some(address) = variable("TXPOSTGRES_TOUR_RESTART") {
+        guide.say("The server is restarted now. A query is sent meanwhile, and waits.");
+        // Whoever has started the tour restarts its server, and closes this connection then.
+        let restart = tokio::spawn(async move {
+            if let Ok(mut stream) = TcpStream::connect(address).await {
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        lost(&mut news).await?;
+        guide.timed("the server went away", began.elapsed());
+        let row = connection.run_query("select 'answered'", ()).wait_for_recovery(PATIENCE);
+        let answer: String = row.one().await?.get(0)?;
+        guide.timed(format!("the query was {answer}"), began.elapsed());
+        restart.await.map_err(|error| failed("a task panicked").with_source(error))?;
+    } else {
+        guide.say("On a server of yours only this session is ended, not the server.");
+        let end = "select pg_terminate_backend(pg_backend_pid())";
+        drop(connection.run_query(end, ()).await);
+        lost(&mut news).await?;
+        guide.timed("the session was ended", began.elapsed());
     }
     match timeout(PATIENCE, news.next()).await {
         Ok(Some(NotifyEvent::Gap { generation })) => {

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use txpostgres_multiplex::Drive as _;
 use txpostgres_policy::{Liveness, LivenessSettings, LivenessStep, Probed};
 use txpostgres_session::{CancelKey, Error, ErrorKind, KeyCache};
 
 use super::connect::Connector;
+use super::pulse::pause;
 use super::{CancelRequester, Driver};
 
 /// Spawns a task that watches the session of this number to its end. `suspect` is told how long
@@ -31,7 +32,10 @@ pub(crate) fn watch_liveness(
         let mut silent = Instant::now();
         let mut received = 0;
         loop {
-            sleep(settings.tick()).await;
+            if let Err(error) = pause(settings.tick()).await {
+                tracing::warn!(target: "txpostgres", %error, "silence is not watched for");
+                return;
+            }
             let Some(driver) = driver.upgrade() else { return };
             if !driver.is_of(generation) {
                 return;

@@ -12,6 +12,7 @@ mod connect;
 mod liveness;
 mod login;
 mod probe;
+mod pulse;
 mod readiness;
 mod reentrancy;
 mod shared;
