@@ -10,6 +10,7 @@
 )]
 
 mod detector;
+mod failover;
 mod faults;
 mod logging;
 mod restoring;
