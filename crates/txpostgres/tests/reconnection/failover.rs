@@ -62,7 +62,7 @@ async fn write(connection: Connection, written: Arc<Written>) {
     while !written.stop.load(Ordering::Relaxed) {
         let number = written.next.fetch_add(1, Ordering::Relaxed);
         let id = i64::try_from(number).unwrap();
-        let outcome = if number % 2 == 0 {
+        let outcome = if number.is_multiple_of(2) {
             connection.run_operation(insert, (id,)).await
         } else {
             connection

@@ -12,6 +12,7 @@
 mod detector;
 mod failover;
 mod faults;
+mod listeners;
 mod logging;
 mod restoring;
 mod roles;
