@@ -1,4 +1,5 @@
-//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `fuzz`, `tidy` and `check`.
+//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `fuzz`, `ledger`, `tidy`
+//! and `check`.
 
 mod arrows;
 mod check;
@@ -7,6 +8,7 @@ mod cycles;
 mod demo;
 mod folders;
 mod fuzz;
+mod ledger;
 mod modules;
 mod named_tests;
 mod poolers;
@@ -24,6 +26,7 @@ cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; AR
 cargo xtask test --poolers      each kind of call through PgBouncer and Pgpool-II, and on PostgreSQL 14 and 18
 cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
 cargo xtask fuzz [TARGET] [ARGS] the fuzz loops, or one of them: --seconds S, --seed N
+cargo xtask ledger [ARGS]       rows under random faults of real servers, beside the table: --seconds S, --seed N, --only F
 cargo xtask timeline PATH       what happened when in an outage, drawn from a real run
 cargo xtask tidy                dependencies, folders, import cycles and comments, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         ["test", "--", rest @ ..] => test::test(rest),
         ["sim", rest @ ..] => sim::sim(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
+        ["ledger", rest @ ..] => ledger::ledger(rest),
         ["timeline", path] => run::succeed(&mut run::cargo([
             "run",
             "--quiet",

@@ -162,7 +162,7 @@ impl Cluster {
         places::write(&data.join("postgresql.conf"), main, 0o600, Some(self.account))
     }
 
-    fn write_settings(&self) -> Result<(), SetupError> {
+    pub(crate) fn write_settings(&self) -> Result<(), SetupError> {
         let socket_dir = self.socket_dir().to_string_lossy().into_owned();
         let text = settings_text(self.port(), &socket_dir, &self.settings());
         places::write(&self.data_dir().join("testkit.conf"), &text, 0o600, Some(self.account))
@@ -263,9 +263,7 @@ impl Cluster {
             return Err(SetupError::new("the test server is running already"));
         }
         // Backends that outlived their postmaster keep a new one from starting.
-        for pid in self.processes() {
-            kill_process(pid, Signal::KILL).ok();
-        }
+        self.kill_processes();
         let patience = Instant::now() + STOP_PATIENCE;
         loop {
             let known = self.log().len();
@@ -327,6 +325,22 @@ impl Cluster {
     /// Kills one backend with `SIGKILL`; the server then restarts all of them. Refused unless it is
     /// a backend of this server.
     pub fn kill_backend(&self, pid: i32) -> Result<(), SetupError> {
+        self.signal_backend(pid, Signal::KILL)
+    }
+
+    /// Freezes one backend with `SIGSTOP`: its connection stays, and nothing answers. The server
+    /// goes on, but can neither stop in good order nor recover from a kill before the backend is
+    /// [resumed](Self::resume_backend).
+    pub fn pause_backend(&self, pid: i32) -> Result<(), SetupError> {
+        self.signal_backend(pid, Signal::STOP)
+    }
+
+    /// Ends [`pause_backend`](Self::pause_backend).
+    pub fn resume_backend(&self, pid: i32) -> Result<(), SetupError> {
+        self.signal_backend(pid, Signal::CONT)
+    }
+
+    fn signal_backend(&self, pid: i32, signal: Signal) -> Result<(), SetupError> {
         let ours =
             || SetupError::new(format!("process {pid} is not a backend of this test server"));
         let target = (pid > 1).then(|| Pid::from_raw(pid)).flatten().ok_or_else(ours)?;
@@ -338,7 +352,7 @@ impl Cluster {
         if !is_ours || Some(target) == self.postmaster() {
             return Err(ours());
         }
-        kill_process(target, Signal::KILL).doing(|| format!("cannot kill backend {pid}"))
+        kill_process(target, signal).doing(|| format!("cannot signal backend {pid} ({signal:?})"))
     }
 
     /// Freezes the postmaster with `SIGSTOP`: the system still completes TCP connections to it, but
@@ -415,6 +429,17 @@ impl Cluster {
             thread::sleep(POLL);
         }
         Ok(())
+    }
+
+    pub(crate) fn account(&self) -> Account {
+        self.account
+    }
+
+    /// Kills what is left of a server whose first process is gone.
+    pub(crate) fn kill_processes(&self) {
+        for pid in self.processes() {
+            kill_process(pid, Signal::KILL).ok();
+        }
     }
 
     /// All processes that work inside our data directory; Linux only.

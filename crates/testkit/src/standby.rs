@@ -1,14 +1,15 @@
 //! Standbys: servers that stream from a primary, and become one when they are promoted.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::account::Account;
 use crate::address::Address;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, StopMode};
 use crate::fetch::run;
 use crate::install::Install;
+use crate::places;
 use crate::setup_error::{Doing, SetupError};
 use crate::template::ADMIN;
 
@@ -25,10 +26,9 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn of(primary: &Cluster) -> Self {
-        let is_own = |(name, _): &(String, String)| {
-            !name.starts_with("ssl") && !matches!(name.as_str(), "synchronous_standby_names")
-        };
-        let settings = primary.settings().iter().filter(|one| is_own(one)).cloned().collect();
+        let is_shared =
+            |(name, _): &(String, String)| !name.starts_with("ssl") && !is_of_role(name);
+        let settings = primary.settings().iter().filter(|one| is_shared(one)).cloned().collect();
         Self { address: (**primary).clone(), settings }
     }
 
@@ -51,26 +51,41 @@ impl Upstream {
             .args(["-p", &self.address.port.to_string()]);
         backup.args(["-U", ADMIN, "-X", "stream", "-c", "fast", "--no-sync", "-D"]).arg(&data);
         run(&mut backup)?;
-        let signal = data.join("standby.signal");
-        File::create(&signal).doing(|| format!("cannot create {}", signal.display()))?;
-        account.give(&signal)
+        write_signal(account, address)
     }
 
     /// The settings of such a server: those of the primary, since some may not be lower on a
     /// standby, and where it streams from.
     pub(crate) fn settings(&self, address: &Address) -> Vec<(String, String)> {
+        let mut settings = self.settings.clone();
+        settings.extend(self.source(address));
+        settings
+    }
+
+    /// Where a standby at this address streams from.
+    fn source(&self, address: &Address) -> [(String, String); 2] {
         let source = format!(
             "host={} port={} user={ADMIN} application_name={}",
             self.address.socket_dir().display(),
             self.address.port,
             name_of(address)
         );
-        let mut settings = self.settings.clone();
-        settings.push(("primary_conninfo".to_owned(), source));
         // A standby asks again for what it has missed after 5 s; a test should not wait for that.
-        settings.push(("wal_retrieve_retry_interval".to_owned(), "100ms".to_owned()));
-        settings
+        let retry = ("wal_retrieve_retry_interval".to_owned(), "100ms".to_owned());
+        [("primary_conninfo".to_owned(), source), retry]
     }
+}
+
+/// Whether a setting is of the role that a server has at present, and not of the server.
+fn is_of_role(name: &str) -> bool {
+    matches!(name, "synchronous_standby_names" | "primary_conninfo" | "wal_retrieve_retry_interval")
+}
+
+/// Makes a standby of a server at its next start.
+fn write_signal(account: Account, address: &Address) -> Result<(), SetupError> {
+    let signal = address.data_dir().join("standby.signal");
+    File::create(&signal).doing(|| format!("cannot create {}", signal.display()))?;
+    account.give(&signal)
 }
 
 /// The name under which a primary knows a standby: that of its folder.
@@ -82,11 +97,49 @@ fn name_of(address: &Address) -> String {
 impl Cluster {
     /// Makes a primary of a standby, and waits until it takes writes.
     pub fn promote(&self) -> Result<(), SetupError> {
-        let patience = PATIENCE.as_secs();
-        match self.sql(&format!("select pg_promote(true, {patience})"))?.as_str() {
-            "t" => Ok(()),
-            _ => Err(SetupError::new("the standby was not promoted")),
-        }
+        // `pg_promote(true)` looks ten times a second only.
+        self.sql("select pg_promote(false)")?;
+        let sql = "select pg_is_in_recovery()";
+        self.until("the standby was not promoted", || Ok(self.sql(sql)? == "f"))
+    }
+
+    /// Makes a standby of a primary that works, as at a planned switchover: it is stopped in good
+    /// order, its standbys get what is left, and it follows `upstream` when it starts again.
+    /// `upstream` may be a standby still, and [promoted](Self::promote) afterwards.
+    pub fn demote(&self, upstream: &Cluster) -> Result<(), SetupError> {
+        self.stop(StopMode::Fast)?;
+        self.follow(&Upstream::of(upstream));
+        write_signal(self.account(), self)?;
+        self.write_settings()?;
+        self.start_again()
+    }
+
+    /// Makes a standby of a former primary, whatever became of it: its data is thrown away, and is
+    /// a new copy of the primary's. Port, `pg_hba` lines and TLS stay.
+    pub fn rejoin(&self, primary: &Cluster) -> Result<(), SetupError> {
+        self.stop(StopMode::Immediate)?;
+        self.kill_processes();
+        let data = self.data_dir();
+        let hba_path = data.join("pg_hba.conf");
+        let hba = fs::read_to_string(&hba_path)
+            .doing(|| format!("cannot read {}", hba_path.display()))?;
+        // What ends at this moment may write once more.
+        let removed = fs::remove_dir_all(&data).or_else(|_| fs::remove_dir_all(&data));
+        removed.doing(|| format!("cannot remove {}", data.display()))?;
+        let upstream = Upstream::of(primary);
+        upstream.lay_out(self.account(), self)?;
+        self.follow(&upstream);
+        places::write(&hba_path, &hba, 0o600, Some(self.account()))?;
+        self.write_settings()?;
+        self.start_again()?;
+        self.wait_for_stream()
+    }
+
+    /// Has the settings of a standby from now on.
+    fn follow(&self, upstream: &Upstream) {
+        let mut settings = self.settings();
+        settings.retain(|(name, _)| !is_of_role(name));
+        settings.extend(upstream.source(self));
     }
 
     /// Makes each commit wait for this standby, which must be streaming; with `None` for none.

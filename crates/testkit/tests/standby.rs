@@ -51,3 +51,34 @@ fn a_commit_waits_for_a_synchronous_standby_and_for_no_other() {
     standby.start_again().unwrap();
     primary.wait_for_replay(&standby).unwrap();
 }
+
+/// Each of the two is the primary in turn, and what was committed by either stays.
+#[test]
+fn a_former_primary_comes_back_as_a_standby() {
+    let one = Cluster::builder().setting("synchronous_commit", "on").start().unwrap();
+    one.sql("create table t (n int)").unwrap();
+    let other = Cluster::builder().standby_of(&one).start().unwrap();
+    let port = one.port();
+    // A planned switchover, with two standbys for a while.
+    one.set_synchronous(Some(&other)).unwrap();
+    one.sql("insert into t values (1)").unwrap();
+    one.demote(&other).unwrap();
+    one.sql("insert into t values (0)").unwrap_err();
+    other.promote().unwrap();
+    other.sql("insert into t values (2)").unwrap();
+    other.set_synchronous(Some(&one)).unwrap();
+    other.wait_for_replay(&one).unwrap();
+    let count = "select pg_is_in_recovery(), count(*) from t";
+    assert_eq!(one.sql(count).unwrap(), "t|2");
+    // A crash, and a failover.
+    other.kill_postmaster().unwrap();
+    one.promote().unwrap();
+    one.sql("insert into t values (3)").unwrap();
+    other.rejoin(&one).unwrap();
+    one.set_synchronous(Some(&other)).unwrap();
+    one.sql("insert into t values (4)").unwrap();
+    one.wait_for_replay(&other).unwrap();
+    assert_eq!(other.sql(count).unwrap(), "t|4");
+    assert_eq!(one.port(), port);
+    assert_eq!(one.sql("show synchronous_commit").unwrap(), "on");
+}

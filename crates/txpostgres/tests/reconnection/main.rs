@@ -10,7 +10,9 @@
 )]
 
 mod detector;
+mod failover;
 mod faults;
+mod listeners;
 mod logging;
 mod restoring;
 mod roles;

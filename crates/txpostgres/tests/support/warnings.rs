@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, Interest};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Keeps what is warned of in this thread, for as long as it lives.
@@ -22,6 +22,9 @@ impl Warnings {
     /// Keeps what is said at these levels instead.
     pub(crate) fn listen_to(levels: &'static [Level]) -> Self {
         let kept = Arc::<Mutex<Vec<String>>>::default();
+        // With a single subscriber in the process, `tracing` takes the thread that comes to an event
+        // first for all: one without a subscriber would silence the event in this one.
+        tracing::subscriber::set_global_default(Deaf).ok();
         let listener = Listener(Arc::clone(&kept), levels);
         Self { kept, _guard: tracing::subscriber::set_default(listener) }
     }
@@ -52,6 +55,33 @@ impl Subscriber for Listener {
         event.record(&mut text);
         self.0.lock().unwrap().push(text.0);
     }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// Hears nothing, and lets others be asked about each event.
+struct Deaf;
+
+impl Subscriber for Deaf {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
 
     fn enter(&self, _: &Id) {}
 
