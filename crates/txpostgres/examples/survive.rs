@@ -93,7 +93,7 @@ impl Client {
                 sleep(think).await;
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 
     /// Many operations at once, after a time without any.
@@ -111,7 +111,7 @@ impl Client {
             }
             sleep(Duration::from_secs_f64(variable("GAP_S", 3.0))).await;
         }
-        pending().await
+        pending::<()>().await;
     }
 
     async fn listen(&self) {

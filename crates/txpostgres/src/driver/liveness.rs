@@ -10,7 +10,7 @@ use txpostgres_policy::{Liveness, LivenessSettings, LivenessStep, Probed};
 use txpostgres_session::{CancelKey, Error, ErrorKind, KeyCache};
 
 use super::connect::Connector;
-use super::pulse::pause;
+use super::pulse::Pulse;
 use super::{CancelRequester, Driver};
 
 /// Spawns a task that watches the session of this number to its end. `suspect` is told how long
@@ -27,15 +27,13 @@ pub(crate) fn watch_liveness(
     let driver = Arc::downgrade(driver);
     let process_id = driver.upgrade().and_then(|driver| driver.process_id());
     runtime.spawn(async move {
+        let pulse = Pulse::new(settings.tick());
         let mut liveness = Liveness::new(settings);
         // Since when nothing has arrived.
         let mut silent = Instant::now();
         let mut received = 0;
         loop {
-            if let Err(error) = pause(settings.tick()).await {
-                tracing::warn!(target: "txpostgres", %error, "silence is not watched for");
-                return;
-            }
+            pulse.tick().await;
             let Some(driver) = driver.upgrade() else { return };
             if !driver.is_of(generation) {
                 return;
