@@ -1,7 +1,6 @@
 //! Runs every test of the workspace, with all setup.
 
 use std::process::Stdio;
-use std::thread;
 use std::time::Instant;
 
 use txpostgres_testkit::{SERVER_VARIABLE, Shared};
@@ -32,11 +31,8 @@ pub(crate) fn test(arguments: &[&str]) -> Result<(), String> {
         let documented = ["test", "--doc", "--workspace", "--all-features"];
         part("documentation", succeed(cargo(documented).env(SERVER_VARIABLE, &variable)));
     }
-    // Many tests wait most of their time: for a time limit, a server, a network that is slow.
-    let threads = thread::available_parallelism().map_or(2, usize::from) * 2;
-    let threads = format!("--test-threads={threads}");
     let runner: &[&str] = if has_nextest() {
-        &["nextest", "run", &threads]
+        &["nextest", "run"]
     } else {
         &["test", "--lib", "--bins", "--tests", "--examples"]
     };
