@@ -153,9 +153,13 @@ impl Servers {
         }
     }
 
-    /// Waits until no session of ours is left on the primary: a statement that was given up may
+    /// Ends what is left of connections at the proxies, after the client has closed its own, and
+    /// waits until no session of ours is left on the primary: a statement that was given up may
     /// still run.
     pub(crate) fn until_idle(&self) -> Outcome<()> {
+        // The end of a deaf connection is never passed on, and its session stays.
+        self.primary.proxy.cut();
+        self.standby.proxy.cut();
         let sql = "select count(*) from pg_stat_activity where application_name = 'ledger'";
         let end = Instant::now() + PATIENCE;
         loop {
