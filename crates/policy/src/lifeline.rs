@@ -32,7 +32,7 @@ pub struct Lifeline {
 pub enum LifeState {
     /// Never opened, or closed by the user.
     Closed,
-    /// There is a session, for everybody to use.
+    /// There is a session that calls may use.
     Up,
     /// There is no session, and the next attempt is not scheduled yet.
     Down {

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-/// How silence is judged. All times are counted in ticks of [`tick`](LivenessSettings::tick), by
-/// whoever calls [`Liveness::tick`]: so a process that was stopped for an hour has not seen an hour
-/// of silence, but one tick.
+/// How silence is judged. All times are counted in ticks of [`tick`](LivenessSettings::tick); so a
+/// process that was stopped for an hour has not seen an hour of silence, but one tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LivenessSettings {
     /// Within which time a peer that owes an answer and has gone is given up.

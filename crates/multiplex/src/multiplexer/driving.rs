@@ -36,7 +36,7 @@ impl Multiplexer {
                 .is_some_and(|buffer| buffer.is_over_limit(self.outstanding() > 1))
     }
 
-    /// What the session is like, for whoever judges whether it is alive. `is_unsent`: bytes that
+    /// What the session is like, for the judgement of its liveness. `is_unsent`: bytes that
     /// were taken for sending are not written yet.
     pub fn observe(&self, is_unsent: bool) -> Observed {
         let waits_for = if self.is_over_limit() || self.is_left_to_the_program(is_unsent) {

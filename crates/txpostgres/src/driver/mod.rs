@@ -157,7 +157,7 @@ impl Driver {
         }
     }
 
-    /// What the session is like, for whoever judges whether it is alive.
+    /// What the session is like, for the judgement of its liveness.
     fn observe(&self) -> Observed {
         // Taken: it is being written or read.
         let is_unsent = self.socket.try_lock().is_some_and(|socket| socket.is_unsent());

@@ -34,7 +34,7 @@ const KEPT_STATES: usize = 64;
 pub enum ConnectionState {
     /// Never opened, or closed by the user.
     Closed,
-    /// Open, for everybody to use.
+    /// Open: calls may use it.
     Up {
         /// How many sessions the connection has had, this one included.
         generation: u64,
