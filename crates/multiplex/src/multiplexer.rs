@@ -270,8 +270,9 @@ impl Multiplexer {
         let is_lost = reason.is_some();
         self.availability = if is_lost { Availability::Dead } else { Availability::Closed };
         self.last_end = reason;
-        // The request has settled, and its waker was taken.
-        self.pending_cancel = None;
+        if let Some(pending) = self.pending_cancel.take() {
+            effects.wake(pending.waker);
+        }
         self.lock.wake_all(effects);
         if !self.is_reopened {
             self.lock.resume(effects);

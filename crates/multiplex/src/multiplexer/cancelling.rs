@@ -15,7 +15,7 @@ pub(super) struct PendingCancel {
     ticket: Ticket,
     /// The connection is closed if the request has not ended within the grace period.
     gives_up: bool,
-    waker: Option<Waker>,
+    pub(super) waker: Option<Waker>,
 }
 
 impl PendingCancel {
@@ -168,6 +168,22 @@ impl Multiplexer {
             effects.discard(pending.waker.replace(waker));
         }
         Ok(Poll::Pending)
+    }
+
+    /// Waits until the cancel of this request has nothing left to cancel, since its session is over.
+    pub fn poll_session_of_cancel(
+        &mut self,
+        ticket: Ticket,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Poll<()> {
+        match self.pending_cancel.as_mut().filter(|pending| pending.ticket == ticket) {
+            Some(pending) => {
+                effects.discard(std::mem::replace(&mut pending.waker, waker.take()));
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
     }
 
     /// Whether this request is still outstanding.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -201,8 +201,22 @@ impl CancelTask {
 
     async fn tell(&mut self, requester: &CancelRequester, key: CancelKey) -> CancelStep {
         self.may_have_left = false;
-        let telling = requester.tell(key, &mut self.may_have_left);
-        let heard = timeout_at(self.run.expires().into(), telling).await.ok();
+        let (driver, ticket) = (&self.driver, self.run.ticket());
+        let heard = {
+            let telling = requester.tell(key, &mut self.may_have_left);
+            let mut telling = pin!(timeout_at(self.run.expires().into(), telling));
+            let heard = poll_fn(|cx| {
+                if let Poll::Ready(heard) = telling.as_mut().poll(cx) {
+                    return Poll::Ready(heard.ok());
+                }
+                let mut waker = Some(cx.waker().clone());
+                let mut locked = driver.lock();
+                let (multiplexer, effects) = locked.parts();
+                // With its session the call ends, however long the server takes to hear of it.
+                multiplexer.poll_session_of_cancel(ticket, &mut waker, effects).map(|()| None)
+            });
+            heard.await
+        };
         let now = Instant::now().into_std();
         let may_have_left = std::mem::take(&mut self.may_have_left);
         self.run.told(now, heard, may_have_left, &mut self.driver.lock())
