@@ -21,9 +21,12 @@ const FLOORS: [Floors; 2] = [
             &["notify"],
             &["reconnection"],
             &["copy"],
+            &["statements"],
             &["cursor"],
             &["connection"],
             &["transaction"],
+            &["pool"],
+            &["executor"],
         ],
     },
     Floors {

@@ -11,6 +11,7 @@ mod cancellation;
 mod drive;
 mod effects;
 mod listen;
+mod loan;
 mod multiplexer;
 mod operation;
 mod params;
@@ -27,6 +28,7 @@ pub use cancellation::{CancelHandle, CancelTarget, Cancellation};
 pub use drive::{Drive, Locked};
 pub use effects::Effects;
 pub use listen::{ChannelName, Listeners, NotifyEvent, Queue, QueueBounds, Reply, ReplyReceiver};
+pub use loan::{Borrower, Loan, Source};
 pub use multiplexer::{
     Access, CancelStart, CopyRoom, EndStart, Input, Multiplexer, NeedsWaker, OnGraceExpired,
     Patience, Received, Tick, Usable,

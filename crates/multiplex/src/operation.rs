@@ -104,6 +104,11 @@ impl SimpleOperation {
 }
 
 impl Operation {
+    /// Whether it is one statement, with or without parameters.
+    pub(crate) fn is_statement(&self) -> bool {
+        matches!(self, Self::Statement(_))
+    }
+
     /// Submits an operation without parameters; `None` for a statement. `begin` opens a
     /// transaction: it is sent first, and the operation is submitted again after its answer.
     pub(crate) fn submit_simple(

@@ -6,7 +6,10 @@ mod encryption;
 mod hosts;
 mod lifeline;
 mod liveness;
+mod openings;
+mod pace;
 mod role;
+mod slots;
 
 pub use backoff::SimpleBackoffIterator;
 pub use death::is_death;
@@ -14,4 +17,10 @@ pub use encryption::{Approach, Approaches, Tls};
 pub use hosts::{ATTEMPT_DELAY, AttemptId, HostStep, Hosts, LOGIN_DELAY, is_permanent};
 pub use lifeline::{LifeState, Lifeline, Lost, PERMANENT_DELAY, RunId};
 pub use liveness::{Liveness, LivenessSettings, LivenessStep, Observed, Probed, WaitsFor};
+pub use openings::{Lack, MOST_SILENT, OpeningId, OpeningStep, Openings, SHORTEST_PAUSE, SILENCE};
+pub use pace::{LONGEST_FLIGHT, Pace};
 pub use role::{RoleQuery, RoleVerdict};
+pub use slots::{
+    Check, Claim, Condition, GivenBack, Granted, Handed, Place, SlotCounts, SlotName, SlotSettings,
+    Slots, Want,
+};

@@ -57,6 +57,7 @@ pub use result::shape::{FromRow, IterAs, Scalar};
 pub use session::Session;
 pub use statement::Statement;
 pub use statement::query::{EncodedQuery, Execute, NextStep, Plan, Query, Submitted};
+pub use statement::text::is_query_or_change;
 pub use tls::TlsSettings;
 pub use transaction_effect::TransactionEffect;
 pub use transaction_status::TransactionStatus;

@@ -50,6 +50,9 @@ pub mod cancelling {}
 #[doc = include_str!("../guide/reconnecting.md")]
 pub mod reconnecting {}
 
+#[doc = include_str!("../guide/pool.md")]
+pub mod pool {}
+
 #[doc = include_str!("../guide/retrying.md")]
 pub mod retrying {}
 

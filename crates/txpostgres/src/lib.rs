@@ -26,6 +26,8 @@
 //! in a transaction. Values of parameters and rows use the traits of `postgres-types`, which is
 //! re-exported as [`types`].
 //!
+//! A service uses a [`ConnectionPool`], which has the same calls.
+//!
 //! For large amounts of data there are [`query_stream`](Connection::query_stream), COPY
 //! ([`copy_in_rows`](Connection::copy_in_rows) and others), and
 //! [`execute_many`](Connection::execute_many); to fetch as in DB-API there is
@@ -50,6 +52,8 @@
 //!   statement ended.
 //! * [Reconnecting](guide::reconnecting): what happens when a connection is lost, detectors,
 //!   recovery handlers, silence, the state.
+//! * [The pool](guide::pool): several connections, which calls share them, what becomes of them,
+//!   failover, when to use what.
 //! * [Retrying](guide::retrying): any call again after growing delays, until it succeeds or there
 //!   is a reason to stop.
 //! * [Errors](guide::errors): kinds, delivery, what may be retried, and how they print.
@@ -87,7 +91,11 @@
 //! | one with [`retries`](Interaction::retries) | its attempt is as above, and no other is made |
 //! | [`listen`], [`unlisten`] | once polled, it takes effect all the same |
 //! | [`subscribe`], a stream of notifications | the subscription ends |
+//! | any call on a pool that waits for a connection | the caller leaves the queue |
+//! | any call on a pool that was sent | as on a connection, within a second; then it is cancelled |
+//! | a [`PooledConnection`] | it goes back to its pool |
 //! | a [retrying call] | the call that runs is dropped, and no other is made |
+//! | [`start`](ConnectionPool::start) of a pool | no connection is left |
 //! | [`close`] | the connection is closed, without waiting for the server |
 //!
 //! [`connect`]: Connection::connect
@@ -134,22 +142,21 @@
 //! Without `tls`, `sslmode=require` and stronger are refused. The derives of values are for enums,
 //! composites and domains. Values of other crates are parameters and columns.
 //!
-//! # Not implemented yet
-//!
-//! A pool.
-
 mod connection;
 mod copy;
 mod cursor;
 mod driver;
+mod executor;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod io;
 mod notify;
 mod panics;
+mod pool;
 mod query;
 pub mod reconnection;
 pub mod retrying;
+mod statements;
 mod transaction;
 
 /// Values: `ToSql` encodes parameters, `FromSql` decodes columns. This is the crate
@@ -183,10 +190,14 @@ pub use connection::{Connection, ConnectionBuilder};
 pub use copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows, CopyProgress};
 pub use cursor::{Cursor, CursorRows, FetchDirection, NamedCursor, NamedCursorBuilder, Scroll};
 pub use driver::{CancelFuture, CancelHandle};
+pub use executor::Executor;
 pub use io::{ByteStream, Dial, DialFuture, ResolveFuture, Sockets};
 pub use notify::{
     Cooperator, Notifications, NotifyObserver, ObserverId, ObserverOutput, ObserverWork,
     SpawnObservers, Subscription,
+};
+pub use pool::{
+    ConnectionPool, ConnectionPoolBuilder, PoolStatistics, PooledConnection, SessionState,
 };
 pub use query::{
     Batch, Identifier, One, Optional, QueryStream, QueryStreamAs, RunOperation, RunQuery,

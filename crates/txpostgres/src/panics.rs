@@ -33,6 +33,20 @@ pub(crate) async fn call_back(callback: impl FnOnce() -> Calling) -> Result<(), 
     }
 }
 
+/// Calls a callback that returns a future, and awaits it. `Err`: one of them panicked, with this
+/// message.
+pub(crate) async fn caught<T>(
+    callback: impl FnOnce() -> Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Result<T, String> {
+    let calling = catch_unwind(AssertUnwindSafe(callback));
+    let mut calling = calling.map_err(|panic| said(&*panic))?;
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| calling.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(said(&*panic))),
+    })
+    .await
+}
+
 /// The message of a panic, if it has one.
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();

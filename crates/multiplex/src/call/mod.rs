@@ -5,19 +5,21 @@
 //!      └──────────────refused───────────────▶ Ended
 //! ```
 
+mod borrow;
 mod drop;
 mod submit;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use txpostgres_session::{Answer, Error, ErrorKind, NextStep, Query, Result, Results};
 
 use crate::access_lock::LockId;
 use crate::cancellation::Cancellation;
 use crate::drive::{Drive, Locked};
+use crate::loan::{Lender, Source};
 use crate::multiplexer::{Patience, ResponseMode};
 use crate::operation::{BindParams, Operation, SimpleOperation};
 use crate::response_buffer::{Chunk, Next};
@@ -26,8 +28,10 @@ use crate::slots::SlotId;
 
 /// A statement and its state: see the module's text.
 pub struct Call<'a, W, D: Drive> {
-    /// The scope; or the error if there is none.
+    /// The scope; or the error if there is none. Neither: a connection must be borrowed.
     scope: Result<Scope<D>, Option<Error>>,
+    /// Lends the connection. `None` for a call with a scope of its own, and after the end.
+    loan: Lender<D>,
     sql: Cow<'a, str>,
     params: W,
     operation: Operation,
@@ -93,9 +97,11 @@ pub enum Fetched {
 
 impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
     /// A call of one statement.
-    pub fn new(scope: Result<Scope<D>>, sql: impl Into<Cow<'a, str>>, params: W) -> Self {
+    pub fn new(source: impl Into<Source<D>>, sql: impl Into<Cow<'a, str>>, params: W) -> Self {
+        let (scope, loan) = source.into().into_parts();
         Self {
-            scope: scope.map_err(Some),
+            scope,
+            loan,
             sql: sql.into(),
             params,
             operation: Operation::Statement(Query::new()),
@@ -220,7 +226,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         if self.cancellation.is_some() {
             self.watch(cx);
         }
-        self.poll_fetched(cx, |fetched, cancellation| {
+        let polled = self.poll_fetched(cx, |fetched, cancellation| {
             match fetched {
                 Fetch::End(mut answer, mut locked) => {
                     let taken = take(&mut answer);
@@ -234,13 +240,17 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                 // A call that is polled for a whole answer gets no chunks.
                 Fetch::Chunk(_) => Poll::Ready(Err(polled_after_end())),
             }
-        })
+        });
+        if self.loan.is_some() && polled.is_ready() {
+            self.give_back();
+        }
+        polled
     }
 
     /// Polls for the next chunk of the response, or its end.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
         self.watch(cx);
-        self.poll_fetched(cx, |fetched, cancellation| {
+        let polled = self.poll_fetched(cx, |fetched, cancellation| {
             Poll::Ready(Ok(match fetched {
                 Fetch::Chunk(chunk) => Fetched::Chunk(chunk),
                 Fetch::End(answer, locked) => {
@@ -252,7 +262,11 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                     Fetched::End(answer)
                 }
             }))
-        })
+        });
+        if self.loan.is_some() && matches!(polled, Poll::Ready(Ok(Fetched::End(_)) | Err(_))) {
+            self.give_back();
+        }
+        polled
     }
 
     /// Returns an answer that was fetched with [`poll_chunk`](Self::poll_chunk), for its memory to
@@ -277,13 +291,16 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             match self.poll_submitted(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => match (self.operation.take_held(), &self.scope) {
+                Poll::Ready(Err(error)) => {
                     // The answer of a statement whose types could not be looked up any more.
-                    (Some(answer), Ok(scope)) => {
+                    if let (Some(answer), Ok(scope)) = (self.operation.take_held(), &self.scope) {
                         break Ok(Fetch::End(answer, scope.driver().lock()));
                     }
-                    _ => break Err(error),
-                },
+                    if self.loan.is_some() && self.borrows_anew(&error) {
+                        continue;
+                    }
+                    break Err(error);
+                }
             }
             let (Ok(scope), CallState::Sent { slot, id, .. }) = (&self.scope, self.state) else {
                 break Err(polled_after_end());
@@ -314,6 +331,10 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                                 Ok(answer) => break Ok(Fetch::End(answer, locked)),
                                 Err(error) => {
                                     locked.refused(slot.ticket(), &error);
+                                    drop(locked);
+                                    if self.loan.is_some() && self.borrows_anew(&error) {
+                                        continue;
+                                    }
                                     break Err(error);
                                 }
                             }
@@ -358,12 +379,11 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         if let Some(error) = self.must_end() {
             return Poll::Ready(Err(error));
         }
-        let scope = match &mut self.scope {
-            Ok(scope) => &*scope,
-            Err(error) => {
-                self.state = CallState::Ended;
-                return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_end)));
-            }
+        if self.scope.is_err() {
+            ready!(self.borrow(cx))?;
+        }
+        let Ok(scope) = &self.scope else {
+            return Poll::Ready(Err(polled_after_end()));
         };
         match &mut self.state {
             CallState::Ended => Poll::Ready(Err(polled_after_end())),
@@ -430,18 +450,18 @@ fn poll_anew<'d, D: Drive>(
 impl<'a, D: Drive> Call<'a, (), D> {
     /// A call without parameters.
     pub fn simple(
-        scope: Result<Scope<D>>,
+        source: impl Into<Source<D>>,
         sql: impl Into<Cow<'a, str>>,
         operation: SimpleOperation,
     ) -> Self {
-        let mut this = Self::new(scope, sql, ());
+        let mut this = Self::new(source, sql, ());
         this.operation = Operation::Simple { operation, begins: false };
         this
     }
 
     /// A call of several statements, without parameters.
-    pub fn script(scope: Result<Scope<D>>, sql: impl Into<Cow<'a, str>>) -> Self {
-        Self::simple(scope, sql, SimpleOperation::Script)
+    pub fn script(source: impl Into<Source<D>>, sql: impl Into<Cow<'a, str>>) -> Self {
+        Self::simple(source, sql, SimpleOperation::Script)
     }
 }
 

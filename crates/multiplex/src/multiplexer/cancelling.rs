@@ -170,7 +170,8 @@ impl Multiplexer {
         Ok(Poll::Pending)
     }
 
-    /// Waits until the cancel of this request has nothing left to cancel, since its session is over.
+    /// Waits until the cancel of this request has nothing left to cancel, since its session is
+    /// over.
     pub fn poll_session_of_cancel(
         &mut self,
         ticket: Ticket,

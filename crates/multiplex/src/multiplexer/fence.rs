@@ -55,4 +55,5 @@ fn lost_its_role(role: &str) -> Error {
         ErrorKind::Lost,
         format!("the server is {role} now, and another role was asked for (target_session_attrs)"),
     )
+    .of_changed_role()
 }

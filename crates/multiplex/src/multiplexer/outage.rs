@@ -103,6 +103,11 @@ impl<D: Drive> Patience<D> {
         self.limit = Some(limit);
     }
 
+    /// How long it waits; `None`: as the connection says.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
     /// Whether a call with this patience waits.
     #[inline]
     pub fn waits(&self, multiplexer: &Multiplexer) -> bool {

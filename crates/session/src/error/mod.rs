@@ -166,6 +166,8 @@ enum Circumstance {
     Connecting,
     /// What was committed was not waited for to be on a standby.
     Replicating,
+    /// The server has lost the role that was asked for.
+    ChangingRole,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -248,6 +250,19 @@ impl Error {
     /// [`has_committed`](Self::has_committed) is true.
     pub fn is_of_replication(&self) -> bool {
         self.0.circumstance == Circumstance::Replicating
+    }
+
+    /// The same error, of a server that has lost the role that was asked for.
+    #[must_use]
+    pub fn of_changed_role(mut self) -> Self {
+        self.0.circumstance = Circumstance::ChangingRole;
+        self
+    }
+
+    /// Whether it says that the server has lost the role that was asked for
+    /// (`target_session_attrs`): it was demoted, or promoted.
+    pub fn is_of_changed_role(&self) -> bool {
+        self.0.circumstance == Circumstance::ChangingRole
     }
 
     /// The same error, which came before the server began to run the statement.

@@ -14,6 +14,12 @@ pub(crate) fn is_worth_keeping(sql: &str) -> bool {
     is_planned(first_word(sql)) && encoding_hint(sql) == EncodingHint::Keeps
 }
 
+/// Whether a statement is one that the planner plans: a query, or a change of rows. All else may
+/// change the state of the session, such as SET and BEGIN. So may functions that a query calls.
+pub fn is_query_or_change(sql: &str) -> bool {
+    is_planned(first_word(sql))
+}
+
 /// Whether a statement that begins with this word is one that the planner plans.
 fn is_planned(word: &str) -> bool {
     ["select", "insert", "update", "delete", "merge", "with", "values", "table"]

@@ -13,7 +13,7 @@ use super::reopening::{ConnectionLink, LastClone, Reconnection};
 use super::{Connection, Handle, Hearing};
 #[cfg(doc)]
 use crate::ErrorKind;
-use crate::driver::{Driver, GRACE, LONGEST_GRACE};
+use crate::driver::{Driver, GRACE, LONGEST_GRACE, OnHeard};
 use crate::io::{Dial, Sockets};
 use crate::notify::{Cooperator, Observers, SpawnObservers};
 use crate::reconnection::{DeadConnectionDetector, brisk_reconnection_iterator};
@@ -34,6 +34,8 @@ pub struct ConnectionBuilder {
     detector: Option<DeadConnectionDetector>,
     patience: Duration,
     liveness: Option<LivenessSettings>,
+    keys: KeyCache,
+    on_heard: Option<OnHeard>,
 }
 
 impl Default for ConnectionBuilder {
@@ -46,6 +48,8 @@ impl Default for ConnectionBuilder {
             detector: None,
             patience: Duration::ZERO,
             liveness: Some(LivenessSettings::default()),
+            keys: KeyCache::default(),
+            on_heard: None,
         }
     }
 }
@@ -79,6 +83,12 @@ impl ConnectionBuilder {
     #[must_use]
     pub fn cooperator(mut self, cooperator: impl Cooperator) -> Self {
         self.cooperator = Some(Arc::new(cooperator));
+        self
+    }
+
+    /// As [`cooperator`](Self::cooperator), of several connections.
+    pub(crate) fn shared_cooperator(mut self, cooperator: Arc<dyn Cooperator>) -> Self {
+        self.cooperator = Some(cooperator);
         self
     }
 
@@ -148,6 +158,18 @@ impl ConnectionBuilder {
         self
     }
 
+    /// Shares the keys that were derived from passwords with other connections, and has a function
+    /// called when a server has sent its first bytes in an attempt to connect.
+    pub(crate) fn of_pool(mut self, keys: KeyCache, on_heard: OnHeard) -> Self {
+        (self.keys, self.on_heard) = (keys, Some(on_heard));
+        self
+    }
+
+    /// Whether it was given a detector.
+    pub(crate) fn has_detector(&self) -> bool {
+        self.detector.is_some()
+    }
+
     /// Creates the connection, which is not open yet.
     pub fn build(self) -> Connection {
         let cooperator = self.cooperator.unwrap_or_else(|| Arc::new(SpawnObservers));
@@ -158,8 +180,9 @@ impl ConnectionBuilder {
         let liveness = self.liveness;
         let handle = Arc::new(Handle {
             dial: self.dial.unwrap_or_else(|| Arc::new(Sockets)),
-            keys: KeyCache::default(),
+            keys: self.keys,
             grace: self.grace.unwrap_or(GRACE),
+            on_heard: self.on_heard,
             attempt: Mutex::default(),
             config: Mutex::default(),
             settings: Mutex::default(),

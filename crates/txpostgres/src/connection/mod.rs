@@ -8,7 +8,6 @@ mod opening;
 mod reopening;
 mod settings;
 mod statements;
-mod typed;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use txpostgres_session::config::{Config, IntoConfig};
 use txpostgres_session::{Error, ErrorKind};
 use txpostgres_session::{KeyCache, Result};
 
-use crate::driver::{Driver, Scope, in_recovery};
+use crate::driver::{Driver, OnHeard, Scope, in_recovery};
 use crate::io::Dial;
 use crate::notify::Observers;
 use opening::{Occasion, Opener, closed_meanwhile};
@@ -78,6 +77,7 @@ pub(crate) struct Handle {
     dial: Arc<dyn Dial>,
     keys: KeyCache,
     grace: Duration,
+    on_heard: Option<OnHeard>,
     /// The current attempt to open it.
     attempt: Mutex<Option<Opener>>,
     /// What it was opened with the last time.
@@ -195,6 +195,11 @@ impl Connection {
             // A server that does not close the connection in time has Terminate all the same.
             let _ = timeout(CLOSE_TIMEOUT, closing.finished()).await;
         }
+    }
+
+    /// Whether the other is a clone of this.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
     }
 
     /// On whose behalf its requests are sent: in a recovery handler, that of the handler.

@@ -9,9 +9,7 @@ use txpostgres_session::{Result, quote_ident};
 
 use super::Connection;
 use crate::driver::{Call, Scope, is_within};
-use crate::notify::{
-    NOTIFY, Notifications, NotifyObserver, ObserverId, Subscription, channel_name, notification,
-};
+use crate::notify::{Notifications, NotifyObserver, ObserverId, Subscription, channel_name};
 #[cfg(doc)]
 use crate::{Cursor, ErrorKind, NotifyEvent, QueueBounds};
 
@@ -183,21 +181,6 @@ impl Connection {
         let subscription = Subscription::new(self.listeners(), driver, queue, Arc::clone(&name));
         asking.answered(answer, "LISTEN", &name).await?;
         Ok(subscription)
-    }
-
-    /// Notifies all listeners of the channel in this database.
-    ///
-    /// Within a transaction use [`Cursor::notify`]: the notification is sent when the transaction
-    /// commits.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Request`] for a name that [`listen`](Self::listen) refuses;
-    /// [`ErrorKind::Parameter`] for a payload of 8,000 bytes or more, or with a NUL; and the errors
-    /// of [`run_query`](Self::run_query).
-    pub async fn notify(&self, channel: &str, payload: &str) -> Result<()> {
-        let channel = notification(channel, payload)?;
-        self.run_query(NOTIFY, (&*channel, payload)).await.map(drop)
     }
 
     /// Chooses how a LISTEN or UNLISTEN of this task is sent.

@@ -32,6 +32,7 @@ impl Handle {
             dial: Arc::clone(&self.dial),
             keys: self.keys.clone(),
             grace: self.grace,
+            on_heard: self.on_heard.clone(),
         };
         let mut opening = pin!(connector.open(occasion));
         let opened = poll_fn(|cx| {

@@ -14,7 +14,7 @@ use txpostgres_session::{
 };
 
 use super::{BeginCopy, CopyProgress, Meter, begin, with_row};
-use crate::driver::{Call, Cancellation, Scope};
+use crate::driver::{Call, Cancellation, Source};
 
 /// Bytes that may be buffered before the sender must wait: 256 KiB.
 const UNSENT_BYTES: usize = 256 * 1024;
@@ -53,16 +53,16 @@ enum State {
 }
 
 impl CopyIn {
-    pub(crate) fn about_to(scope: Result<Scope>, sql: &str) -> BeginCopy<'_, Self> {
-        BeginCopy::new(move |cancellation| Self::begin(scope, sql, cancellation))
+    pub(crate) fn about_to(source: Source, sql: &str) -> BeginCopy<'_, Self> {
+        BeginCopy::new(move |cancellation| Self::begin(source, sql, cancellation))
     }
 
     pub(super) async fn begin(
-        scope: Result<Scope>,
+        source: Source,
         sql: &str,
         cancellation: Option<Box<Cancellation>>,
     ) -> Result<Self> {
-        let (call, layout) = begin(scope, sql, SimpleOperation::CopyIn, cancellation).await?;
+        let (call, layout) = begin(source, sql, SimpleOperation::CopyIn, cancellation).await?;
         Ok(Self { call, layout, meter: Meter::default(), state: State::Open })
     }
 

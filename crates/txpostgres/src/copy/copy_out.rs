@@ -11,7 +11,7 @@ use txpostgres_multiplex::{Chunk, Fetched, SimpleOperation};
 use txpostgres_session::{CopyData, CopyLayout, Format, Result};
 
 use super::{BeginCopy, CopyProgress, Meter, begin};
-use crate::driver::{Call, Cancellation, Scope};
+use crate::driver::{Call, Cancellation, Source};
 
 /// A `COPY … TO STDOUT` in progress: see [`Connection::copy_out`](crate::Connection::copy_out).
 ///
@@ -35,16 +35,16 @@ pub struct CopyOut {
 }
 
 impl CopyOut {
-    pub(crate) fn about_to(scope: Result<Scope>, sql: &str) -> BeginCopy<'_, Self> {
-        BeginCopy::new(move |cancellation| Self::begin(scope, sql, cancellation))
+    pub(crate) fn about_to(source: Source, sql: &str) -> BeginCopy<'_, Self> {
+        BeginCopy::new(move |cancellation| Self::begin(source, sql, cancellation))
     }
 
     pub(super) async fn begin(
-        scope: Result<Scope>,
+        source: Source,
         sql: &str,
         cancellation: Option<Box<Cancellation>>,
     ) -> Result<Self> {
-        let (call, layout) = begin(scope, sql, SimpleOperation::CopyOut, cancellation).await?;
+        let (call, layout) = begin(source, sql, SimpleOperation::CopyOut, cancellation).await?;
         Ok(Self { call: Some(call), layout, meter: Meter::default(), rows: None })
     }
 

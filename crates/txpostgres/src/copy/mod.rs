@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use txpostgres_multiplex::{BindParams, Chunk, Fetched, SimpleOperation};
 use txpostgres_session::{Answer, CopyLayout, Error, ErrorKind, Result, Rows};
 
-use crate::driver::{Call, Cancellation, Scope};
+use crate::driver::{Call, Cancellation, Scope, Source};
 
 pub use begin::BeginCopy;
 pub use copy_in::CopyIn;
@@ -62,15 +62,14 @@ impl fmt::Debug for Meter {
 
 /// Starts a COPY and waits until its data may be sent or arrives.
 async fn begin(
-    scope: Result<Scope>,
+    source: Source,
     sql: &str,
     operation: SimpleOperation,
     cancellation: Option<Box<Cancellation>>,
 ) -> Result<(Call<'static, ()>, CopyLayout)> {
     // Within a transaction a cancel would fail more than the COPY.
-    let stops = matches!(operation, SimpleOperation::CopyOut)
-        && scope.as_ref().is_ok_and(Scope::is_of_connection);
-    let call = Call::simple(scope, sql.to_owned(), operation).streamed(WAITING_BYTES);
+    let stops = matches!(operation, SimpleOperation::CopyOut) && source.is_of_connection();
+    let call = Call::simple(source, sql.to_owned(), operation).streamed(WAITING_BYTES);
     let call = if stops { call.stopped_on_drop() } else { call.exclusive() };
     let mut call = call.with_cancellation(cancellation);
     match poll_fn(|cx| call.poll_chunk(cx)).await? {

@@ -8,14 +8,14 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use txpostgres_multiplex::Params;
+use txpostgres_multiplex::{Borrower, Params};
 use txpostgres_session::types::Type;
 use txpostgres_session::{
     Column, CopyDecoder, CopyEncoder, Delivery, Error, Format, OwnedRow, Result, Rows, SqlState,
 };
 
 use super::{BeginCopy, CopyIn, CopyOut, CopyProgress, ask_first, describe};
-use crate::driver::{Call, Cancellation, Scope};
+use crate::driver::{Call, Cancellation, Source};
 use crate::query::row_buffer::{BufferedRows, RowBuffer};
 use crate::query::{Identifier, push_columns};
 
@@ -47,20 +47,20 @@ pub struct CopyInRows {
 
 impl CopyInRows {
     pub(crate) fn about_to<'a>(
-        scope: Result<Scope>,
+        source: Source,
         table: Identifier<'a>,
         columns: &'a [&'a str],
     ) -> BeginCopy<'a, Self> {
-        BeginCopy::new(move |cancellation| Self::begin(scope, table, columns, cancellation))
+        BeginCopy::new(move |cancellation| Self::begin(source, table, columns, cancellation))
     }
 
     async fn begin(
-        scope: Result<Scope>,
+        mut source: Source,
         table: Identifier<'_>,
         columns: &[&str],
-        cancellation: Option<Box<Cancellation>>,
+        mut cancellation: Option<Box<Cancellation>>,
     ) -> Result<Self> {
-        let scope = scope?;
+        let scope = source.borrow(Borrower::ALONE, cancellation.as_deref_mut()).await?;
         let mut names = String::new();
         let mut quoted = String::new();
         push_columns(&mut names, columns)?;
@@ -85,7 +85,7 @@ impl CopyInRows {
         let list = if names.is_empty() { names } else { format!(" ({names})") };
         let sql = format!("copy {quoted}{list} from stdin (format binary)");
         Ok(Self {
-            copy: CopyIn::begin(Ok(scope), &sql, cancellation).await?,
+            copy: CopyIn::begin(source, &sql, cancellation).await?,
             encoder: CopyEncoder::new(types)?,
             pushed: 0,
         })
@@ -258,23 +258,23 @@ pub struct CopyOutRows {
 }
 
 impl CopyOutRows {
-    pub(crate) fn about_to(scope: Result<Scope>, query: &str) -> BeginCopy<'_, Self> {
-        BeginCopy::new(move |cancellation| Self::begin(scope, query, cancellation))
+    pub(crate) fn about_to(source: Source, query: &str) -> BeginCopy<'_, Self> {
+        BeginCopy::new(move |cancellation| Self::begin(source, query, cancellation))
     }
 
     async fn begin(
-        scope: Result<Scope>,
+        mut source: Source,
         query: &str,
-        cancellation: Option<Box<Cancellation>>,
+        mut cancellation: Option<Box<Cancellation>>,
     ) -> Result<Self> {
-        let scope = scope?;
+        let scope = source.borrow(Borrower::ALONE, cancellation.as_deref_mut()).await?;
         // A statement may end with semicolons, a query in parentheses may not. Neither a string nor
         // a quoted name ends with one, and in a comment at the end they have no meaning.
         let query = query.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
         let (described, cancellation) = describe(scope.clone(), query, cancellation).await?;
         let columns = described.shared_columns().unwrap_or_default();
         let (sql, columns) = copy_of(query, columns);
-        let copy = CopyOut::begin(Ok(scope), &sql, cancellation).await;
+        let copy = CopyOut::begin(source, &sql, cancellation).await;
         let copy = copy.map_err(|error| not_between_parentheses(error, query))?;
         let decoder = CopyDecoder::new(Arc::clone(&columns));
         Ok(Self { copy, decoder, columns, buffer: RowBuffer::default() })

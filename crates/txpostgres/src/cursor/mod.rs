@@ -3,9 +3,7 @@
 mod named;
 mod results;
 mod routine;
-mod typed;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,14 +17,10 @@ use txpostgres_multiplex::Params;
 use txpostgres_session::Error;
 use txpostgres_session::{Answer, Column, FromRow, OwnedRow, Result, Rows};
 
-use crate::copy::{BeginCopy, CopyIn, CopyInRows, CopyOut, CopyOutRows};
-use crate::driver::{Call, Scope, TransactionScope};
-use crate::notify::{NOTIFY, notification};
+use crate::driver::{Call, Scope, Source, TransactionScope};
 use crate::query::row_buffer::RowBuffer;
-use crate::query::{
-    Batch, Identifier, QueryStream, RunOperation, RunQuery, RunQueryAs, RunScript, Typed,
-    execute_many,
-};
+use crate::query::{Identifier, Typed, execute_many};
+use crate::statements::statements;
 
 pub use named::{FetchDirection, NamedCursor, NamedCursorBuilder};
 pub use results::Scroll;
@@ -100,108 +94,18 @@ impl Cursor {
         Ok(self.scope.clone())
     }
 
+    /// Where its statements are sent.
+    pub(crate) fn source(&self) -> Source {
+        self.scope().into()
+    }
+
     // --- Statements that return their result ---
 
-    /// Runs a statement and returns its rows. For exactly one row see [`one`](RunQuery::one), for
-    /// at most one [`optional`](RunQuery::optional).
-    pub fn run_query<'a, P: Params>(&self, sql: &'a str, params: P) -> RunQuery<'a, P> {
-        RunQuery(Call::new(self.scope(), sql, params))
-    }
-
-    /// Runs a statement and returns its rows, each as a `T`: see
-    /// [`Connection::run_query_as`](crate::Connection::run_query_as).
-    pub fn run_query_as<'a, T, P>(&self, sql: &'a str, params: P) -> RunQueryAs<'a, T, P>
-    where
-        T: for<'r> FromRow<'r>,
-        P: Params,
-    {
-        self.run_query(sql, params).rows_as()
-    }
+    statements!(pub);
 
     /// This cursor, with all rows decoded as `T`.
     pub fn with_rows_as<T: for<'r> FromRow<'r>>(&self) -> Typed<Self, T> {
         Typed::new(self.clone())
-    }
-
-    /// Runs a statement and returns how many rows it affected.
-    pub fn run_operation<'a, P: Params>(&self, sql: &'a str, params: P) -> RunOperation<'a, P> {
-        RunOperation(Call::new(self.scope(), sql, params))
-    }
-
-    /// Runs a statement and returns its rows as they arrive, in bounded memory.
-    ///
-    /// In an interaction rows are fetched a portion at a time, and other statements may run between
-    /// the portions. See [`QueryStream`], and
-    /// [`Connection::query_stream`](crate::Connection::query_stream) for a stream outside of an
-    /// interaction.
-    pub fn query_stream<'a, P: Params>(
-        &self,
-        sql: impl Into<Cow<'a, str>>,
-        params: P,
-    ) -> QueryStream<'a, P> {
-        match self.scope() {
-            Ok(Scope::Transaction(transaction)) => {
-                QueryStream::of_transaction(&transaction, sql.into(), params)
-            }
-            scope => QueryStream::of_connection(scope, sql.into(), params),
-        }
-    }
-
-    /// Runs several statements without parameters, separated by semicolons. Values are returned as
-    /// text.
-    ///
-    /// Leave BEGIN, COMMIT and ROLLBACK to the interaction: after a statement that ends the
-    /// transaction every further call fails.
-    pub fn run_script<'a>(&self, sql: &'a str) -> RunScript<'a> {
-        RunScript(Call::script(self.scope(), sql))
-    }
-
-    /// Begins a `COPY … FROM STDIN` in the transaction: see
-    /// [`Connection::copy_in`](crate::Connection::copy_in).
-    ///
-    /// A COPY that fails also fails the transaction, or only the nested interaction that it is in.
-    pub fn copy_in<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyIn> {
-        CopyIn::about_to(self.scope(), sql)
-    }
-
-    /// Begins a `COPY … TO STDOUT` in the transaction: see
-    /// [`Connection::copy_out`](crate::Connection::copy_out).
-    pub fn copy_out<'a>(&self, sql: &'a str) -> BeginCopy<'a, CopyOut> {
-        CopyOut::about_to(self.scope(), sql)
-    }
-
-    /// Begins a COPY of rows into a table: see
-    /// [`Connection::copy_in_rows`](crate::Connection::copy_in_rows).
-    pub fn copy_in_rows<'a>(
-        &self,
-        table: impl Into<Identifier<'a>>,
-        columns: &'a [&'a str],
-    ) -> BeginCopy<'a, CopyInRows> {
-        CopyInRows::about_to(self.scope(), table.into(), columns)
-    }
-
-    /// Begins a COPY of the rows of a query: see
-    /// [`Connection::copy_out_rows`](crate::Connection::copy_out_rows).
-    pub fn copy_out_rows<'a>(&self, query: &'a str) -> BeginCopy<'a, CopyOutRows> {
-        CopyOutRows::about_to(self.scope(), query)
-    }
-
-    /// Notifies the listeners of a channel when the transaction commits.
-    ///
-    /// Notifications of one transaction arrive in the order in which they were sent; identical ones
-    /// arrive once (manual, NOTIFY).
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Connection::notify`](crate::Connection::notify).
-    pub async fn notify(&self, channel: &str, payload: &str) -> Result<()> {
-        let channel = notification(channel, payload)?;
-        self.run_query(NOTIFY, (&*channel, payload)).await.map(drop)
-    }
-
-    /// Statements that are sent together: see [`Connection::batch`](crate::Connection::batch).
-    pub fn batch<'a>(&self) -> Batch<'a> {
-        Batch::new(self.scope())
     }
 
     /// Prepares the declaration of a server-side cursor of this name.
@@ -282,7 +186,7 @@ impl Cursor {
         let sets = sets.into_iter();
         async move {
             let execution = Execution::begin(&self.results)?;
-            let executed = execute_many(self.scope(), sql, sets).await?;
+            let executed = execute_many(self.source(), sql, sets).await?;
             Ok(execution.end([Fetched::of_many(executed)]))
         }
     }

@@ -35,7 +35,12 @@ pub(crate) struct Connector {
     pub(crate) keys: KeyCache,
     /// The grace period of cancels.
     pub(crate) grace: Duration,
+    /// Called when the server has sent its first bytes.
+    pub(crate) on_heard: Option<OnHeard>,
 }
+
+/// What is called when a server has sent its first bytes in an attempt to connect.
+pub(crate) type OnHeard = Arc<dyn Fn() + Send + Sync>;
 
 /// Why a session is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,6 +70,7 @@ async fn probe(requester: &CancelRequester, process_id: Option<i32>, limit: Dura
         dial: Arc::clone(&requester.dial),
         keys: KeyCache::default(),
         grace: requester.grace,
+        on_heard: None,
     };
     connector.probe(&requester.endpoint, process_id, limit).await
 }

@@ -20,7 +20,7 @@ use txpostgres_session::{
 };
 
 use super::CancelRequester;
-use super::connect::{Connected, Connector};
+use super::connect::{Connected, Connector, OnHeard};
 use crate::io::{ByteStream, receive_input, send_output};
 
 /// An attempt that has led to a session.
@@ -184,7 +184,7 @@ impl Connector {
         let dialed = self.dial.dial(endpoint, &self.config).await;
         let mut stream = dialed.map_err(|error| unreachable(endpoint, error))?;
         is_reached.store(true, Ordering::Relaxed);
-        log_in(endpoint, session, &mut *stream).await?;
+        log_in(endpoint, session, &mut *stream, self.on_heard.as_ref()).await?;
         Ok(stream)
     }
 }
@@ -209,6 +209,7 @@ async fn log_in(
     endpoint: &Endpoint,
     session: &mut Session,
     stream: &mut dyn ByteStream,
+    mut on_heard: Option<&OnHeard>,
 ) -> Result<()> {
     let mut outgoing = BytesMut::new();
     let mut received = vec![0; 8 * 1024];
@@ -231,6 +232,9 @@ async fn log_in(
         send_output(session, stream, &mut outgoing).await;
         if !session.has_events() {
             receive_input(session, stream, &mut received).await;
+            if let Some(on_heard) = on_heard.take_if(|_| session.has_begun()) {
+                on_heard();
+            }
         }
     }
 }

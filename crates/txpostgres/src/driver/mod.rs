@@ -33,7 +33,7 @@ use txpostgres_session::{Error, Session, Ticket};
 pub use cancel::{CancelFuture, CancelHandle};
 pub(crate) use cancel::{CancelRequester, GRACE, LONGEST_GRACE};
 pub(crate) use closing::Closing;
-pub(crate) use connect::{Connector, Occasion};
+pub(crate) use connect::{Connector, Occasion, OnHeard};
 pub(crate) use liveness::watch_liveness;
 pub(crate) use reentrancy::{in_recovery, is_within, noted, recovering};
 use shared::Shared;
@@ -47,11 +47,13 @@ pub(crate) type Call<'a, W> = txpostgres_multiplex::Call<'a, W, Driver>;
 pub(crate) type Cancellation = txpostgres_multiplex::Cancellation<Driver>;
 /// In which scope a statement is sent.
 pub(crate) type Scope = txpostgres_multiplex::Scope<Driver>;
+/// From where a call has its scope.
+pub(crate) type Source = txpostgres_multiplex::Source<Driver>;
 /// A transaction while its closure runs.
 pub(crate) type TransactionScope = txpostgres_multiplex::TransactionScope<Driver>;
 
 /// See the module's text.
-pub(crate) struct Driver {
+pub struct Driver {
     shared: Arc<Shared>,
     socket: Mutex<SocketIo>,
     /// How the present session is cancelled.
@@ -186,6 +188,12 @@ impl Driver {
         if self.is_ready() {
             self.drive(None, false);
         }
+    }
+
+    /// Whether something has arrived that was not read, as the system says now. `None` if that
+    /// cannot be told.
+    pub(crate) fn has_input(&self) -> Option<bool> {
+        self.socket.try_lock()?.has_input()
     }
 
     /// Reads what has arrived, whether or not the socket has become ready.

@@ -139,6 +139,11 @@ impl SocketIo {
             || multiplexer.take_output(&mut self.outgoing, &mut self.effects);
     }
 
+    /// Whether something has arrived that was not read, as the system says now.
+    pub(super) fn has_input(&self) -> Option<bool> {
+        self.stream.as_ref()?.has_input()
+    }
+
     /// Whether bytes that were taken for sending are not written yet.
     pub(super) fn is_unsent(&self) -> bool {
         self.written < self.outgoing.len()

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::runtime::Handle;
 
 use super::ByteStream;
+use super::stream::is_readable;
 
 /// Registers a descriptor with the event loop.
 // Deprecated because an arbitrary `AsRawFd` may close its descriptor while it is registered. Only
@@ -179,6 +180,10 @@ where
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_read_ready(cx).map(drop)
+    }
+
+    fn has_input(&self) -> Option<bool> {
+        Some(is_readable(&SockRef::from(self.stream.get_ref())))
     }
 
     fn peer_address(&self) -> Option<SocketAddr> {

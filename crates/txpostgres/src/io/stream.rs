@@ -3,6 +3,8 @@
 use std::io;
 #[cfg(unix)]
 use std::io::Read as _;
+#[cfg(unix)]
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
@@ -39,6 +41,12 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
         Poll::Ready(())
     }
 
+    /// Whether bytes, or the end of the stream, have arrived and were not read, as the system says
+    /// now: the runtime may not have noticed yet. `None` if that cannot be told.
+    fn has_input(&self) -> Option<bool> {
+        None
+    }
+
     /// The address of the peer, if this is a TCP socket. A CancelRequest is sent to this address
     /// even if the host's name resolves to another one by then. If the address is not known, the
     /// same endpoint is dialed again.
@@ -58,9 +66,21 @@ impl ByteStream for TcpStream {
         self.poll_read_ready(cx).map(drop)
     }
 
+    #[cfg(unix)]
+    fn has_input(&self) -> Option<bool> {
+        Some(is_readable(&SockRef::from(self)))
+    }
+
     fn peer_address(&self) -> Option<SocketAddr> {
         self.peer_addr().ok()
     }
+}
+
+/// Whether a socket that does not block has bytes to be read, or has ended or failed.
+#[cfg(unix)]
+pub(super) fn is_readable(socket: &socket2::Socket) -> bool {
+    let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+    peeked.map_err(|error| error.kind()) != Err(io::ErrorKind::WouldBlock)
 }
 
 #[cfg(unix)]
@@ -82,6 +102,10 @@ impl ByteStream for UnixStream {
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         UnixStream::try_write(self, bytes)
+    }
+
+    fn has_input(&self) -> Option<bool> {
+        Some(is_readable(&SockRef::from(self)))
     }
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {

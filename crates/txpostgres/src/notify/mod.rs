@@ -7,7 +7,7 @@ mod observers;
 mod stream;
 
 pub use cooperator::{Cooperator, ObserverWork, SpawnObservers};
-pub(crate) use names::{NOTIFY, channel_name, notification};
+pub(crate) use names::{channel_name, notify};
 pub use observer::{NotifyObserver, ObserverId, ObserverOutput};
 pub(crate) use observers::Observers;
 pub use stream::{Notifications, Subscription};

@@ -4,8 +4,11 @@ use txpostgres_multiplex::ChannelName;
 use txpostgres_session::limits::{NAME_BYTES, NOTIFY_PAYLOAD_BYTES};
 use txpostgres_session::{Error, ErrorKind, Result};
 
+use crate::driver::{Call, Source};
+use crate::query::RunQuery;
+
 /// NOTIFY as a function call: the parameters are texts, so nothing must be quoted.
-pub(crate) const NOTIFY: &str = "select pg_notify($1, $2)";
+const NOTIFY: &str = "select pg_notify($1, $2)";
 
 pub(crate) fn channel_name(channel: &str) -> Result<ChannelName> {
     let refused = |message| Err(Error::new(ErrorKind::Request, message));
@@ -24,7 +27,7 @@ pub(crate) fn channel_name(channel: &str) -> Result<ChannelName> {
     Ok(channel.into())
 }
 
-pub(crate) fn notification(channel: &str, payload: &str) -> Result<ChannelName> {
+fn notification(channel: &str, payload: &str) -> Result<ChannelName> {
     let name = channel_name(channel)?;
     if payload.len() > NOTIFY_PAYLOAD_BYTES {
         let bytes = payload.len();
@@ -41,4 +44,10 @@ pub(crate) fn notification(channel: &str, payload: &str) -> Result<ChannelName> 
         ));
     }
     Ok(name)
+}
+
+/// Notifies the listeners of a channel.
+pub(crate) async fn notify(source: Source, channel: &str, payload: &str) -> Result<()> {
+    let channel = notification(channel, payload)?;
+    RunQuery(Call::new(source, NOTIFY, (&*channel, payload))).await.map(drop)
 }

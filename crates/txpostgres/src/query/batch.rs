@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use txpostgres_multiplex::{BindParams, Drive, Params, Usable};
+use txpostgres_multiplex::{BindParams, Borrower, Drive, Params, Usable};
 use txpostgres_session::{
     Answer, Error, ErrorKind, Execute, Result, ResultSet, SqlState, TransactionStatus,
 };
 
-use crate::driver::{Call, CancelHandle, Cancellation, Driver, Scope};
+use crate::driver::{Call, CancelHandle, Cancellation, Driver, Scope, Source};
 
 /// Statements that go to the server together: see [`Connection::batch`](crate::Connection::batch).
 #[must_use = "a batch does nothing unless it is sent"]
 pub struct Batch<'a> {
-    scope: Result<Scope>,
+    source: Source,
     statements: Vec<(Cow<'a, str>, Parameters<'a>)>,
     /// What may end the batch early.
     cancellation: Option<Box<Cancellation>>,
@@ -74,8 +74,8 @@ impl Sent<'_> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(scope: Result<Scope>) -> Self {
-        Self { scope, statements: Vec::new(), cancellation: None, cancels_on_drop: false }
+    pub(crate) fn new(source: Source) -> Self {
+        Self { source, statements: Vec::new(), cancellation: None, cancels_on_drop: false }
     }
 
     /// Adds a statement. Its text and its parameters may be borrowed for as long as the batch
@@ -167,7 +167,8 @@ impl<'a> Batch<'a> {
         if self.cancellation.is_some() || self.cancels_on_drop {
             return self.send_singly().await;
         }
-        let scope = self.scope?;
+        let mut source = self.source;
+        let scope = source.borrow(Borrower::ALONE, None).await?;
         let driver = Arc::clone(scope.driver());
         Usable::new(&driver, scope.access()).await?;
         let call = |(sql, params): (Cow<'a, str>, Parameters<'a>)| {
@@ -188,6 +189,7 @@ impl<'a> Batch<'a> {
             }
         }
         poll_fn(|cx| poll_all(&mut batch, &driver, shares_fate, cx)).await;
+        source.give_back();
         let over = batch.into_iter().filter_map(|sent| match sent {
             Sent::Over(result) => Some(result),
             Sent::Waiting { .. } => None,
@@ -197,8 +199,8 @@ impl<'a> Batch<'a> {
 
     /// Sends one statement after the other, so that a cancel can hit only this batch.
     async fn send_singly(self) -> Result<Vec<Result<ResultSet>>> {
-        let scope = self.scope?;
-        let mut cancellation = self.cancellation;
+        let (mut source, mut cancellation) = (self.source, self.cancellation);
+        let scope = source.borrow(Borrower::ALONE, cancellation.as_deref_mut()).await?;
         if let Some(cancellation) = &mut cancellation {
             cancellation.set_lasting(true);
         }
@@ -224,6 +226,7 @@ impl<'a> Batch<'a> {
             cancellation = call.take_cancellation();
             results.push(result.map(last));
         }
+        source.give_back();
         Ok(results)
     }
 }

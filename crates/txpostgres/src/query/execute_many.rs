@@ -1,11 +1,11 @@
 //! One statement with many sets of parameters, pipelined in a few flights.
 
-use txpostgres_multiplex::{BindParams, Params};
+use txpostgres_multiplex::{BindParams, Borrower, Params};
 use txpostgres_session::{
     CommandTag, Execute, ParameterSets, Parameters, Result, Rows, TransactionStatus,
 };
 
-use crate::driver::{Call, Scope};
+use crate::driver::{Call, Source};
 
 /// The most parameter sets in one flight: beyond a thousand, the share of a round trip that each
 /// set costs is negligible. The session ends a flight earlier when its bytes reach a limit.
@@ -44,12 +44,12 @@ pub(crate) struct Executed {
 }
 
 /// Runs the statement with each parameter set until one fails.
-pub(crate) async fn execute_many<I>(scope: Result<Scope>, sql: &str, sets: I) -> Result<Executed>
+pub(crate) async fn execute_many<I>(mut source: Source, sql: &str, sets: I) -> Result<Executed>
 where
     I: Iterator,
     I::Item: Params,
 {
-    let scope = scope?;
+    let scope = source.borrow(Borrower::ALONE, None).await?;
     let mut sets = sets.fuse();
     let mut executed = Executed::default();
     let mut before = 0;
@@ -59,6 +59,7 @@ where
     loop {
         flight.0.extend(sets.by_ref().take(FLIGHT - flight.0.len()));
         if flight.0.is_empty() {
+            source.give_back();
             return Ok(executed);
         }
         let call = Call::new(Ok(scope.clone()), sql, &flight);

@@ -14,7 +14,7 @@ use txpostgres_session::{Column, FromRow, OwnedRow, Result, Rows};
 
 use super::QueryStreamAs;
 use super::row_buffer::{BufferedRows, RowBuffer};
-use crate::driver::{Call, CancelHandle, Driver, Scope, TransactionScope};
+use crate::driver::{Call, CancelHandle, Driver, Scope, Source};
 
 /// Default of [`QueryStream::limit`]: 256 KiB, four reads of the socket.
 const STREAM_BYTES: usize = 256 * 1024;
@@ -44,13 +44,13 @@ const STREAM_BYTES: usize = 256 * 1024;
 /// closed: the transaction goes on. Either way the connection stays usable.
 #[must_use = "a stream does nothing unless it is read"]
 pub struct QueryStream<'a, P: Params> {
-    source: Source<'a, P>,
+    source: RowSource<'a, P>,
     buffer: RowBuffer,
     columns: Option<Arc<[Column]>>,
     row_count: Option<u64>,
 }
 
-enum Source<'a, P: Params> {
+enum RowSource<'a, P: Params> {
     /// All rows in one response, as fast as they are read.
     Whole(Call<'a, P>),
     /// A portion of rows at a time, with other statements between the portions.
@@ -62,21 +62,19 @@ enum Source<'a, P: Params> {
 impl<P: Params> Unpin for QueryStream<'_, P> {}
 
 impl<'a, P: Params> QueryStream<'a, P> {
-    pub(crate) fn of_connection(scope: Result<Scope>, sql: Cow<'a, str>, params: P) -> Self {
-        Self::new(Source::Whole(
-            Call::new(scope, sql, params).streamed(STREAM_BYTES).stopped_on_drop(),
-        ))
+    /// The rows of a statement in this scope: in a transaction a portion at a time.
+    pub(crate) fn new(source: Source, sql: Cow<'a, str>, params: P) -> Self {
+        Self::from(match source {
+            Source::Scope(Scope::Transaction(transaction)) => {
+                RowSource::Portions(Portal::new(&transaction, sql, params, STREAM_BYTES))
+            }
+            source => RowSource::Whole(
+                Call::new(source, sql, params).streamed(STREAM_BYTES).stopped_on_drop(),
+            ),
+        })
     }
 
-    pub(crate) fn of_transaction(
-        transaction: &Arc<TransactionScope>,
-        sql: Cow<'a, str>,
-        params: P,
-    ) -> Self {
-        Self::new(Source::Portions(Portal::new(transaction, sql, params, STREAM_BYTES)))
-    }
-
-    fn new(source: Source<'a, P>) -> Self {
+    fn from(source: RowSource<'a, P>) -> Self {
         Self { source, buffer: RowBuffer::default(), columns: None, row_count: None }
     }
 
@@ -84,9 +82,9 @@ impl<'a, P: Params> QueryStream<'a, P> {
     /// the first row is requested.
     pub fn limit(mut self, bytes: usize) -> Self {
         match &mut self.source {
-            Source::Whole(call) => call.limit(bytes),
-            Source::Portions(portal) => portal.limit(bytes),
-            Source::Over => {}
+            RowSource::Whole(call) => call.limit(bytes),
+            RowSource::Portions(portal) => portal.limit(bytes),
+            RowSource::Over => {}
         }
         self
     }
@@ -110,7 +108,7 @@ impl<'a, P: Params> QueryStream<'a, P> {
 
     /// Discards what is left.
     pub(crate) fn stop(&mut self) {
-        self.source = Source::Over;
+        self.source = RowSource::Over;
     }
 
     /// A handle that cancels the statement: see [`Connection::cancel`](crate::Connection::cancel).
@@ -121,9 +119,9 @@ impl<'a, P: Params> QueryStream<'a, P> {
     /// Ask for it before the first row is requested.
     pub fn cancel_handle(&mut self) -> CancelHandle {
         match &mut self.source {
-            Source::Whole(call) => CancelHandle(call.cancellation().handle()),
-            Source::Portions(portal) => CancelHandle(portal.cancellation().handle()),
-            Source::Over => CancelHandle::default(),
+            RowSource::Whole(call) => CancelHandle(call.cancellation().handle()),
+            RowSource::Portions(portal) => CancelHandle(portal.cancellation().handle()),
+            RowSource::Over => CancelHandle::default(),
         }
     }
 
@@ -133,9 +131,9 @@ impl<'a, P: Params> QueryStream<'a, P> {
     /// transaction fails as well.
     pub fn timeout(mut self, limit: Duration) -> Self {
         match &mut self.source {
-            Source::Whole(call) => call.cancellation().set_limit(limit),
-            Source::Portions(portal) => portal.cancellation().set_limit(limit),
-            Source::Over => {}
+            RowSource::Whole(call) => call.cancellation().set_limit(limit),
+            RowSource::Portions(portal) => portal.cancellation().set_limit(limit),
+            RowSource::Over => {}
         }
         self
     }
@@ -188,8 +186,8 @@ impl<P: Params> BufferedRows for QueryStream<'_, P> {
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Rows>>> {
         let ended = loop {
             match &mut self.source {
-                Source::Over => return Poll::Ready(Ok(None)),
-                Source::Whole(call) => match ready!(call.poll_chunk(cx)) {
+                RowSource::Over => return Poll::Ready(Ok(None)),
+                RowSource::Whole(call) => match ready!(call.poll_chunk(cx)) {
                     Ok(Fetched::Chunk(Chunk::Rows(rows))) => {
                         return Poll::Ready(Ok(Some(self.note(*rows))));
                     }
@@ -201,7 +199,7 @@ impl<P: Params> BufferedRows for QueryStream<'_, P> {
                     }
                     Err(error) => break Err(error),
                 },
-                Source::Portions(portal) => match ready!(portal.poll(cx)) {
+                RowSource::Portions(portal) => match ready!(portal.poll(cx)) {
                     Ok(Portion::Rows(rows)) => return Poll::Ready(Ok(Some(self.note(rows)))),
                     Ok(Portion::End { row_count, columns }) => {
                         self.columns = self.columns.take().or(columns);
@@ -212,7 +210,7 @@ impl<P: Params> BufferedRows for QueryStream<'_, P> {
                 },
             }
         };
-        self.source = Source::Over;
+        self.source = RowSource::Over;
         Poll::Ready(ended.map(|()| None))
     }
 }

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, timeout_at};
-use txpostgres_multiplex::{Access, Begin, CancelTarget, Drive, LockId, Patience};
+use txpostgres_multiplex::{Access, Begin, Borrower, CancelTarget, Drive, LockId, Patience};
 use txpostgres_session::{Error, ErrorKind, Result};
 
 use crate::connection::Connection;
 use crate::cursor::Cursor;
-use crate::driver::{Cancellation, Driver, TransactionScope, noted};
+use crate::driver::{Cancellation, Driver, Source, TransactionScope, noted};
 use guard::{Guard, rolled_back};
 use options::Options;
 pub use options::{Interaction, IsolationLevel};
@@ -93,7 +93,7 @@ impl Connection {
     /// ```
     #[doc(alias = "build_transaction")]
     pub fn interaction(&self) -> Interaction {
-        Interaction::new(&self.scope())
+        Interaction::new(self.source())
     }
 }
 
@@ -146,10 +146,21 @@ impl Drop for Lease {
     }
 }
 
+/// Runs a closure in a transaction of its own.
+async fn run_once<T, E, F, Fut>(once: Interaction, interaction: F) -> Result<T, E>
+where
+    F: FnOnce(Cursor) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: From<Error> + Into<Box<dyn StdError + Send + Sync>>,
+{
+    let Interaction { mut source, options, cancellation } = once;
+    run(&mut source, options, cancellation, None, interaction).await
+}
+
 /// Runs a closure in a transaction of its own. The policy, if there is one, is told why it came to
 /// nothing.
 async fn run<T, E, F, Fut>(
-    (driver, access): (Arc<Driver>, Access),
+    source: &mut Source,
     options: Options,
     // Owned, or borrowed for one of several attempts.
     mut cancellation: impl BorrowMut<Option<Cancellation>>,
@@ -164,13 +175,22 @@ where
     let cancellation = cancellation.borrow_mut();
     let is_exclusive = cancellation.is_some() || options.cancels_on_drop;
     let is_read_only = options.read_only == Some(true);
-    let begin = Begin { sql: options.begin().into(), is_exclusive, is_read_only };
-    let mut patience = Patience::default();
-    if let Some(limit) = options.patience {
-        patience.set_limit(limit);
-    }
-    let lease = Lease { driver: Arc::clone(&driver), access, begin, id: None, patience };
-    let lease = watched::<_, Error>(cancellation, None, lease).await?;
+    let borrower = Borrower { limit: options.patience, ..Borrower::ALONE };
+    let (driver, lease) = loop {
+        let scope = source.borrow(borrower, cancellation.as_mut()).await?;
+        let (driver, access) = (Arc::clone(scope.driver()), scope.access());
+        let begin = Begin { sql: options.begin().into(), is_exclusive, is_read_only };
+        let mut patience = Patience::default();
+        if let Some(limit) = options.patience {
+            patience.set_limit(limit);
+        }
+        let lease = Lease { driver: Arc::clone(&driver), access, begin, id: None, patience };
+        match watched::<_, Error>(cancellation, None, lease).await {
+            Ok(lease) => break (driver, lease),
+            Err(error) if source.borrows_anew(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
     let scope = Arc::new(TransactionScope::new(Arc::clone(&driver), lease));
     let mut guard = Guard::new(&scope);
     guard.cancels = options.cancels_on_drop;
@@ -190,7 +210,7 @@ where
         cancellation.over();
         cancellation.timer().map(|timer| timer.deadline())
     });
-    match outcome {
+    let outcome = match outcome {
         Ok(value) => match answered_by(limit, &driver, guard.commit()).await {
             Ok(()) => Ok(value),
             Err(error) => {
@@ -208,7 +228,9 @@ where
             }
             Err(rolled_back(error, outcome))
         }
-    }
+    };
+    source.give_back();
+    outcome
 }
 
 /// Awaits a future, or ends with the error of a cancel or a time limit.

@@ -10,7 +10,7 @@ use txpostgres_session::{Error, Result};
 use super::guard::{Guard, rolled_back};
 use super::options::Interaction;
 use crate::cursor::Cursor;
-use crate::driver::{Call, Scope, TransactionScope};
+use crate::driver::{Call, Scope, Source, TransactionScope};
 
 impl Cursor {
     /// Runs a closure in a savepoint: if it fails, only its own statements are undone, and the
@@ -47,7 +47,9 @@ impl Cursor {
             match self.own_scope() {
                 Scope::Transaction(transaction) => run_nested(transaction, interaction).await,
                 // Boxed, so that this branch does not enlarge the futures of nested interactions.
-                scope => Box::pin(Interaction::new(scope).run(interaction)).await,
+                scope => {
+                    Box::pin(Interaction::new(Source::Scope(scope.clone())).run(interaction)).await
+                }
             }
         }
     }

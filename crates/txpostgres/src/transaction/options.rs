@@ -4,14 +4,12 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::fmt::Write as _;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
-use txpostgres_multiplex::Access;
 use txpostgres_session::Error;
 
 use crate::cursor::Cursor;
-use crate::driver::{CancelHandle, Cancellation, Driver, Scope};
+use crate::driver::{CancelHandle, Cancellation, Source};
 #[cfg(doc)]
 use crate::{Connection, ConnectionBuilder, ErrorKind};
 
@@ -76,16 +74,14 @@ impl Options {
 /// A transaction that is about to be run: see [`Connection::interaction`].
 #[must_use = "an interaction does nothing until it is run"]
 pub struct Interaction {
-    pub(super) driver: Arc<Driver>,
-    pub(super) access: Access,
+    pub(super) source: Source,
     pub(super) options: Options,
     pub(super) cancellation: Option<Cancellation>,
 }
 
 impl Interaction {
-    pub(super) fn new(scope: &Scope) -> Self {
-        let (driver, access) = (Arc::clone(scope.driver()), scope.access());
-        Self { driver, access, options: Options::default(), cancellation: None }
+    pub(crate) fn new(source: Source) -> Self {
+        Self { source, options: Options::default(), cancellation: None }
     }
 
     /// Sets what the transaction sees of others.
@@ -153,8 +149,7 @@ impl Interaction {
         T: Send,
         E: From<Error> + Into<Box<dyn StdError + Send + Sync>> + Send,
     {
-        let place = (self.driver, self.access);
-        super::run(place, self.options, self.cancellation, None, interaction)
+        super::run_once(self, interaction)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Instrument as _;
@@ -205,7 +204,7 @@ where
 {
     let RetryingInteraction { interaction: one, retries, mut backoff, mut retry_on, is_idempotent } =
         retrying;
-    let mut cancellation = one.cancellation;
+    let (mut source, mut cancellation) = (one.source, one.cancellation);
     if let Some(cancellation) = &mut cancellation {
         cancellation.set_lasting(true);
     }
@@ -213,11 +212,15 @@ where
     let outcome = loop {
         let mut policy = RetryPolicy::new(&mut retry_on, is_idempotent);
         let span = tracing::info_span!(target: "txpostgres", "interaction", attempt);
-        let place = (Arc::clone(&one.driver), one.access);
-        let failed =
-            super::run(place, one.options, &mut cancellation, Some(&mut policy), &mut interaction)
-                .instrument(span)
-                .await;
+        let failed = super::run(
+            &mut source,
+            one.options,
+            &mut cancellation,
+            Some(&mut policy),
+            &mut interaction,
+        )
+        .instrument(span)
+        .await;
         let Err(error) = failed else { break failed };
         let Some(reason) = policy.into_reason() else { break Err(error) };
         if attempt > retries || cancellation.as_ref().is_some_and(Cancellation::must_end) {

@@ -1,0 +1,368 @@
+//! When a pool opens a connection: how many at a time while its server accepts them, and how often
+//! it asks a server that does not.
+//!
+//! ```text
+//!   Well ──an attempt fails──▶ Troubled ──one succeeds──▶ Well
+//!    several at a time          one at a time, with pauses
+//!
+//!   in both: beside attempts that the server has not answered at all, others begin
+//! ```
+//!
+//! A pool that is in trouble asks with one connection, whatever the number of callers that wait: so
+//! the attempts of a service do not grow with its load. The pauses grow with the outage, to a
+//! fiftieth of its duration: a server that was away for ten seconds is noticed 0.2 s after it is
+//! back. While no caller waits they are longer.
+//!
+//! # The bound
+//!
+//! Attempts that fail are at least [`SHORTEST_PAUSE`] apart, so there are 20 a second at most.
+//! Attempts that are not answered at all are at least [`SILENCE`] apart, so there are 8 a second at
+//! most, and [`MOST_SILENT`] at a time. Attempts that succeed are bounded by the size of the pool.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+/// The shortest pause after an attempt that has failed: 50 ms. A restart of a server takes longer,
+/// and a client that comes back 50 ms late has lost little.
+pub const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause while callers wait: 2 s.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The pause after a refusal that does not pass by itself, such as a wrong password: 1 s. Callers
+/// are told of it meanwhile, and need not wait.
+const PERMANENT_PAUSE: Duration = Duration::from_secs(1);
+
+/// By how much longer the pauses are while no caller waits.
+const UNHURRIED: u32 = 4;
+
+/// The part of an outage that a pause takes.
+const PART: u32 = 50;
+
+/// After this time without a byte from the server an attempt is not waited for alone: 125 ms. One
+/// that a network has swallowed that is well again is never answered.
+pub const SILENCE: Duration = Duration::from_millis(125);
+
+/// The most attempts at a time of which none is answered.
+pub const MOST_SILENT: usize = 28;
+
+/// The age at which an unanswered attempt is dropped in favour of a new one, if there are
+/// [`MOST_SILENT`]: 3 s. By then another begins every 125 ms.
+const ABANDONED: Duration = Duration::from_secs(3);
+
+/// How many attempts run at a time to reach the least number of connections: 4.
+const FILLING: usize = 4;
+
+/// How many attempts run at a time for callers that wait: 2. By the time that they have succeeded,
+/// most callers of a burst are served.
+const GROWING: usize = 2;
+
+/// The number of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpeningId(u64);
+
+/// What must be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpeningStep {
+    /// Begin this attempt. Then ask again.
+    Open(OpeningId),
+    /// Drop this attempt, which is not answered. Then ask again.
+    Abandon(OpeningId),
+    /// Nothing, until this time.
+    WaitUntil(Instant),
+    /// Nothing, until something happens.
+    Rest,
+}
+
+/// What the pool lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lack {
+    /// Connections below the least number.
+    pub below_least: usize,
+    /// Callers that wait for one, or share one for want of an idle one.
+    pub wanted: usize,
+    /// How many more there may be, attempts included.
+    pub room: usize,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    id: OpeningId,
+    began: Instant,
+    /// The server has sent something.
+    is_heard: bool,
+}
+
+impl Attempt {
+    fn is_silent(&self, now: Instant) -> bool {
+        !self.is_heard && self.began + SILENCE <= now
+    }
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Openings {
+    running: Vec<Attempt>,
+    /// When the present trouble began, and when it is asked again.
+    trouble: Option<Trouble>,
+    last_id: u64,
+    last_began: Option<Instant>,
+    rng: Rng,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    since: Instant,
+    failed: Instant,
+    is_permanent: bool,
+}
+
+impl Openings {
+    /// Without attempts. The seed is that of the jitter of the pauses.
+    pub fn new(seed: u64) -> Self {
+        let rng = Rng::with_seed(seed);
+        Self { running: Vec::new(), trouble: None, last_id: 0, last_began: None, rng }
+    }
+
+    /// How many attempts are running.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether the last attempt has failed.
+    pub fn is_troubled(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// Whether the last attempt has failed for a reason that does not pass by itself, and no other
+    /// has begun since: callers need not wait.
+    pub fn is_refused(&self) -> bool {
+        self.trouble.is_some_and(|trouble| trouble.is_permanent) && self.running.is_empty()
+    }
+
+    /// Says what must be done next.
+    pub fn next(&mut self, now: Instant, lack: Lack) -> OpeningStep {
+        let Lack { below_least, wanted, room } = lack;
+        let needed = below_least.max(wanted).min(room);
+        if needed == 0 {
+            return OpeningStep::Rest;
+        }
+        if let Some(trouble) = self.trouble {
+            let until = trouble.failed + self.pause(trouble, wanted > 0);
+            if self.running.is_empty() && until > now {
+                return OpeningStep::WaitUntil(until);
+            }
+        }
+        let silent = self.running.iter().filter(|attempt| attempt.is_silent(now)).count();
+        let answering = self.running.len() - silent;
+        let at_once = if self.trouble.is_some() {
+            1
+        } else if below_least > 0 {
+            below_least.min(FILLING)
+        } else {
+            needed.min(GROWING)
+        };
+        if answering >= at_once || self.running.len() >= needed.max(silent + 1) {
+            return self.until_silent(now);
+        }
+        if silent > 0 {
+            // Some network swallows them: whatever the need, they are begun one after the other.
+            let next = self.last_began.map_or(now, |began| began + SILENCE);
+            if next > now {
+                return OpeningStep::WaitUntil(next);
+            }
+            if silent >= MOST_SILENT
+                && let Some(at) = self.running.iter().position(|attempt| attempt.is_silent(now))
+                && let Some(oldest) = self.running.get(at)
+            {
+                if oldest.began + ABANDONED > now {
+                    return OpeningStep::WaitUntil(oldest.began + ABANDONED);
+                }
+                return OpeningStep::Abandon(self.running.remove(at).id);
+            }
+        }
+        self.last_id += 1;
+        let id = OpeningId(self.last_id);
+        self.running.push(Attempt { id, began: now, is_heard: false });
+        self.last_began = Some(now);
+        OpeningStep::Open(id)
+    }
+
+    /// When the first of the running attempts will have been silent for too long.
+    fn until_silent(&self, now: Instant) -> OpeningStep {
+        let unheard = self.running.iter().filter(|attempt| !attempt.is_heard);
+        let silences = unheard.map(|attempt| attempt.began + SILENCE);
+        let next = silences.filter(|silence| *silence > now).min();
+        next.map_or(OpeningStep::Rest, OpeningStep::WaitUntil)
+    }
+
+    /// The server has sent something in this attempt, which is waited for from now on.
+    pub fn heard(&mut self, id: OpeningId) {
+        if let Some(attempt) = self.running.iter_mut().find(|attempt| attempt.id == id) {
+            attempt.is_heard = true;
+        }
+    }
+
+    /// An attempt has succeeded.
+    pub fn opened(&mut self, id: OpeningId) {
+        self.ended(id);
+        self.trouble = None;
+    }
+
+    /// An attempt has failed. `is_permanent`: for a reason that does not pass by itself.
+    pub fn failed(&mut self, now: Instant, id: OpeningId, is_permanent: bool) {
+        self.ended(id);
+        let since = self.trouble.map_or(now, |trouble| trouble.since);
+        self.trouble = Some(Trouble { since, failed: now, is_permanent });
+    }
+
+    /// An attempt was dropped.
+    pub fn dropped(&mut self, id: OpeningId) {
+        self.ended(id);
+    }
+
+    /// A connection was lost: the next attempt may begin at once.
+    pub fn hurry(&mut self) {
+        if self.running.is_empty() && self.trouble.is_some_and(|trouble| !trouble.is_permanent) {
+            self.trouble = None;
+        }
+    }
+
+    fn ended(&mut self, id: OpeningId) {
+        self.running.retain(|attempt| attempt.id != id);
+    }
+
+    fn pause(&mut self, trouble: Trouble, is_hurried: bool) -> Duration {
+        let outage = trouble.failed.duration_since(trouble.since);
+        let pause = (outage / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let pause = if trouble.is_permanent { pause.max(PERMANENT_PAUSE) } else { pause };
+        let pause = if is_hurried { pause } else { pause * UNHURRIED };
+        // Longer by up to a quarter, so that pools that failed together do not come together. The
+        // same for the same failure: it may be asked for several times.
+        let seed = self.rng.get_seed();
+        pause + pause.mul_f64(Rng::with_seed(seed ^ self.last_id).f64() / 4.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn lack(below_least: usize, wanted: usize) -> Lack {
+        Lack { below_least, wanted, room: 20 }
+    }
+
+    fn open(openings: &mut Openings, now: Instant, lack: Lack) -> Vec<OpeningId> {
+        let mut opened = Vec::new();
+        while let OpeningStep::Open(id) = openings.next(now, lack) {
+            opened.push(id);
+        }
+        opened
+    }
+
+    #[test]
+    fn a_burst_opens_two() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        assert_eq!(open(&mut openings, now, lack(0, 45)).len(), 2);
+        let later = now + 60 * MS;
+        assert_eq!(open(&mut openings, later, lack(0, 10)).len(), 0);
+        assert_eq!(open(&mut openings, later, lack(0, 0)).len(), 0);
+    }
+
+    #[test]
+    fn the_least_number_is_opened_together() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        assert_eq!(open(&mut openings, now, lack(3, 0)).len(), 3);
+        assert_eq!(openings.next(now, lack(3, 0)), OpeningStep::WaitUntil(now + SILENCE));
+    }
+
+    #[test]
+    fn a_pool_without_room_opens_none() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        let lack = Lack { below_least: 0, wanted: 9, room: 0 };
+        assert_eq!(openings.next(now, lack), OpeningStep::Rest);
+    }
+
+    /// Whatever the number of callers, a server that refuses is asked 20 times a second at most,
+    /// and the pauses grow to a fiftieth of the outage.
+    #[test]
+    fn a_server_that_refuses_is_asked_with_pauses() {
+        let (mut openings, start) = (Openings::new(1), Instant::now());
+        let (mut now, mut begun) = (start, Vec::new());
+        while now < start + Duration::from_secs(1_000) {
+            match openings.next(now, lack(3, 5_000)) {
+                OpeningStep::Open(id) => {
+                    begun.push(now - start);
+                    openings.failed(now, id, false);
+                }
+                OpeningStep::WaitUntil(until) => now = until,
+                step => panic!("{step:?}"),
+            }
+        }
+        let within = |from: u64, to: u64| {
+            let (from, to) = (Duration::from_secs(from), Duration::from_secs(to));
+            begun.iter().filter(|at| (from..to).contains(at)).count()
+        };
+        assert!((16..=20).contains(&within(0, 1)), "{}", within(0, 1));
+        assert!((3..=6).contains(&within(10, 11)), "{}", within(10, 11));
+        assert!((40..=60).contains(&within(900, 1_000)), "{}", within(900, 1_000));
+    }
+
+    #[test]
+    fn after_a_success_all_that_is_lacking_is_opened() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        for id in open(&mut openings, now, lack(3, 0)) {
+            openings.failed(now, id, false);
+        }
+        let later = now + Duration::from_secs(1);
+        let [id] = open(&mut openings, later, lack(3, 9))[..] else { panic!() };
+        openings.opened(id);
+        assert_eq!(open(&mut openings, later, lack(2, 9)).len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_that_does_not_pass_is_told_until_the_next_attempt() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        let id = open(&mut openings, now, lack(1, 0))[0];
+        openings.failed(now, id, true);
+        assert!(openings.is_refused());
+        assert!(open(&mut openings, now + 900 * MS, lack(1, 1)).is_empty());
+        assert_eq!(open(&mut openings, now + 1_300 * MS, lack(1, 1)).len(), 1);
+        assert!(!openings.is_refused());
+    }
+
+    /// A login that takes long for its own reasons is waited for.
+    #[test]
+    fn an_attempt_that_is_answered_is_waited_for() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        for id in open(&mut openings, now, lack(3, 1)) {
+            openings.heard(id);
+        }
+        assert_eq!(openings.next(now + 9_000 * MS, lack(3, 1)), OpeningStep::Rest);
+    }
+
+    /// A caller that comes when the network is well again finds an attempt that began less than
+    /// 200 ms before, whatever the time that it swallowed everything.
+    #[test]
+    fn beside_attempts_that_are_silent_others_begin() {
+        let (mut openings, start) = (Openings::new(1), Instant::now());
+        let (mut now, mut begun, mut most) = (start, vec![start], 0);
+        while now < start + Duration::from_secs(100) {
+            match openings.next(now, lack(3, 1)) {
+                OpeningStep::Open(_) => begun.push(now),
+                OpeningStep::Abandon(_) => {}
+                OpeningStep::WaitUntil(until) => now = until,
+                OpeningStep::Rest => panic!(),
+            }
+            most = most.max(openings.running());
+        }
+        let gaps: Vec<_> = begun.windows(2).map(|two| two[1] - two[0]).collect();
+        let longest = gaps.iter().max().unwrap();
+        assert!(*longest <= 200 * MS, "{longest:?}");
+        assert!(begun.len() < 805, "{}", begun.len());
+        assert!(most <= MOST_SILENT + 3, "{most}");
+    }
+}
