@@ -10,6 +10,7 @@ mod openings;
 mod pace;
 mod role;
 mod slots;
+mod waiting;
 
 pub use backoff::SimpleBackoffIterator;
 pub use death::is_death;
@@ -24,3 +25,4 @@ pub use slots::{
     Check, Claim, Condition, GivenBack, Granted, Handed, Place, SlotCounts, SlotName, SlotSettings,
     Slots, Want,
 };
+pub use waiting::Waiting;

@@ -16,6 +16,7 @@ mod hooks;
 mod seed;
 mod shared;
 mod spikes;
+mod storm;
 #[path = "../support/mod.rs"]
 mod support;
 
