@@ -10,6 +10,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod pooled;
 mod smoke;
 #[path = "../support/mod.rs"]
 mod support;
