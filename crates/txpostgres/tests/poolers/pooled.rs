@@ -15,18 +15,16 @@ use support::bounded;
 /// A pool through PgBouncer, which lives as long as the tests. Without PgBouncer, directly.
 async fn pool(min: usize, max: usize) -> (Database, ConnectionPool) {
     let database = shared().database().unwrap();
-    let dsn = match Pooler::start(Pooling::PgBouncerTransaction, shared()).unwrap() {
-        Some(pooler) => {
-            let dsn = format!("{} statement_cache_size=0", pooler.dsn(&database));
-            // Stopped by its watchdog when this process ends.
-            std::mem::forget(pooler);
-            dsn
-        }
-        None => {
-            let (_, package) = Pooling::PgBouncerTransaction.program();
-            eprintln!("SKIPPED: a pool behind PgBouncer; install {package}");
-            database.dsn()
-        }
+    let pooler = Pooler::start(Pooling::PgBouncerTransaction, shared()).unwrap();
+    let dsn = if let Some(pooler) = pooler {
+        let dsn = format!("{} statement_cache_size=0", pooler.dsn(&database));
+        // Stopped by its watchdog when this process ends.
+        std::mem::forget(pooler);
+        dsn
+    } else {
+        let (_, package) = Pooling::PgBouncerTransaction.program();
+        eprintln!("SKIPPED: a pool behind PgBouncer; install {package}");
+        database.dsn()
     };
     let pool = ConnectionPool::builder(dsn).min(min).max(max).build().unwrap();
     bounded(pool.start()).await.unwrap();
