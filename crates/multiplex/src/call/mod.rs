@@ -39,6 +39,8 @@ pub struct Call<'a, W, D: Drive> {
     /// Nothing else is in flight meanwhile: the call may be cancelled, or its data must not be
     /// mixed with other requests.
     is_exclusive: bool,
+    /// A part of its answer was handed out: it cannot begin again on another connection.
+    is_answering: bool,
     /// Set if the call is an item of a batch, which sends what its items submit.
     batch: Option<BatchStep>,
     on_drop: OnDrop,
@@ -107,6 +109,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             operation: Operation::Statement(Query::new()),
             mode: ResponseMode::Buffered,
             is_exclusive: false,
+            is_answering: false,
             batch: None,
             on_drop: OnDrop::Abandon,
             state: CallState::Queued { id: None },
@@ -263,8 +266,12 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                 }
             }))
         });
-        if self.loan.is_some() && matches!(polled, Poll::Ready(Ok(Fetched::End(_)) | Err(_))) {
-            self.give_back();
+        if self.loan.is_some() {
+            match polled {
+                Poll::Ready(Ok(Fetched::Chunk(_))) => self.is_answering = true,
+                Poll::Ready(Ok(Fetched::End(_)) | Err(_)) => self.give_back(),
+                Poll::Pending => {}
+            }
         }
         polled
     }
