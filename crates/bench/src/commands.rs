@@ -12,6 +12,7 @@ use crate::table::Table;
 use crate::target::Target;
 use crate::task::Task;
 use crate::workload::Plan;
+use crate::workload_c::{self, Pooled, Slow};
 use crate::{strace, turns, valgrind};
 
 /// The command that runs one contender in this process, for tools that count from outside.
@@ -21,6 +22,10 @@ const HELP: &str = "\
 bench: txpostgres beside its peers and beside a bare socket
 
   bench a --dsn DSN | --fake      workload a: one prepared `select $1::int4` after another
+  bench c --dsn DSN               workload c: 64 tasks look up rows by key through a pool of eight
+      --slow own-text | same-text   one query in a hundred takes 50 ms, and the others are timed
+      --pools ours,ours-exclusive,deadpool,sqlx   default: all
+      --rounds 9 --queries 40000
   bench g --dsn DSN | --fake      workload g: bursts of 1,000 notifications, heard one by one
       --rounds 7                    rounds; in each, every contender has its turn
       --queries 20000               queries (g: notifications) of a turn, after a tenth
@@ -56,6 +61,7 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), Failure> {
     let mut arguments = Arguments::new(words);
     match arguments.command().as_deref() {
         Some("a") => timed(Task::Ask, arguments),
+        Some("c") => pooled(arguments),
         Some("g") => timed(Task::Hear, arguments),
         Some(workload @ ("d" | "e" | "f")) => in_turns(workload, arguments),
         Some("instructions") => counted(arguments, "instructions", valgrind::count_all),
@@ -111,6 +117,56 @@ fn timed(task: Task, mut arguments: Arguments) -> Result<(), Failure> {
             plan.rounds,
             plan.queries,
             task.unit().name,
+        );
+        show(&title, &table, markdown);
+    }
+    drop(pinned);
+    Ok(())
+}
+
+fn pooled(mut arguments: Arguments) -> Result<(), Failure> {
+    if cfg!(debug_assertions) {
+        eprintln!("bench: this is a debug build; its times say nothing");
+    }
+    let slow = match arguments.option("--slow")?.as_deref() {
+        None => Slow::None,
+        Some("own-text") => Slow::OwnText,
+        Some("same-text") => Slow::SameText,
+        Some(other) => return Err(format!("--slow {other}: own-text or same-text").into()),
+    };
+    let plan = workload_c::Plan {
+        pools: arguments.list("--pools", &Pooled::ALL)?,
+        rounds: arguments.parsed("--rounds", 9)?,
+        queries: arguments.parsed("--queries", 40_000)?,
+        slow,
+    };
+    let runtimes = arguments.list("--runtime", &[Runtime::Current, Runtime::Multi])?;
+    let markdown = arguments.flag("--markdown");
+    let pin = arguments.flag("--pin");
+    let dsn = arguments.option("--dsn")?.ok_or("c needs a real server: --dsn DSN")?;
+    arguments.finish()?;
+    if plan.rounds == 0 || plan.queries == 0 {
+        return Err("--rounds and --queries must be at least 1".into());
+    }
+    let target = Target::from_dsn(&dsn)?;
+    if pin {
+        pin_this_process()?;
+    }
+    let pinned = if pin { Some(PinnedServer::new(&target)?) } else { None };
+    Runtime::Current.run_here(workload_c::prepare(target.clone()))?;
+    for runtime in runtimes {
+        let table = plan.run(runtime, &target)?;
+        let title = format!(
+            "c, real server, {}{}{}: {} rounds of {}, medians",
+            runtime.name(),
+            if pin { ", pinned" } else { "" },
+            match slow {
+                Slow::None => "",
+                Slow::OwnText => ", one in a hundred takes 50 ms by a text of its own",
+                Slow::SameText => ", one in a hundred takes 50 ms by a parameter",
+            },
+            plan.rounds,
+            plan.queries,
         );
         show(&title, &table, markdown);
     }

@@ -22,6 +22,7 @@ mod task;
 mod turns;
 mod valgrind;
 mod workload;
+mod workload_c;
 mod workload_d;
 mod workload_e;
 mod workload_f;

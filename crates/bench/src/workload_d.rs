@@ -49,6 +49,7 @@ pub(crate) async fn perform(
         Contender::Ours => measured::<Ours>(task, target, rows).await,
         Contender::TokioPostgres => measured::<Peer>(task, target, rows).await,
         Contender::Sqlx => measured::<Sqlx>(task, target, rows).await,
+        Contender::Pool => Err("the pool is measured on a and c".into()),
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) async fn perform(
         Contender::Ours => measured::<Ours>(target, size).await,
         Contender::TokioPostgres => measured::<Peer>(target, size).await,
         Contender::Sqlx => measured::<Sqlx>(target, size).await,
+        Contender::Pool => Err("the pool is measured on a and c".into()),
     }
 }
 

@@ -10,10 +10,14 @@
 
 use std::time::Duration;
 
+use crate::slots::Want;
+
 /// Statements of one text that may be in flight together take this long on average: 4 ms. Shorter
 /// than a caller notices, and longer than the turn of an executor in which some hundred tasks get
 /// their answers, which is part of what is measured.
-pub const LONGEST_FLIGHT: Duration = Duration::from_millis(4);
+pub const LONGEST_FLIGHT: Duration = Duration::from_nanos(LONGEST_NANOS as u64);
+
+const LONGEST_NANOS: u32 = 4_000_000;
 
 /// The most statements in flight on a connection: beyond 32, the share of a system call and a
 /// wake-up that each costs is negligible.
@@ -41,12 +45,16 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How many statements of the text with this hash may be in flight on one connection.
+    /// How a statement of the text with this hash uses a connection.
     #[inline]
-    pub fn depth(&self, text: u64) -> u32 {
+    pub fn want(&self, text: u64) -> Want {
         match self.averages.get(place(text)) {
-            None | Some(0) => 1,
-            Some(average) => (longest_flight() / *average).clamp(1, DEEPEST),
+            None | Some(0) => Want::Alone,
+            Some(average) => match LONGEST_NANOS / *average {
+                0 => Want::Slow,
+                1 => Want::Alone,
+                depth => Want::Shared { depth: depth.min(DEEPEST) },
+            },
         }
     }
 
@@ -78,10 +86,6 @@ impl Pace {
     }
 }
 
-fn longest_flight() -> u32 {
-    u32::try_from(LONGEST_FLIGHT.as_nanos()).unwrap_or(u32::MAX)
-}
-
 #[allow(clippy::cast_possible_truncation)] // The lowest bits are all that is wanted.
 fn place(text: u64) -> usize {
     text as usize & (TEXTS - 1)
@@ -92,6 +96,16 @@ mod tests {
     use super::*;
 
     const TEXT: u64 = 7;
+
+    impl Pace {
+        fn depth(&self, text: u64) -> u32 {
+            match self.want(text) {
+                Want::Shared { depth } => depth,
+                Want::Alone => 1,
+                Want::Slow => 0,
+            }
+        }
+    }
 
     fn after(samples: impl IntoIterator<Item = u64>) -> Pace {
         let mut pace = Pace::default();
@@ -112,8 +126,9 @@ mod tests {
         assert_eq!(after([20; 10]).depth(TEXT), DEEPEST);
         assert_eq!(after([500; 10]).depth(TEXT), 8);
         assert_eq!(after([2_000; 10]).depth(TEXT), 2);
-        assert_eq!(after([5_000; 10]).depth(TEXT), 1);
-        assert_eq!(after([60_000_000; 10]).depth(TEXT), 1);
+        assert_eq!(after([3_000; 10]).depth(TEXT), 1);
+        assert_eq!(after([5_000; 10]).depth(TEXT), 0);
+        assert_eq!(after([60_000_000; 10]).depth(TEXT), 0);
     }
 
     /// Of the statements in a flight, the first waits for a turn of the executor.
@@ -132,7 +147,7 @@ mod tests {
             let is_slow = rng.u32(..100) == 0;
             let micros = if is_slow { 50_000 } else { rng.u64(20..200) };
             pace.note(TEXT, Duration::from_micros(micros));
-            alone += u32::from(sample >= 1_000 && pace.depth(TEXT) == 1);
+            alone += u32::from(sample >= 1_000 && pace.depth(TEXT) <= 1);
         }
         assert!(alone > 18_500, "{alone} of 19,000");
     }

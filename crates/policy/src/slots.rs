@@ -15,9 +15,16 @@
 //! Callers that find nothing queue in their order of arrival, and a connection that becomes free is
 //! handed to the first of them, so that no later one takes it away. A caller that may share waits
 //! behind one that wants a connection alone: otherwise that one would never find an idle one.
+//!
+//! Statements that are known to take long do not take the last connection while there are quick
+//! ones, which would all wait for them. They queue by themselves: what waits for that reason holds
+//! up nothing behind it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+/// How long after a quick statement others are expected: 1 s.
+const QUICK_MEMORY: Duration = Duration::from_secs(1);
 
 /// Names a slot. A slot that is gone has a name that no other gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +39,9 @@ pub struct Place(u64);
 pub enum Want {
     /// Nothing else uses it meanwhile.
     Alone,
+    /// As `Alone`, for a statement that is known to take long: while there are quick ones, it
+    /// leaves them a connection.
+    Slow,
     /// An idle one, or else one that fewer than this many callers share.
     Shared {
         /// How many callers may share it, this one included. With 1 it is as good as alone.
@@ -153,7 +163,9 @@ struct Slot<C> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
-    Taken,
+    Taken {
+        is_slow: bool,
+    },
     /// `drains`: what one of the users has left must be cleaned up when the last has gone.
     Shared {
         users: u32,
@@ -177,6 +189,10 @@ pub struct Slots<C, W> {
     /// The idle ones, the one used last at the end: it is the warmest, and is used next.
     idle: Vec<SlotName>,
     queue: VecDeque<Waiter<W>>,
+    /// The callers whose statements take long.
+    slow: VecDeque<Waiter<W>>,
+    /// When a caller came last whose statement is quick.
+    last_quick: Option<Instant>,
     last_name: u64,
     last_place: u64,
     /// Nothing is handed out.
@@ -204,6 +220,8 @@ impl<C: Clone, W> Slots<C, W> {
             all: Vec::new(),
             idle: Vec::new(),
             queue: VecDeque::new(),
+            slow: VecDeque::new(),
+            last_quick: None,
             last_name: 0,
             last_place: 0,
             is_suspended: false,
@@ -352,7 +370,7 @@ impl<C: Clone, W> Slots<C, W> {
 
     /// The connections that one caller uses alone, and since when.
     pub fn taken(&self) -> impl Iterator<Item = (&C, Instant)> {
-        let taken = self.all.iter().filter(|slot| slot.state == State::Taken);
+        let taken = self.all.iter().filter(|slot| matches!(slot.state, State::Taken { .. }));
         taken.map(|slot| (&slot.connection, slot.since))
     }
 
@@ -362,7 +380,7 @@ impl<C: Clone, W> Slots<C, W> {
         for slot in &self.all {
             *match slot.state {
                 State::Idle => &mut counts.idle,
-                State::Taken => &mut counts.taken,
+                State::Taken { .. } => &mut counts.taken,
                 State::Shared { .. } => &mut counts.shared,
                 State::Aside => &mut counts.aside,
             } += 1;
@@ -386,10 +404,16 @@ impl<C: Clone, W> Slots<C, W> {
     /// `place`: the one that the caller had in the queue.
     #[inline]
     pub fn claim(&mut self, now: Instant, want: Want, place: Option<Place>) -> Option<Granted<C>> {
-        let is_first = match self.queue.front() {
+        if let Want::Shared { .. } = want {
+            self.last_quick = Some(now);
+        }
+        let comes_before = |first: Option<&Waiter<W>>| match first {
             None => true,
             Some(first) => place.is_some_and(|place| place < first.place),
         };
+        // Slow ones that could be served were served.
+        let is_first = comes_before(self.queue.front())
+            && (want != Want::Slow || comes_before(self.slow.front()));
         if is_first { self.pick(now, want) } else { None }
     }
 
@@ -399,29 +423,42 @@ impl<C: Clone, W> Slots<C, W> {
             self.last_place += 1;
             Place(self.last_place)
         });
-        let at = self.queue.partition_point(|other| other.place < place);
-        self.queue.insert(at, Waiter { place, want, told: waiter });
+        let queue = if want == Want::Slow { &mut self.slow } else { &mut self.queue };
+        let at = queue.partition_point(|other| other.place < place);
+        queue.insert(at, Waiter { place, want, told: waiter });
         place
     }
 
     /// Removes a caller that no longer waits. `None`: it does not wait, since a connection was
     /// handed to it. The callers behind it may go on.
     pub fn leave(&mut self, now: Instant, place: Place) -> (Option<W>, Handed<C, W>) {
-        let found = self.queue.binary_search_by_key(&place, |waiter| waiter.place);
-        let Some(left) = found.ok().and_then(|at| self.queue.remove(at)) else {
-            return (None, Vec::new());
-        };
-        (Some(left.told), self.serve(now))
+        let left = [&mut self.queue, &mut self.slow].into_iter().find_map(|queue| {
+            let found = queue.binary_search_by_key(&place, |waiter| waiter.place);
+            queue.remove(found.ok()?)
+        });
+        match left {
+            Some(left) => (Some(left.told), self.serve(now)),
+            None => (None, Vec::new()),
+        }
     }
 
     /// How many callers wait.
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.slow.len()
     }
 
     /// Removes all callers that wait, in their order.
     pub fn dismiss(&mut self) -> Vec<W> {
-        self.queue.drain(..).map(|waiter| waiter.told).collect()
+        let mut all: Vec<_> = self.queue.drain(..).chain(self.slow.drain(..)).collect();
+        all.sort_by_key(|waiter| waiter.place);
+        all.into_iter().map(|waiter| waiter.told).collect()
+    }
+
+    /// When callers whose statements take long may have the last connection, if they wait for that:
+    /// then [`serve`](Self::serve) must be called.
+    pub fn next_turn(&self) -> Option<Instant> {
+        let waits = !self.slow.is_empty() && !self.idle.is_empty() && !self.is_suspended;
+        self.last_quick.filter(|_| waits).map(|quick| quick + QUICK_MEMORY)
     }
 
     /// From now on nothing is handed out, and every caller waits; or that ends.
@@ -468,7 +505,7 @@ impl<C: Clone, W> Slots<C, W> {
                 }
                 *drains
             }
-            State::Taken if !is_shared => condition == Condition::Unclear,
+            State::Taken { .. } if !is_shared => condition == Condition::Unclear,
             // A claim is made with the state, and is spent once.
             _ => return (GivenBack::Gone, worked, Vec::new()),
         };
@@ -482,26 +519,39 @@ impl<C: Clone, W> Slots<C, W> {
         }
         slot.state = State::Idle;
         self.idle.push(name);
-        let handed = if self.queue.is_empty() { Vec::new() } else { self.serve(now) };
+        let has_waiters = !(self.queue.is_empty() && self.slow.is_empty());
+        let handed = if has_waiters { self.serve(now) } else { Vec::new() };
         (GivenBack::Kept, worked, handed)
     }
 
     /// Hands connections to the callers that wait, in their order, as far as there are any.
-    fn serve(&mut self, now: Instant) -> Handed<C, W> {
+    pub fn serve(&mut self, now: Instant) -> Handed<C, W> {
         let mut handed = Vec::new();
-        while let Some(first) = self.queue.front() {
-            let want = first.want;
-            let Some(granted) = self.pick(now, want) else { break };
-            let Some(first) = self.queue.pop_front() else { break };
-            handed.push((first.told, granted));
+        while let Some(next) = self.serve_next(now) {
+            handed.push(next);
         }
         handed
+    }
+
+    fn serve_next(&mut self, now: Instant) -> Option<(W, Granted<C>)> {
+        let first = self.queue.front().map(|waiter| waiter.place);
+        let slow = self.slow.front().map(|waiter| waiter.place);
+        let slow_is_first = slow.is_some_and(|slow| first.is_none_or(|first| slow < first));
+        for is_slow in [slow_is_first, !slow_is_first] {
+            let queue = if is_slow { &self.slow } else { &self.queue };
+            let Some(want) = queue.front().map(|waiter| waiter.want) else { continue };
+            if let Some(granted) = self.pick(now, want) {
+                let queue = if is_slow { &mut self.slow } else { &mut self.queue };
+                return queue.pop_front().map(|waiter| (waiter.told, granted));
+            }
+        }
+        None
     }
 
     /// The connection for a caller whose turn it is.
     #[inline]
     fn pick(&mut self, now: Instant, want: Want) -> Option<Granted<C>> {
-        if self.is_suspended {
+        if self.is_suspended || (want == Want::Slow && !self.spares_a_slow_one(now)) {
             return None;
         }
         if let Some(name) = self.idle.pop() {
@@ -511,6 +561,15 @@ impl<C: Clone, W> Slots<C, W> {
             Want::Shared { depth } if depth > 1 => self.pick_shared(now, depth),
             _ => None,
         }
+    }
+
+    /// Whether a statement that takes long leaves a connection to quick ones, or there are none.
+    #[cold]
+    fn spares_a_slow_one(&self, now: Instant) -> bool {
+        let is_slow = |slot: &&Slot<C>| slot.state == State::Taken { is_slow: true };
+        let quick = self.last_quick;
+        self.all.iter().filter(is_slow).count() + 1 < self.all.len()
+            || quick.is_none_or(|quick| now.saturating_duration_since(quick) >= QUICK_MEMORY)
     }
 
     #[inline]
@@ -528,9 +587,10 @@ impl<C: Clone, W> Slots<C, W> {
             Check::No
         };
         slot.is_unchecked = check != Check::No;
-        let is_shared = want != Want::Alone;
+        let is_shared = matches!(want, Want::Shared { .. });
         slot.state = match want {
-            Want::Alone => State::Taken,
+            Want::Alone => State::Taken { is_slow: false },
+            Want::Slow => State::Taken { is_slow: true },
             Want::Shared { .. } => State::Shared { users: 1, drains: false },
         };
         let claim = Claim { slot: name, is_shared, began: now };

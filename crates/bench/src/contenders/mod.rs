@@ -8,7 +8,7 @@ mod tokio_postgres;
 
 use std::str::FromStr;
 
-pub(crate) use self::ours::Ours;
+pub(crate) use self::ours::{Ours, OursPool};
 pub(crate) use self::raw::Raw;
 pub(crate) use self::sqlx::Sqlx;
 pub(crate) use self::tokio_postgres::TokioPostgres;
@@ -73,6 +73,8 @@ pub(crate) enum Contender {
     Ours,
     TokioPostgres,
     Sqlx,
+    /// Ours through a pool of one connection: for workload a only.
+    Pool,
 }
 
 impl Contender {
@@ -91,6 +93,7 @@ impl Contender {
             Contender::Ours => "ours",
             Contender::TokioPostgres => "tokio-postgres",
             Contender::Sqlx => "sqlx",
+            Contender::Pool => "pool",
         }
     }
 
@@ -110,6 +113,7 @@ impl Contender {
                 ask_all::<TokioPostgres>(task, target.clone(), warm_up, queries).await
             }
             Contender::Sqlx => ask_all::<Sqlx>(task, target.clone(), warm_up, queries).await,
+            Contender::Pool => ask_all::<OursPool>(task, target.clone(), warm_up, queries).await,
         };
         cost.map_err(|failure| {
             let (name, socket) = (self.name(), target.socket());
@@ -124,9 +128,10 @@ impl FromStr for Contender {
     type Err = Failure;
 
     fn from_str(word: &str) -> Result<Contender, Failure> {
-        let found = Contender::ALL.into_iter().find(|contender| contender.name() == word);
-        found.ok_or_else(|| {
-            format!("{word} is not a contender; there are raw, ours, tokio-postgres, sqlx").into()
+        let mut all = Contender::ALL.into_iter().chain([Contender::Pool]);
+        all.find(|contender| contender.name() == word).ok_or_else(|| {
+            let names = "raw, ours, tokio-postgres, sqlx, and for a also pool";
+            format!("{word} is not a contender; there are {names}").into()
         })
     }
 }

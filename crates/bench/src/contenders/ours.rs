@@ -1,7 +1,7 @@
 //! txpostgres: `run_query` with the text of the statement, which its cache has prepared; a
 //! subscription.
 
-use txpostgres::{Connection, NotifyEvent, Subscription};
+use txpostgres::{Connection, ConnectionPool, NotifyEvent, Subscription};
 
 use super::{CHANNEL, Client, NOTIFY, STATEMENT, Tally};
 use crate::Failure;
@@ -50,6 +50,27 @@ impl Client for Ours {
 
     async fn ask(&mut self, number: i32) -> Result<i32, Failure> {
         let rows = self.connection.run_query(STATEMENT, (number,)).await?;
+        let row = rows.first().ok_or("no row came")?;
+        Ok(row.get(0)?)
+    }
+}
+
+/// Through a pool of one connection.
+pub(crate) struct OursPool(ConnectionPool);
+
+impl Client for OursPool {
+    async fn connect(target: Target, _: Task) -> Result<OursPool, Failure> {
+        let pool = ConnectionPool::builder(target.dsn()).min(1).max(1).build()?;
+        pool.start().await?;
+        Ok(OursPool(pool))
+    }
+
+    async fn hear(&mut self) -> Result<(), Failure> {
+        Err("the pool is measured on a and c".into())
+    }
+
+    async fn ask(&mut self, number: i32) -> Result<i32, Failure> {
+        let rows = self.0.run_query(STATEMENT, (number,)).await?;
         let row = rows.first().ok_or("no row came")?;
         Ok(row.get(0)?)
     }

@@ -6,7 +6,7 @@ use txpostgres_session::{Error, Result};
 
 use super::{Call, CallState, polled_after_end};
 use crate::drive::Drive;
-use crate::loan::{Borrower, is_lost_unsent};
+use crate::loan::{Borrower, Lender, is_lost_unsent};
 use crate::operation::BindParams;
 
 impl<W: BindParams, D: Drive> Call<'_, W, D> {
@@ -21,7 +21,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         let borrower = Borrower {
             sql: self.operation.is_statement().then_some(&*self.sql),
             is_exclusive: self.is_exclusive,
-            limit: self.patience.limit(),
+            limit: self.patience.as_ref().and_then(|patience| patience.limit()),
         };
         match ready!(loan.poll_borrow(borrower, cx)) {
             Ok(scope) => {
@@ -54,12 +54,12 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         self.state = CallState::Queued { id: None };
         true
     }
+}
 
-    /// Gives the connection back, since the call has ended.
-    #[inline(never)]
-    pub(super) fn give_back(&mut self) {
-        if let Some(mut loan) = self.loan.take() {
-            loan.give_back();
-        }
+/// Gives the connection back, since the call has ended.
+#[inline(never)]
+pub(super) fn give_back<D: Drive>(loan: &mut Lender<D>) {
+    if let Some(mut loan) = loan.take() {
+        loan.give_back();
     }
 }

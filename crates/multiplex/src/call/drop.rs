@@ -29,7 +29,7 @@ impl<W, D: Drive> Call<'_, W, D> {
 
     /// Sets how long it waits for a session that is opened anew.
     pub fn wait_for_recovery(&mut self, limit: Duration) {
-        self.patience.set_limit(limit);
+        self.patience.get_or_insert_default().set_limit(limit);
     }
 
     /// Takes the cancellation out of this call, which is over, for the call that follows it.

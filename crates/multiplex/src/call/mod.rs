@@ -25,6 +25,7 @@ use crate::operation::{BindParams, Operation, SimpleOperation};
 use crate::response_buffer::{Chunk, Next};
 use crate::scope::Scope;
 use crate::slots::SlotId;
+use borrow::give_back;
 
 /// A statement and its state: see the module's text.
 pub struct Call<'a, W, D: Drive> {
@@ -46,7 +47,9 @@ pub struct Call<'a, W, D: Drive> {
     on_drop: OnDrop,
     state: CallState,
     cancellation: Option<Box<Cancellation<D>>>,
-    patience: Patience<D>,
+    /// How long it waits for a session, unless that is as the connection says. Apart, since most
+    /// calls do not wait.
+    patience: Option<Box<Patience<D>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +117,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             on_drop: OnDrop::Abandon,
             state: CallState::Queued { id: None },
             cancellation: None,
-            patience: Patience::default(),
+            patience: None,
         }
     }
 
@@ -229,7 +232,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
         if self.cancellation.is_some() {
             self.watch(cx);
         }
-        let polled = self.poll_fetched(cx, |fetched, cancellation| {
+        self.poll_fetched(cx, |fetched, cancellation, loan| {
             match fetched {
                 Fetch::End(mut answer, mut locked) => {
                     let taken = take(&mut answer);
@@ -238,22 +241,21 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                     if let Some(cancellation) = cancellation {
                         cancellation.over();
                     }
+                    if loan.is_some() {
+                        give_back(loan);
+                    }
                     Poll::Ready(Ok(taken))
                 }
                 // A call that is polled for a whole answer gets no chunks.
                 Fetch::Chunk(_) => Poll::Ready(Err(polled_after_end())),
             }
-        });
-        if self.loan.is_some() && polled.is_ready() {
-            self.give_back();
-        }
-        polled
+        })
     }
 
     /// Polls for the next chunk of the response, or its end.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
         self.watch(cx);
-        let polled = self.poll_fetched(cx, |fetched, cancellation| {
+        let polled = self.poll_fetched(cx, |fetched, cancellation, loan| {
             Poll::Ready(Ok(match fetched {
                 Fetch::Chunk(chunk) => Fetched::Chunk(chunk),
                 Fetch::End(answer, locked) => {
@@ -262,17 +264,14 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                     if let Some(cancellation) = cancellation.filter(|_| !answer.is_suspended()) {
                         cancellation.over();
                     }
+                    if loan.is_some() {
+                        give_back(loan);
+                    }
                     Fetched::End(answer)
                 }
             }))
         });
-        if self.loan.is_some() {
-            match polled {
-                Poll::Ready(Ok(Fetched::Chunk(_))) => self.is_answering = true,
-                Poll::Ready(Ok(Fetched::End(_)) | Err(_)) => self.give_back(),
-                Poll::Pending => {}
-            }
-        }
+        self.is_answering |= matches!(polled, Poll::Ready(Ok(Fetched::Chunk(_))));
         polled
     }
 
@@ -292,7 +291,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
     fn poll_fetched<T>(
         &mut self,
         cx: &mut Context<'_>,
-        take: impl FnOnce(Fetch<'_, D>, Option<&Cancellation<D>>) -> Poll<Result<T>>,
+        take: impl FnOnce(Fetch<'_, D>, Option<&Cancellation<D>>, &mut Lender<D>) -> Poll<Result<T>>,
     ) -> Poll<Result<T>> {
         let fetched = loop {
             match self.poll_submitted(cx) {
@@ -373,8 +372,11 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             }
         };
         match fetched {
-            Ok(fetched) => take(fetched, self.cancellation.as_deref()),
-            Err(error) => Poll::Ready(Err(self.map_error(error))),
+            Ok(fetched) => take(fetched, self.cancellation.as_deref(), &mut self.loan),
+            Err(error) => {
+                give_back(&mut self.loan);
+                Poll::Ready(Err(self.map_error(error)))
+            }
         }
     }
 

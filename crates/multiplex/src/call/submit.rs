@@ -52,8 +52,8 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             if !may_go_on(&mut self.batch, &self.operation, multiplexer, &self.sql)? {
                 return Poll::Pending;
             }
-            let patience = &self.patience;
-            let waits = |multiplexer: &Multiplexer| patience.waits(multiplexer);
+            let patience = self.patience.as_deref();
+            let waits = |multiplexer: &Multiplexer| multiplexer.waits_with(patience);
             let admitted = multiplexer.admit(access, &mut id, waits, &mut waker, effects);
             self.state = CallState::Queued { id };
             let begin = match admitted {
@@ -91,7 +91,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             if !is_bare {
                 // Meanwhile another call may have begun the transaction or taken the lease, and the
                 // session may be a new one.
-                let waits = |multiplexer: &Multiplexer| patience.waits(multiplexer);
+                let waits = |multiplexer: &Multiplexer| multiplexer.waits_with(patience);
                 let admitted = multiplexer.admit(access, &mut id, waits, &mut waker, effects);
                 self.state = CallState::Queued { id };
                 match admitted {
@@ -116,8 +116,8 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             put_buffer(buffer);
         }
         let (slot, flushes, may_be_answered) = self.send_submitted(locked, ticket, waker, cx);
-        if self.patience.is_waiting() {
-            self.patience.end();
+        if let Some(patience) = &mut self.patience {
+            patience.end();
         }
         self.state = CallState::Sent { slot, id, flushes };
         if may_be_answered { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -162,7 +162,7 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
             return Poll::Pending;
         };
         let driver = scope.driver();
-        ready!(self.patience.poll(driver, cx));
+        ready!(self.patience.get_or_insert_default().poll(driver, cx));
         let why = driver.lock().why_closed();
         Poll::Ready(Err(why))
     }

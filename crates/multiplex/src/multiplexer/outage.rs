@@ -56,6 +56,14 @@ impl Multiplexer {
         }
     }
 
+    /// Whether a call with this patience waits for a session, or one with none of its own.
+    pub(crate) fn waits_with<D: Drive>(&self, patience: Option<&Patience<D>>) -> bool {
+        match patience {
+            Some(patience) => patience.waits(self),
+            None => !self.patience.is_zero(),
+        }
+    }
+
     /// Whether a call may use the session now. If not, it is refused; or it waits in the queue
     /// until there is another session, if it `waits`, and `waker` is taken.
     ///
@@ -132,12 +140,6 @@ impl<D: Drive> Patience<D> {
     #[cold]
     pub(crate) fn end(&mut self) {
         self.timer = None;
-    }
-
-    /// Whether a call waits.
-    #[inline]
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.timer.is_some()
     }
 }
 

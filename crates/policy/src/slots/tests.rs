@@ -81,6 +81,30 @@ fn a_caller_that_may_share_does_not_pass_one_that_may_not() {
 }
 
 #[test]
+fn what_takes_long_leaves_a_connection_to_what_is_quick() {
+    let now = Instant::now();
+    let mut slots = slots(2, now);
+    let shared = Want::Shared { depth: 8 };
+    // Without quick ones it may have all.
+    let [one, two] = [0; 2].map(|_| slots.claim(now, Want::Slow, None).unwrap().claim);
+    assert!(slots.claim(now, shared, None).is_none());
+    give_back(&mut slots, now, one);
+    assert!(slots.claim(now, Want::Slow, None).is_none(), "a quick one has come");
+    slots.wait(Want::Slow, 1, None);
+    let quick = slots.claim(now, shared, None).unwrap();
+    assert!(give_back(&mut slots, now, quick.claim).is_empty());
+    assert_eq!(slots.next_turn(), Some(now + QUICK_MEMORY));
+    // One that wants a connection alone is not held up by it.
+    let alone = slots.claim(now, Want::Alone, None).unwrap();
+    assert!(give_back(&mut slots, now, alone.claim).is_empty());
+    let later = now + QUICK_MEMORY;
+    let [(waiter, _)] = slots.serve(later).try_into().unwrap();
+    assert_eq!(waiter, 1);
+    assert_eq!(slots.next_turn(), None);
+    give_back(&mut slots, later, two);
+}
+
+#[test]
 fn a_caller_that_comes_again_keeps_its_place() {
     let now = Instant::now();
     let mut slots = slots(1, now);
@@ -199,7 +223,8 @@ fn a_suspended_pool_hands_out_nothing() {
 #[derive(Default)]
 struct World {
     claims: Vec<Claim>,
-    waiting: Vec<(Place, u64)>,
+    /// Their places, and whether their statements take long.
+    waiting: Vec<(Place, u64, bool)>,
     last_waiter: u64,
     aside: Vec<SlotName>,
     /// How many use each slot, and whether one of them alone.
@@ -218,8 +243,12 @@ impl World {
     /// What is handed goes to the callers that came first.
     fn handed(&mut self, handed: Handed<u32, u64>) {
         for (waiter, granted) in handed {
-            let (_, first) = self.waiting.remove(0);
-            assert_eq!(waiter, first, "order inversion");
+            let is_it = |(_, other, _): &(Place, u64, bool)| *other == waiter;
+            let at = self.waiting.iter().position(is_it).expect("one that waits");
+            let (_, _, is_slow) = self.waiting[at];
+            let before = self.waiting[..at].iter().filter(|(.., other)| *other == is_slow);
+            assert_eq!(before.count(), 0, "order inversion");
+            self.waiting.remove(at);
             self.got(granted);
         }
     }
@@ -246,8 +275,9 @@ fn random_run(seed: u64, deeds: u32) {
     let size = rng.u32(1..20);
     let mut slots = slots(size, now);
     let mut world = World::default();
-    let random_want = |rng: &mut Rng| match rng.u32(..3) {
+    let random_want = |rng: &mut Rng| match rng.u32(..4) {
         0 => Want::Alone,
+        1 => Want::Slow,
         _ => Want::Shared { depth: rng.u32(1..6) },
     };
     for _ in 0..deeds {
@@ -260,7 +290,7 @@ fn random_run(seed: u64, deeds: u32) {
                 } else if world.waiting.len() < 1_000 {
                     world.last_waiter += 1;
                     let place = slots.wait(want, world.last_waiter, None);
-                    world.waiting.push((place, world.last_waiter));
+                    world.waiting.push((place, world.last_waiter, want == Want::Slow));
                 }
             }
             4..=6 if !world.claims.is_empty() => {
@@ -280,7 +310,7 @@ fn random_run(seed: u64, deeds: u32) {
                 world.handed(handed);
             }
             8 if !world.waiting.is_empty() => {
-                let (place, waiter) = world.waiting.remove(rng.usize(..world.waiting.len()));
+                let (place, waiter, _) = world.waiting.remove(rng.usize(..world.waiting.len()));
                 let (left, handed) = slots.leave(now, place);
                 assert_eq!(left, Some(waiter));
                 world.handed(handed);
@@ -300,9 +330,12 @@ fn random_run(seed: u64, deeds: u32) {
         let counts = slots.counts();
         assert_eq!(counts.size(), size as usize);
         assert_eq!(slots.waiting(), world.waiting.len());
-        assert!(counts.idle == 0 || world.waiting.is_empty(), "idle while a caller waits");
+        let has_other = world.waiting.iter().any(|(.., is_slow)| !is_slow);
+        assert!(counts.idle == 0 || !has_other, "idle while a caller waits");
+        assert!(counts.idle <= 1 || world.waiting.is_empty(), "more than one is kept free");
     }
     // All goes back: all are idle.
+    now += QUICK_MEMORY;
     loop {
         let all: Vec<_> = slots.connections().map(|(name, _)| name).collect();
         for name in all {

@@ -17,6 +17,14 @@ pub(crate) fn is_worth_keeping(sql: &str) -> bool {
 /// Whether a statement is one that the planner plans: a query, or a change of rows. All else may
 /// change the state of the session, such as SET and BEGIN. So may functions that a query calls.
 pub fn is_query_or_change(sql: &str) -> bool {
+    // Most begin with one of these words, and nothing before it.
+    let begins = sql.as_bytes().split_first_chunk::<6>();
+    if let Some((word, rest)) = begins
+        && matches!(&word.map(|byte| byte | 0x20), b"select" | b"insert" | b"update" | b"delete")
+        && rest.first().is_some_and(u8::is_ascii_whitespace)
+    {
+        return true;
+    }
     is_planned(first_word(sql))
 }
 

@@ -35,6 +35,7 @@ pub(crate) use cancel::{CancelRequester, GRACE, LONGEST_GRACE};
 pub(crate) use closing::Closing;
 pub(crate) use connect::{Connector, Occasion, OnHeard};
 pub(crate) use liveness::watch_liveness;
+pub(crate) use pulse::Pulse;
 pub(crate) use reentrancy::{in_recovery, is_within, noted, recovering};
 use shared::Shared;
 use socket_io::SocketIo;

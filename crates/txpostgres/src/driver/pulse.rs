@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 /// See the file's text.
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     #[cfg(target_os = "linux")]
     timer: Option<linux::Timer>,
     interval: Duration,
@@ -18,7 +18,7 @@ pub(super) struct Pulse {
 impl Pulse {
     /// Ticks after this time, and again each time that it has passed. A program that was stopped
     /// for longer gets one tick for all of it.
-    pub(super) fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration) -> Self {
         Self {
             // Without a descriptor left, Tokio's timer does.
             #[cfg(target_os = "linux")]
@@ -28,7 +28,7 @@ impl Pulse {
     }
 
     /// Waits for the next tick.
-    pub(super) async fn tick(&self) {
+    pub(crate) async fn tick(&self) {
         #[cfg(target_os = "linux")]
         if let Some(timer) = &self.timer
             && timer.tick().await.is_ok()

@@ -54,10 +54,6 @@ impl Borrowing {
         Self { shared, stage: Stage::New, place: None, began: None, timer: None }
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
     /// Ready for the next time.
     fn reset(&mut self) {
         (self.stage, self.place, self.began, self.timer) = (Stage::New, None, None, None);
@@ -68,7 +64,7 @@ impl Borrowing {
         if matches!(self.stage, Stage::New) && self.place.is_none() {
             // On the path of every call.
             let now = now();
-            if let Some(mut lent) = self.shared.claim(now, wish.want, None) {
+            if let Some(mut lent) = self.shared.claim(now, wish) {
                 lent.permit.set_purpose(wish.purpose);
                 if lent.check == Check::No && !lent.permit.member.is_dead() {
                     self.shared.granted(&lent.permit, wish, Duration::ZERO);

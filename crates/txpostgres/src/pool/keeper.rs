@@ -1,13 +1,15 @@
 //! The task that keeps a pool: it closes what is too old or not needed, and opens what is lacking
 //! when its time has come.
 
+use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::timeout_at;
 use txpostgres_session::{Error, ErrorKind, Result};
 
 use super::shared::{Phase, Shared, now};
+use crate::driver::Pulse;
 
 /// After connections were closed for their age, no others are for 1 s: at most a tenth of the pool
 /// a second, or one connection.
@@ -33,7 +35,7 @@ async fn keep(shared: Arc<Shared>) {
         let mut news = std::pin::pin!(shared.news.notified());
         news.as_mut().enable();
         shared.pump();
-        let (expired, next) = {
+        let (expired, handed, next) = {
             let now = now();
             let mut state = shared.state.lock();
             if state.phase != Phase::Open {
@@ -50,15 +52,25 @@ async fn keep(shared: Arc<Shared>) {
             }
             let expiry = state.slots.next_expiry(now, settings.idle_timeout, least);
             let expiry = expiry.map(|expiry| expiry.max(rests_until));
-            (expired, expiry.into_iter().chain(state.next_opening).min())
+            let handed = state.slots.serve(now);
+            let turns = expiry.into_iter().chain(state.next_opening).chain(state.slots.next_turn());
+            (expired, handed, turns.min())
         };
+        shared.hand(handed);
         if !expired.is_empty() {
             shared.retired(expired);
             continue;
         }
-        match next {
-            Some(next) => drop(timeout_at(next.into(), news).await),
-            None => news.await,
-        }
+        let Some(next) = next else {
+            news.await;
+            continue;
+        };
+        let pulse = Pulse::new(next.saturating_duration_since(now()));
+        let mut tick = std::pin::pin!(pulse.tick());
+        poll_fn(|cx| match news.as_mut().poll(cx) {
+            Poll::Pending => tick.as_mut().poll(cx),
+            news => news,
+        })
+        .await;
     }
 }

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use foldhash::fast::FixedState;
 use txpostgres_multiplex::{Borrower, Loan};
-use txpostgres_policy::Want;
 use txpostgres_session::{Result, is_query_or_change};
 
 use super::borrowing::Borrowing;
@@ -30,23 +29,14 @@ impl PoolLoan {
     /// A statement that cannot change the state of the session may be in flight with others, if it
     /// is known to be quick.
     #[inline]
-    fn wish(&self, borrower: Borrower<'_>) -> Wish {
-        let (limit, place) = (borrower.limit, None);
-        match borrower.sql {
+    fn wish(borrower: Borrower<'_>) -> Wish {
+        let purpose = match borrower.sql {
             Some(sql) if is_query_or_change(sql) => {
-                let text = FixedState::with_seed(0).hash_one(sql);
-                let want = if borrower.is_exclusive {
-                    Want::Alone
-                } else {
-                    match self.borrowing.shared().state.lock().pace.depth(text) {
-                        1 => Want::Alone,
-                        depth => Want::Shared { depth },
-                    }
-                };
-                Wish { want, purpose: Purpose::Statement(text), limit, place }
+                Purpose::Statement(FixedState::with_seed(0).hash_one(sql))
             }
-            _ => Wish { want: Want::Alone, purpose: Purpose::Anything, limit, place },
-        }
+            _ => Purpose::Anything,
+        };
+        Wish { purpose, shares: !borrower.is_exclusive, limit: borrower.limit, place: None }
     }
 }
 
@@ -55,7 +45,7 @@ impl Loan<Driver> for PoolLoan {
     fn poll_borrow(&mut self, borrower: Borrower<'_>, cx: &mut Context<'_>) -> Poll<Result<Scope>> {
         let wish = match self.wish {
             Some(wish) => wish,
-            None => *self.wish.insert(self.wish(borrower)),
+            None => *self.wish.insert(Self::wish(borrower)),
         };
         let polled = self.borrowing.poll(&wish, cx);
         if polled.is_ready() {

@@ -36,7 +36,6 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use txpostgres_policy::Want;
 use txpostgres_session::config::IntoConfig;
 use txpostgres_session::{Error, FromRow, Result};
 
@@ -337,7 +336,7 @@ impl ConnectionPool {
     #[track_caller]
     pub fn get(&self) -> impl Future<Output = Result<PooledConnection>> + Send + use<> {
         let place = Some(Location::caller());
-        let wish = Wish { want: Want::Alone, purpose: Purpose::Anything, limit: None, place };
+        let wish = Wish { purpose: Purpose::Anything, shares: false, limit: None, place };
         let mut borrowing = Borrowing::new(&self.handle.shared);
         async move {
             let permit = poll_fn(|cx| borrowing.poll(&wish, cx)).await?;

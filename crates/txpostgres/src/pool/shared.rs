@@ -20,7 +20,7 @@ use super::permit::Permit;
 use super::settings::Settings;
 use super::statistics::{Counters, PoolStatistics};
 use super::waiter::{Told, Waiter};
-use super::wish::Wish;
+use super::wish::{Purpose, Wish};
 
 /// A connection that was idle for longer than this is looked at before it is handed out, which is
 /// a system call: 1 ms. The runtime may not have noticed yet that the server has closed it.
@@ -85,6 +85,14 @@ pub(super) struct Lent {
     pub(super) permit: Permit,
     /// How it must be checked before it is used.
     pub(super) check: Check,
+}
+
+impl Lent {
+    #[inline]
+    fn new(shared: &Arc<Shared>, granted: Granted<Arc<Member>>) -> Self {
+        let Granted { claim, connection, check, .. } = granted;
+        Self { permit: Permit::new(shared, connection, claim), check }
+    }
 }
 
 /// What a caller gets that may wait.
@@ -159,13 +167,14 @@ impl Shared {
 
     /// Claims a connection that is free.
     #[inline]
-    pub(super) fn claim(&self, now: Instant, want: Want, place: Option<Place>) -> Option<Lent> {
+    pub(super) fn claim(self: &Arc<Self>, now: Instant, wish: &Wish) -> Option<Lent> {
         let (granted, must_grow) = {
             let mut state = self.state.lock();
             if state.phase != Phase::Open {
                 return None;
             }
-            let granted = state.slots.claim(now, want, place);
+            let want = state.want(wish);
+            let granted = state.slots.claim(now, want, None);
             let is_crowded = granted.as_ref().is_some_and(|granted| granted.idle.is_none());
             let has_room = state.slots.size() < state.max;
             state.is_crowded |= is_crowded && has_room;
@@ -175,12 +184,12 @@ impl Shared {
         if must_grow {
             self.pump();
         }
-        granted.and_then(|granted| self.permit(granted))
+        granted.map(|granted| Lent::new(self, granted))
     }
 
     /// Claims a connection, or queues the caller.
     pub(super) fn claim_or_wait(
-        &self,
+        self: &Arc<Self>,
         now: Instant,
         wish: &Wish,
         place: Option<Place>,
@@ -191,9 +200,10 @@ impl Shared {
             Phase::Closed => return Err(closed()),
             Phase::New | Phase::Open => {}
         }
-        if let Some(granted) = state.slots.claim(now, wish.want, place) {
+        let want = state.want(wish);
+        if let Some(granted) = state.slots.claim(now, want, place) {
             drop(state);
-            return self.permit(granted).map(Claimed::Lent).ok_or_else(closed);
+            return Ok(Claimed::Lent(Lent::new(self, granted)));
         }
         // Without a single connection, and none to be had: no caller waits for that.
         if state.slots.size() == 0 && state.openings.is_refused() && !state.slots.is_suspended() {
@@ -206,7 +216,12 @@ impl Shared {
             return Err(self.exhausted(wish));
         }
         let waiter = Arc::<Waiter>::default();
-        let place = state.slots.wait(wish.want, Arc::clone(&waiter), place);
+        let place = state.slots.wait(want, Arc::clone(&waiter), place);
+        let must_turn = state.slots.next_turn().is_some();
+        drop(state);
+        if must_turn {
+            self.news.notify_one();
+        }
         Ok(Claimed::Queued(waiter, place))
     }
 
@@ -217,19 +232,11 @@ impl Shared {
         drop(left);
     }
 
-    #[inline]
-    fn permit(&self, granted: Granted<Arc<Member>>) -> Option<Lent> {
-        let Granted { claim, connection, check, .. } = granted;
-        let shared = self.this.upgrade()?;
-        Some(Lent { permit: Permit::new(&shared, connection, claim), check })
-    }
-
     /// Hands connections to callers in the queue.
     pub(super) fn hand(&self, handed: Handed<Arc<Member>, Arc<Waiter>>) {
+        let Some(shared) = self.this.upgrade() else { return };
         for (waiter, granted) in handed {
-            if let Some(lent) = self.permit(granted) {
-                waiter.tell(Told::Lent(lent));
-            }
+            waiter.tell(Told::Lent(Lent::new(&shared, granted)));
         }
     }
 
@@ -394,6 +401,18 @@ impl Shared {
 }
 
 impl State {
+    /// How this caller wants to use a connection.
+    #[inline]
+    fn want(&self, wish: &Wish) -> Want {
+        match (wish.purpose, wish.shares) {
+            (Purpose::Anything, _) => Want::Alone,
+            (Purpose::Statement(text), shares) => match self.pace.want(text) {
+                Want::Shared { .. } if !shares => Want::Alone,
+                want => want,
+            },
+        }
+    }
+
     fn lack(&self, settings: &Settings) -> Lack {
         if self.slots.is_suspended() {
             return Lack::default();

@@ -3,13 +3,12 @@
 use std::panic::Location;
 use std::time::Duration;
 
-use txpostgres_policy::Want;
-
 /// How a caller wants a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
-    pub(super) want: Want,
     pub(super) purpose: Purpose,
+    /// Others may use the connection meanwhile, if the statement is quick.
+    pub(super) shares: bool,
     /// How long it waits; `None`: as the pool says.
     pub(super) limit: Option<Duration>,
     /// Where in the program.
