@@ -69,7 +69,7 @@ async fn keep(shared: Arc<Shared>) {
         let mut tick = std::pin::pin!(pulse.tick());
         poll_fn(|cx| match news.as_mut().poll(cx) {
             Poll::Pending => tick.as_mut().poll(cx),
-            news => news,
+            news @ Poll::Ready(()) => news,
         })
         .await;
     }
