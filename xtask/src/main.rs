@@ -14,6 +14,7 @@ mod named_tests;
 mod poolers;
 mod prose;
 mod run;
+mod service;
 mod sim;
 mod test;
 mod tidy;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or on yours
+cargo xtask demo --service      examples/service on a throw-away server, to be tried with curl
 cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
 cargo xtask test --poolers      each kind of call through PgBouncer and Pgpool-II, and on PostgreSQL 14 and 18
 cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         ["demo"] => demo::demo(None),
+        ["demo", "--service"] => service::service(),
         ["demo", "--dsn", dsn] => demo::demo(Some(dsn)),
         ["demo", option] if option.starts_with("--dsn=") => {
             demo::demo(option.strip_prefix("--dsn="))

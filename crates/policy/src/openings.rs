@@ -222,10 +222,11 @@ impl Openings {
         self.ended(id);
     }
 
-    /// A connection was lost: the next attempt may begin at once.
+    /// A connection was lost: the next attempt may begin as soon as the bound allows. Not at once,
+    /// since a server that goes away ends connections one after the other.
     pub fn hurry(&mut self) {
-        if self.running.is_empty() && self.trouble.is_some_and(|trouble| !trouble.is_permanent) {
-            self.trouble = None;
+        if let Some(trouble) = self.trouble.as_mut().filter(|trouble| !trouble.is_permanent) {
+            trouble.since = trouble.failed;
         }
     }
 
@@ -309,6 +310,36 @@ mod tests {
         assert!((16..=20).contains(&within(0, 1)), "{}", within(0, 1));
         assert!((3..=6).contains(&within(10, 11)), "{}", within(10, 11));
         assert!((40..=60).contains(&within(900, 1_000)), "{}", within(900, 1_000));
+    }
+
+    /// A server that shuts down refuses new connections while it still ends the old ones.
+    #[test]
+    fn connections_that_are_lost_one_after_the_other_do_not_raise_the_bound() {
+        let (mut openings, start) = (Openings::new(1), Instant::now());
+        let mut begun = 0;
+        for ms in 0..1_000 {
+            let now = start + ms * MS;
+            openings.hurry();
+            while let OpeningStep::Open(id) = openings.next(now, lack(3, 5)) {
+                begun += 1;
+                openings.failed(now, id, false);
+            }
+        }
+        assert!((16..=20).contains(&begun), "{begun}");
+    }
+
+    #[test]
+    fn a_loss_ends_a_long_pause() {
+        let (mut openings, start) = (Openings::new(1), Instant::now());
+        for seconds in [0, 500] {
+            let now = start + Duration::from_secs(seconds);
+            let [id] = open(&mut openings, now, lack(1, 0))[..] else { panic!() };
+            openings.failed(now, id, false);
+        }
+        let later = start + Duration::from_secs(501);
+        assert!(open(&mut openings, later, lack(1, 0)).is_empty());
+        openings.hurry();
+        assert_eq!(open(&mut openings, later, lack(1, 0)).len(), 1);
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl<W: BindParams, D: Drive> Call<'_, W, D> {
         if !is_lost_unsent(error) || self.operation.has_begun() || self.scope.is_err() {
             return false;
         }
+        // A COPY that takes data counts as not sent up to the end of its data, of which the first
+        // part would be missing on another connection.
+        if self.is_answering {
+            return false;
+        }
         if let Some(loan) = &mut self.loan {
             loan.give_back();
         }

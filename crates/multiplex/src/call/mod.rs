@@ -40,6 +40,8 @@ pub struct Call<'a, W, D: Drive> {
     /// Nothing else is in flight meanwhile: the call may be cancelled, or its data must not be
     /// mixed with other requests.
     is_exclusive: bool,
+    /// A part of its answer was handed out: it cannot begin again on another connection.
+    is_answering: bool,
     /// Set if the call is an item of a batch, which sends what its items submit.
     batch: Option<BatchStep>,
     on_drop: OnDrop,
@@ -110,6 +112,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
             operation: Operation::Statement(Query::new()),
             mode: ResponseMode::Buffered,
             is_exclusive: false,
+            is_answering: false,
             batch: None,
             on_drop: OnDrop::Abandon,
             state: CallState::Queued { id: None },
@@ -252,7 +255,7 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
     /// Polls for the next chunk of the response, or its end.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fetched>> {
         self.watch(cx);
-        self.poll_fetched(cx, |fetched, cancellation, loan| {
+        let polled = self.poll_fetched(cx, |fetched, cancellation, loan| {
             Poll::Ready(Ok(match fetched {
                 Fetch::Chunk(chunk) => Fetched::Chunk(chunk),
                 Fetch::End(answer, locked) => {
@@ -267,7 +270,9 @@ impl<'a, W: BindParams, D: Drive> Call<'a, W, D> {
                     Fetched::End(answer)
                 }
             }))
-        })
+        });
+        self.is_answering |= matches!(polled, Poll::Ready(Ok(Fetched::Chunk(_))));
+        polled
     }
 
     /// Returns an answer that was fetched with [`poll_chunk`](Self::poll_chunk), for its memory to

@@ -9,6 +9,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod copies;
 mod dead;
 mod exhausted;
 mod given_back;
