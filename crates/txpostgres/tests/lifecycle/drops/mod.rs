@@ -429,7 +429,10 @@ enum Deeds {
 type AtLeast = (usize, usize);
 
 fn try_all(what: Deeds, venue: Venue, threads: usize, at_least: AtLeast) {
-    let seed = Seed::of_this_run();
+    try_seeded(what, venue, threads, at_least, &Seed::of_this_run());
+}
+
+fn try_seeded(what: Deeds, venue: Venue, threads: usize, at_least: AtLeast, seed: &Seed) {
     let number = seed.0;
     without_hanging(Duration::from_secs(20), move |progress| {
         runtime(threads).block_on(async {
@@ -448,11 +451,27 @@ fn trickling(threads: usize) -> AtLeast {
     if threads == 0 { (3, 800) } else { (1, 400) }
 }
 
+/// Set to try everything on both kinds of runtime, which takes a minute and a half longer; without
+/// it the seed says which one.
+const BOTH_VARIABLE: &str = "TXPOSTGRES_TEST_BOTH_RUNTIMES";
+
+/// Numbers of threads: 0 is a runtime of the current thread.
+fn runtimes(seed: &Seed) -> Vec<usize> {
+    if std::env::var_os(BOTH_VARIABLE).is_some() {
+        return vec![0, 2];
+    }
+    let drawn = Dice::new(seed.0, 1).below(2);
+    if drawn == 0 { vec![0] } else { vec![2] }
+}
+
 fn in_plain(what: Deeds) {
-    for (threads, bytes) in [(0, 2), (2, 3)] {
+    let seed = Seed::of_this_run();
+    for threads in runtimes(&seed) {
+        let bytes = if threads == 0 { 2 } else { 3 };
         let database = shared().database().unwrap();
         let (dsn, trickle) = (database.dsn(), Some(Trickle { bytes }));
-        try_all(what, Venue { direct: dsn.clone(), dsn, trickle }, threads, trickling(threads));
+        let venue = Venue { direct: dsn.clone(), dsn, trickle };
+        try_seeded(what, venue, threads, trickling(threads), &seed);
     }
 }
 
@@ -469,13 +488,15 @@ fn piecemeal_plain() {
 fn in_cipher(what: Deeds) {
     let cluster = Cluster::builder().tls(TlsCertificates::good().unwrap()).start().unwrap();
     let root = cluster.root_certificate().unwrap();
-    for threads in [0, 2] {
+    let seed = Seed::of_this_run();
+    for threads in runtimes(&seed) {
         let database = cluster.database().unwrap();
         let direct = format!("{} sslmode=disable", database.dsn());
         let root = root.display();
         let dsn = format!("{} sslmode=verify-full sslrootcert={root}", database.dsn());
         let trickle = Some(Trickle { bytes: 5 });
-        try_all(what, Venue { dsn, direct, trickle }, threads, trickling(threads));
+        let venue = Venue { dsn, direct, trickle };
+        try_seeded(what, venue, threads, trickling(threads), &seed);
     }
 }
 
