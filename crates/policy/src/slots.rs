@@ -64,6 +64,11 @@ impl Claim {
         self.slot
     }
 
+    /// When the use began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Whether others may use the connection meanwhile.
     pub fn is_shared(&self) -> bool {
         self.is_shared

@@ -134,6 +134,7 @@
 //! |---|---|---|
 //! | `tls` | TLS by rustls, with the aws-lc-rs provider | yes |
 //! | `derive` | `#[derive(FromRow)]`, `#[derive(ToSql, FromSql)]` | no |
+//! | `metrics` | numbers of pools for the crate `metrics`, as OpenTelemetry names them | no |
 //! | `with-chrono-0_4`, `with-jiff-0_2`, `with-time-0_3` | dates and times of these crates | no |
 //! | `with-serde_json-1`, `with-uuid-1`, `with-smol_str-01` | values of these crates | no |
 //! | `with-bit-vec-0_9`, `with-cidr-0_3`, `with-eui48-1` | values of these crates | no |

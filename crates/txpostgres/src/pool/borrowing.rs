@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::time::{Sleep, timeout};
+use tracing::Span;
 use txpostgres_policy::{Check, Place};
 use txpostgres_session::{Error, ErrorKind, Result};
 
@@ -39,6 +40,8 @@ pub(super) struct Borrowing {
     place: Option<Place>,
     began: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Of the wait.
+    span: Option<Span>,
 }
 
 enum Stage {
@@ -51,12 +54,13 @@ enum Stage {
 impl Borrowing {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         let shared = Arc::clone(shared);
-        Self { shared, stage: Stage::New, place: None, began: None, timer: None }
+        Self { shared, stage: Stage::New, place: None, began: None, timer: None, span: None }
     }
 
     /// Ready for the next time.
     fn reset(&mut self) {
-        (self.stage, self.place, self.began, self.timer) = (Stage::New, None, None, None);
+        (self.stage, self.place, self.began) = (Stage::New, None, None);
+        (self.timer, self.span) = (None, None);
     }
 
     #[inline]
@@ -84,6 +88,12 @@ impl Borrowing {
     #[cold]
     fn poll_slowly(&mut self, wish: &Wish, cx: &mut Context<'_>) -> Poll<Result<Permit>> {
         let began = *self.began.get_or_insert_with(now);
+        let name = &self.shared.settings.name;
+        let span = self.span.get_or_insert_with(
+            || tracing::debug_span!(target: "txpostgres", "wait for a connection", pool = name),
+        );
+        let span = span.clone();
+        let _entered = span.enter();
         let polled = self.poll_stages(wish, cx);
         if let Poll::Ready(outcome) = &polled {
             match outcome {
@@ -259,9 +269,17 @@ impl Shared {
     #[inline]
     fn granted(&self, permit: &Permit, wish: &Wish, waited: Duration) {
         if permit.is_alone() && wish.purpose == Purpose::Anything {
-            let holder = Holder { task: tokio::task::try_id(), place: wish.place, since: now() };
+            let holder = Holder {
+                task: tokio::task::try_id(),
+                place: wish.place,
+                since: now(),
+                _span: tracing::debug_span!(
+                    target: "txpostgres", "connection in use", pool = self.settings.name
+                ),
+            };
             *permit.member.holder.lock() = Some(holder);
         }
         self.counters.granted(waited);
+        self.meters.waited(waited);
     }
 }

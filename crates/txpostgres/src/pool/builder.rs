@@ -38,6 +38,13 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Sets the name of the pool in its `tracing` spans and in the numbers of the feature `metrics`:
+    /// `txpostgres` by default, and with `.read` behind it for the pool of
+    /// [`read`](ConnectionPool::read).
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.set(|settings| settings.name = name.into())
+    }
+
     /// Sets the least number of connections, 3 by default. [`start`](ConnectionPool::start) opens
     /// them, and they are kept open.
     pub fn min(self, min: usize) -> Self {
@@ -235,7 +242,8 @@ impl ConnectionPoolBuilder {
                 if config.get_target_session_attrs() == TargetSessionAttrs::Any {
                     config.target_session_attrs(TargetSessionAttrs::PreferStandby);
                 }
-                Some(Self::pool(Settings { config, ..settings.clone() }, None)?)
+                let name = format!("{}.read", settings.name);
+                Some(Self::pool(Settings { config, name, ..settings.clone() }, None)?)
             }
         };
         Self::pool(settings, read)

@@ -1,10 +1,11 @@
 //! Why a caller got no connection: what the pool has, what it waits for, who has it.
 
 use std::fmt::Write as _;
+use std::panic::Location;
+use std::time::Instant;
 
 use txpostgres_session::{Error, ErrorKind};
 
-use super::member::Holder;
 use super::shared::{Shared, now};
 use super::wish::Wish;
 
@@ -20,21 +21,30 @@ impl Shared {
     pub(super) fn not_granted(&self, error: &Error) {
         if error.kind() == ErrorKind::Timeout {
             self.counters.timed_out();
+            self.meters.timed_out();
         }
     }
 
     /// The error of a caller that got no connection within its time, or may not wait.
     pub(super) fn exhausted(&self, wish: &Wish) -> Error {
         let statistics = self.statistics();
-        let (failure, is_refused, holders) = {
+        let (failure, is_refused, longest, is_own) = {
             let state = self.state.lock();
             let failure = state.last_failure.as_ref();
             let failure = failure.map(|(error, at)| (error.without_causes(), *at));
             let is_refused = state.openings.is_refused() && state.slots.size() == 0;
-            let taken = state.slots.taken();
-            let holders: Vec<Holder> =
-                taken.filter_map(|(member, _)| *member.holder.lock()).collect();
-            (failure, is_refused, holders)
+            let task = tokio::task::try_id();
+            let mut longest: Option<(Instant, Option<&Location<'_>>)> = None;
+            let mut is_own = false;
+            for (member, _) in state.slots.taken() {
+                let holder = member.holder.lock();
+                let Some(holder) = &*holder else { continue };
+                is_own |= task.is_some() && holder.task == task;
+                if longest.is_none_or(|(since, _)| holder.since < since) {
+                    longest = Some((holder.since, holder.place));
+                }
+            }
+            (failure, is_refused, longest, is_own)
         };
         if let Some((failure, _)) = failure.as_ref().filter(|_| is_refused) {
             return refused(failure);
@@ -59,10 +69,10 @@ impl Shared {
             statistics.connecting,
             statistics.waiting,
         );
-        if let Some(longest) = holders.iter().min_by_key(|holder| holder.since) {
-            let held = now.saturating_duration_since(longest.since);
+        if let Some((since, place)) = longest {
+            let held = now.saturating_duration_since(since);
             let _ = write!(message, "; one is held for {held:.1?}");
-            if let Some(place) = longest.place {
+            if let Some(place) = place {
                 let _ = write!(message, ", since {}:{}", place.file(), place.line());
             }
         }
@@ -70,8 +80,6 @@ impl Shared {
             let ago = now.saturating_duration_since(*at);
             let _ = write!(message, "; an attempt to open one failed {ago:.1?} ago");
         }
-        let task = tokio::task::try_id();
-        let is_own = task.is_some() && holders.iter().any(|holder| holder.task == task);
         let error = Error::new(ErrorKind::Timeout, message);
         let error = match failure {
             Some((failure, _)) => error.with_source(failure),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use txpostgres_session::{Error, ErrorKind, Result};
 
+use super::meters::REPORTED_EVERY;
 use super::shared::{Phase, Shared, now};
 use crate::driver::Pulse;
 
@@ -53,10 +54,15 @@ async fn keep(shared: Arc<Shared>) {
             let expiry = state.slots.next_expiry(now, settings.idle_timeout, least);
             let expiry = expiry.map(|expiry| expiry.max(rests_until));
             let handed = state.slots.serve(now);
+            let reports = REPORTED_EVERY.map(|pause| now + pause);
             let turns = expiry.into_iter().chain(state.next_opening).chain(state.slots.next_turn());
+            let turns = turns.chain(reports);
             (expired, handed, turns.min())
         };
         shared.hand(handed);
+        if REPORTED_EVERY.is_some() {
+            shared.meters.report(&shared.statistics());
+        }
         if !expired.is_empty() {
             shared.retired(expired);
             continue;

@@ -33,11 +33,13 @@ pub(super) struct Member {
 }
 
 /// What has a connection alone: the task, if it is one, and the place in the program.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Holder {
     pub(super) task: Option<tokio::task::Id>,
     pub(super) place: Option<&'static Location<'static>>,
     pub(super) since: Instant,
+    /// Of its use, which ends with it.
+    pub(super) _span: tracing::Span,
 }
 
 impl Member {

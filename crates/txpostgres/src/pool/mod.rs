@@ -19,6 +19,7 @@ mod keeper;
 mod listening;
 mod loan;
 mod member;
+mod meters;
 mod opening;
 mod permit;
 mod pooled;

@@ -55,7 +55,9 @@ impl Shared {
         member.round_trip().await?;
         let answered = now();
         self.state.lock().pace.round_trip(answered.saturating_duration_since(asked));
-        self.counters.opened(answered.saturating_duration_since(began));
+        let took = answered.saturating_duration_since(began);
+        self.counters.opened(took);
+        self.meters.created(took);
         Ok(member)
     }
 

@@ -71,9 +71,11 @@ impl Permit {
             _ => Condition::Unclear,
         };
         if is_alone && self.purpose == Purpose::Anything {
-            *self.member.holder.lock() = None;
+            let before = self.member.holder.lock().take();
+            drop(before);
         }
         let now = now();
+        shared.meters.used(now.saturating_duration_since(claim.began()));
         let (given, handed, is_at_rest) = {
             let mut state = shared.state.lock();
             let (given, worked, handed) = state.slots.give_back(now, claim, condition);

@@ -25,6 +25,7 @@ pub(super) type ConnectionFactory = Arc<dyn Fn() -> ConnectionBuilder + Send + S
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) config: Config,
+    pub(super) name: String,
     pub(super) min: usize,
     pub(super) max: usize,
     pub(super) min_idle: usize,
@@ -47,6 +48,7 @@ impl Settings {
     pub(super) fn new(config: Config) -> Self {
         Self {
             config,
+            name: "txpostgres".to_owned(),
             min: 3,
             max: 10,
             min_idle: 0,

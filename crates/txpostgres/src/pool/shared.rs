@@ -16,6 +16,7 @@ use txpostgres_policy::{
 use txpostgres_session::{Error, ErrorKind, KeyCache, Result};
 
 use super::member::{Member, MemberId};
+use super::meters::Meters;
 use super::permit::Permit;
 use super::settings::Settings;
 use super::statistics::{Counters, PoolStatistics};
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) state: Mutex<State>,
     pub(super) counters: Counters,
+    pub(super) meters: Meters,
     /// Keys derived from passwords, which all connections use.
     pub(super) keys: KeyCache,
     /// Something has happened that the keeper must know.
@@ -132,6 +134,7 @@ impl Shared {
             last_failure: None,
         };
         Ok(Arc::new_cyclic(|this| Self {
+            meters: Meters::new(&settings.name),
             runtime: settings.runtime.clone().map(OnceLock::from).unwrap_or_default(),
             settings,
             state: Mutex::new(state),

@@ -14,6 +14,8 @@ mod dead;
 mod exhausted;
 mod given_back;
 mod hooks;
+#[cfg(feature = "metrics")]
+mod meters;
 mod seed;
 mod shared;
 mod spikes;
