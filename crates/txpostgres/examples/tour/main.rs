@@ -1,5 +1,6 @@
 //! A tour of txpostgres: connect, ask, ask much at once, move money and take it back, hear a
-//! notification, copy and stream many rows, fail with grace, survive a restart.
+//! notification, copy and stream many rows, fail with grace, survive a restart, alone and as a
+//! pool.
 //!
 //! `cargo xtask demo` runs it on a server of its own. On yours:
 //!
@@ -10,6 +11,7 @@
 //! It works in temporary tables, which only its own session sees and which end with it.
 
 mod many_rows;
+mod pool;
 mod recovery;
 mod screen;
 mod traffic;
@@ -87,7 +89,9 @@ async fn tour(dsn: &str) -> Result<()> {
     connection.run_operation("drop table pg_temp.account, pg_temp.reading", ()).await?;
     guide.done("the tables are dropped");
     guide.step("A server that goes away and comes back");
+    let riders = pool::Riders::start(&guide, dsn).await?;
     recovery::restarted(&guide, &connection).await?;
+    riders.stop(&guide).await?;
     guide.step("Closing");
     connection.close().await;
     guide.done("the connection is closed");

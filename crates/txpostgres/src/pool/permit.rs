@@ -49,7 +49,10 @@ impl Permit {
     /// The connection is of no use: its place is free.
     pub(super) fn discard(mut self) {
         self.claim = None;
-        self.shared.remove(self.member.id);
+        let was_there = self.shared.remove(self.member.id).is_some();
+        if was_there && self.member.is_dead() {
+            self.shared.counters.lost();
+        }
     }
 
     #[inline]
