@@ -11,6 +11,7 @@
 
 mod dead;
 mod exhausted;
+mod failover;
 mod given_back;
 mod hooks;
 mod seed;
