@@ -35,12 +35,13 @@ pub(crate) struct Connector {
     pub(crate) keys: KeyCache,
     /// The grace period of cancels.
     pub(crate) grace: Duration,
-    /// Called when the server has sent its first bytes.
+    /// Called when a server has sent its first bytes, and when it is left.
     pub(crate) on_heard: Option<OnHeard>,
 }
 
-/// What is called when a server has sent its first bytes in an attempt to connect.
-pub(crate) type OnHeard = Arc<dyn Fn() + Send + Sync>;
+/// What is called while a connection is being opened: with `true` when a server has sent its first
+/// bytes, with `false` when that server is left for another one.
+pub(crate) type OnHeard = Arc<dyn Fn(bool) + Send + Sync>;
 
 /// Why a session is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

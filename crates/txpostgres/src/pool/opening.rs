@@ -26,9 +26,14 @@ impl Shared {
         let member_id = self.next_member();
         let death_watch = DeathWatch { pool: self.this(), id: member_id };
         let pool = self.this();
-        let on_heard = Arc::new(move || {
-            if let (Some(pool), Some(id)) = (pool.upgrade(), id) {
-                pool.state.lock().openings.heard(id);
+        let on_heard = Arc::new(move |is_heard| {
+            let (Some(pool), Some(id)) = (pool.upgrade(), id) else { return };
+            if is_heard {
+                pool.state.lock().openings.heard(now(), id);
+            } else {
+                pool.state.lock().openings.left(now(), id);
+                // The next attempt may begin earlier than was known.
+                pool.pump();
             }
         });
         // The user's.
@@ -95,7 +100,7 @@ impl Shared {
                     {
                         let mut state = shared.state.lock();
                         state.attempts.remove(&id);
-                        state.openings.opened(id);
+                        state.openings.opened(now(), id);
                         state.last_failure = None;
                     }
                     shared.put(member);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::task::{JoinHandle, block_in_place};
 use txpostgres::{ConnectionPool, SqlState};
+use txpostgres_testkit::Proxy;
 
 use crate::support::all::all;
 use crate::support::pair::{Change, Pair, rows, sessions};
@@ -157,4 +158,43 @@ async fn every_acknowledged_row_of_200_tasks_outlasts_a_failover() {
         rows.len(),
         written.errors.lock()
     );
+}
+
+/// A network swallows everything to both servers and is well again: attempts that the standby has
+/// answered, and whose first host stays silent, do not keep the pool from others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_answers_does_not_stand_for_the_primary() {
+    let pair = block_in_place(Pair::start);
+    let proxies = [&pair.0, &pair.1].map(|server| Proxy::to_port(server.port()).unwrap());
+    let dsn = pair.dsn();
+    let dsn = dsn.replace(&pair.0.port().to_string(), &proxies[0].port().to_string());
+    let dsn = dsn.replace(&pair.1.port().to_string(), &proxies[1].port().to_string());
+    let pool = ConnectionPool::builder(dsn).max(8).build().unwrap();
+    bounded(pool.start()).await.unwrap();
+    for proxy in &proxies {
+        proxy.deafen_new(Some(0));
+        proxy.deafen();
+    }
+    // What is open is found dead, and the attempts begin. They are all silent.
+    pool.retire();
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { (pool.get().await.unwrap(), Instant::now()) })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for proxy in &proxies {
+        proxy.deafen_new(None);
+    }
+    let healed = Instant::now();
+    let mut last = Duration::ZERO;
+    let mut held = Vec::new();
+    for caller in callers {
+        let (connection, at) = bounded(caller).await.unwrap();
+        last = last.max(at - healed);
+        held.push(connection);
+    }
+    println!("8 callers have a connection {last:.0?} after the network is well");
+    assert!(last < Duration::from_secs(1), "{last:?}");
 }
