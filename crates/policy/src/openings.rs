@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// are told of it meanwhile, and need not wait.
 const PERMANENT_PAUSE: Duration = Duration::from_secs(1);
 
-/// By how much longer the pauses are while no caller waits.
+/// By how much longer the pauses are while no caller waits, those after silence too.
 const UNHURRIED: u32 = 4;
 
 /// The part of an outage that a pause takes.
@@ -183,7 +183,8 @@ impl Openings {
         }
         if silent > 0 {
             // Some network swallows them: whatever the need, they are begun one after the other.
-            let next = self.last_began.map_or(now, |began| began + SILENCE);
+            let apart = if wanted > 0 { SILENCE } else { SILENCE * UNHURRIED };
+            let next = self.last_began.map_or(now, |began| began + apart);
             if next > now {
                 return OpeningStep::WaitUntil(next);
             }
@@ -444,5 +445,23 @@ mod tests {
         assert!(*longest <= 200 * MS, "{longest:?}");
         assert!(begun.len() < 805, "{}", begun.len());
         assert!(most <= MOST_SILENT + 3, "{most}");
+    }
+
+    /// While no caller waits there are two a second, and a caller that comes need not wait for the
+    /// next of them.
+    #[test]
+    fn silent_attempts_are_fewer_while_no_caller_waits() {
+        let (mut openings, start) = (Openings::new(1), Instant::now());
+        let (mut now, mut begun) = (start, 0);
+        while now < start + Duration::from_secs(10) {
+            match openings.next(now, lack(3, 0)) {
+                OpeningStep::Open(_) => begun += 1,
+                OpeningStep::WaitUntil(until) => now = until,
+                step => panic!("{step:?}"),
+            }
+        }
+        assert!((20..=24).contains(&begun), "{begun}");
+        let comes = now.max(start + Duration::from_secs(10)) - SILENCE;
+        assert!(matches!(openings.next(comes, lack(3, 1)), OpeningStep::Open(_)));
     }
 }
