@@ -1,6 +1,7 @@
-//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `fuzz`, `ledger`, `tidy`
-//! and `check`.
+//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `fuzz`, `ledger`, `survive`,
+//! `tidy` and `check`.
 
+mod acks;
 mod arrows;
 mod check;
 mod code;
@@ -15,6 +16,7 @@ mod poolers;
 mod prose;
 mod run;
 mod sim;
+mod survive;
 mod test;
 mod tidy;
 
@@ -27,6 +29,7 @@ cargo xtask test --poolers      each kind of call through PgBouncer and Pgpool-I
 cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
 cargo xtask fuzz [TARGET] [ARGS] the fuzz loops, or one of them: --seconds S, --seed N
 cargo xtask ledger [ARGS]       rows under random faults of real servers, beside the table: --seconds S, --seed N, --only F
+cargo xtask survive [SCENARIOS] the pool beside others while servers and networks break; --help says what it needs
 cargo xtask timeline PATH       what happened when in an outage, drawn from a real run
 cargo xtask tidy                dependencies, folders, import cycles and comments, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         ["sim", rest @ ..] => sim::sim(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["ledger", rest @ ..] => ledger::ledger(rest),
+        ["survive", rest @ ..] => survive::survive(rest),
         ["timeline", path] => run::succeed(&mut run::cargo([
             "run",
             "--quiet",

@@ -461,7 +461,10 @@ mod tests {
             }
         }
         assert!((20..=24).contains(&begun), "{begun}");
-        let comes = now.max(start + Duration::from_secs(10)) - SILENCE;
+        // The next one would begin now: the caller comes before that.
+        let OpeningStep::Open(_) = openings.next(now, lack(3, 0)) else { panic!("none") };
+        let comes = now + SILENCE;
+        assert!(matches!(openings.next(comes, lack(3, 0)), OpeningStep::WaitUntil(_)));
         assert!(matches!(openings.next(comes, lack(3, 1)), OpeningStep::Open(_)));
     }
 }
