@@ -74,7 +74,7 @@ impl Multiplexer {
         if self.is_usable_by(access) {
             return Poll::Ready(Ok(()));
         }
-        // What restores a session does not wait for the next one, which is opened when it has ended.
+        // What restores a session does not wait for the next one, which is opened after its end.
         let may_wait = access == Access::Shared;
         if !(waits && may_wait && self.is_reopened) || self.availability == Availability::Closed {
             return Poll::Ready(Err(self.why_closed()));
