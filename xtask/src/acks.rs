@@ -11,7 +11,7 @@ const LEFT: f64 = 150.0;
 const ROW: f64 = 46.0;
 const BARS: f64 = 36.0;
 /// The place for the names of the faults.
-const TOP: f64 = 56.0;
+const TOP: f64 = 70.0;
 /// The time that a bar stands for: 0.5 s.
 const STEP: f64 = 0.5;
 
@@ -58,7 +58,7 @@ impl Picture {
         for (number, (at, what)) in self.marks.iter().enumerate() {
             let x = self.x(*at);
             // Names of faults that follow each other closely stand one below the other.
-            let text_y = if number % 2 == 0 { 36 } else { 49 };
+            let text_y = 36 + number % 3 * 13;
             let _ = writeln!(
                 svg,
                 "<path d=\"M{x:.0} 30V{bottom:.0}\" stroke=\"#345\" stroke-dasharray=\"3 3\"/>\
@@ -153,9 +153,9 @@ mod tests {
         assert_eq!(picture.bars(&[0.1, 0.2, 0.7]), [2, 1, 0]);
         let svg = picture.svg();
         // The full height, half of it, nothing; the name as text.
-        assert!(svg.contains("M150 92V56H410V74H670V92H930V92"), "{svg}");
+        assert!(svg.contains("M150 106V70H410V88H670V106H930V106"), "{svg}");
         assert!(svg.contains("a&lt;b"), "{svg}");
         // Failures are cut off at the top.
-        assert!(svg.contains("M150 92V92H410V92H670V56H930V92"), "{svg}");
+        assert!(svg.contains("M150 106V106H410V106H670V70H930V106"), "{svg}");
     }
 }

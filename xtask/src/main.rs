@@ -4,6 +4,7 @@
 mod acks;
 mod arrows;
 mod check;
+mod cluster;
 mod code;
 mod cycles;
 mod demo;
@@ -12,6 +13,7 @@ mod fuzz;
 mod ledger;
 mod modules;
 mod named_tests;
+mod patroni;
 mod poolers;
 mod prose;
 mod run;
@@ -24,6 +26,7 @@ use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or on yours
+cargo xtask demo --cluster      the pool while two nodes under Patroni switch over, and the leader is killed
 cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
 cargo xtask test --poolers      each kind of call through PgBouncer and Pgpool-II, and on PostgreSQL 14 and 18
 cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         ["demo", option] if option.starts_with("--dsn=") => {
             demo::demo(option.strip_prefix("--dsn="))
         }
+        ["demo", "--cluster"] => cluster::demo(),
         ["test"] => test::test(&[]),
         ["test", "--poolers"] => poolers::poolers(),
         ["test", "--", rest @ ..] => test::test(rest),

@@ -78,7 +78,7 @@ pub(crate) fn survive(arguments: &[&str]) -> Result<(), String> {
     let results = work.join("results");
     fs::create_dir_all(&results).map_err(|error| error.to_string())?;
     let mut skipped = Vec::new();
-    install(&mut skipped);
+    install(&PACKAGES, &mut skipped);
     let (python, has_python_peers) = python(&work, &mut skipped);
     build_package(&asked.rig.join("proxy"), &work)?;
     let has_rust_peers = build_package(&asked.rig.join("clients/rust"), &work);
@@ -122,12 +122,13 @@ pub(crate) fn survive(arguments: &[&str]) -> Result<(), String> {
 
 fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let sbin = PathBuf::from("/usr/sbin");
+    std::env::split_paths(&path).chain([sbin]).any(|folder| folder.join(program).is_file())
 }
 
 /// Installs Debian's packages that are missing, as root.
-fn install(skipped: &mut Vec<String>) {
-    for (program, package) in PACKAGES {
+pub(crate) fn install(packages: &[(&str, &str)], skipped: &mut Vec<String>) {
+    for &(program, package) in packages {
         if has(program) || (program == "pg_config" && std::env::var_os("PG_BIN").is_some()) {
             continue;
         }
