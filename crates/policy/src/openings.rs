@@ -96,6 +96,8 @@ struct Attempt {
     began: Instant,
     /// When a server has last sent its first bytes, or was left for the next one, or it began.
     since: Instant,
+    /// It had been silent for too long when a server was heard.
+    was_silent: bool,
     /// How many servers have sent something and were not left.
     heard: u32,
     /// One that began later has succeeded.
@@ -200,7 +202,14 @@ impl Openings {
         }
         self.last_id += 1;
         let id = OpeningId(self.last_id);
-        let attempt = Attempt { id, began: now, since: now, heard: 0, is_overtaken: false };
+        let attempt = Attempt {
+            id,
+            began: now,
+            since: now,
+            was_silent: false,
+            heard: 0,
+            is_overtaken: false,
+        };
         self.running.push(attempt);
         self.last_began = Some(now);
         OpeningStep::Open(id)
@@ -216,6 +225,9 @@ impl Openings {
     /// A server has sent its first bytes in this attempt, which is waited for from now on.
     pub fn heard(&mut self, now: Instant, id: OpeningId) {
         if let Some(attempt) = self.running.iter_mut().find(|attempt| attempt.id == id) {
+            if attempt.heard == 0 {
+                attempt.was_silent = attempt.is_silent(now);
+            }
             (attempt.since, attempt.heard) = (now, attempt.heard + 1);
         }
     }
@@ -224,7 +236,9 @@ impl Openings {
     /// goes on with the other hosts, of which none may answer.
     pub fn left(&mut self, now: Instant, id: OpeningId) {
         if let Some(attempt) = self.running.iter_mut().find(|attempt| attempt.id == id) {
-            (attempt.since, attempt.heard) = (now, attempt.heard.saturating_sub(1));
+            attempt.heard = attempt.heard.saturating_sub(1);
+            // The next host begins now, unless those before are what is waited for.
+            attempt.since = if attempt.was_silent { attempt.began } else { now };
         }
     }
 
@@ -392,12 +406,23 @@ mod tests {
     fn an_attempt_that_has_left_its_server_is_silent() {
         let (mut openings, now) = (Openings::new(1), Instant::now());
         let id = open(&mut openings, now, lack(1, 1))[0];
+        openings.heard(now + 50 * MS, id);
+        openings.left(now + 60 * MS, id);
+        // The next host has as much time as the first.
+        let until = now + 60 * MS + SILENCE;
+        assert_eq!(openings.next(now + 60 * MS, lack(1, 1)), OpeningStep::WaitUntil(until));
+        assert_eq!(open(&mut openings, until, lack(1, 1)).len(), 1);
+    }
+
+    /// The same after the primary was silent for long: it is what the attempt goes on to wait for.
+    #[test]
+    fn an_attempt_that_was_silent_before_its_server_was_left_is_silent() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        let id = open(&mut openings, now, lack(1, 1))[0];
         openings.heard(now + 250 * MS, id);
         assert_eq!(open(&mut openings, now + 260 * MS, lack(1, 1)).len(), 0);
         openings.left(now + 260 * MS, id);
-        let until = now + 260 * MS + SILENCE;
-        assert_eq!(openings.next(now + 260 * MS, lack(1, 1)), OpeningStep::WaitUntil(until));
-        assert_eq!(open(&mut openings, until, lack(1, 1)).len(), 1);
+        assert_eq!(open(&mut openings, now + 260 * MS, lack(1, 1)).len(), 1);
     }
 
     /// After a network has swallowed 20 attempts, the first that succeeds is followed by as many at
