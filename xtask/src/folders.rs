@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_new_folder_needs_a_floor() {
-        let told = wrong("txpostgres", "pool/mod.rs", "io/mod.rs");
-        assert_eq!(told, ["src/pool/mod.rs:3: pool/mod.rs has no floor in xtask/src/folders.rs"]);
+        let told = wrong("txpostgres", "shed/mod.rs", "io/mod.rs");
+        assert_eq!(told, ["src/shed/mod.rs:3: shed/mod.rs has no floor in xtask/src/folders.rs"]);
     }
 }

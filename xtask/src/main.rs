@@ -1,8 +1,10 @@
-//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `fuzz`, `ledger`, `tidy`
-//! and `check`.
+//! The commands of this repository: `cargo xtask demo`, `test`, `sim`, `fuzz`, `ledger`, `survive`,
+//! `tidy` and `check`.
 
+mod acks;
 mod arrows;
 mod check;
+mod cluster;
 mod code;
 mod cycles;
 mod demo;
@@ -11,11 +13,13 @@ mod fuzz;
 mod ledger;
 mod modules;
 mod named_tests;
+mod patroni;
 mod poolers;
 mod prose;
 mod run;
 mod service;
 mod sim;
+mod survive;
 mod test;
 mod tidy;
 
@@ -24,11 +28,13 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask demo [--dsn DSN]    a tour of txpostgres on a throw-away server, or on yours
 cargo xtask demo --service      examples/service on a throw-away server, to be tried with curl
+cargo xtask demo --cluster      the pool while two nodes under Patroni switch over, and the leader is killed
 cargo xtask test [-- ARGS]      every test of the workspace, with all set-up; ARGS go to the test runner
 cargo xtask test --poolers      each kind of call through PgBouncer and Pgpool-II, and on PostgreSQL 14 and 18
 cargo xtask sim [ARGS]          the simulator: --seed N, --seconds S, --script FILE
 cargo xtask fuzz [TARGET] [ARGS] the fuzz loops, or one of them: --seconds S, --seed N
 cargo xtask ledger [ARGS]       rows under random faults of real servers, beside the table: --seconds S, --seed N, --only F
+cargo xtask survive [SCENARIOS] the pool beside others while servers and networks break; --help says what it needs
 cargo xtask timeline PATH       what happened when in an outage, drawn from a real run
 cargo xtask tidy                dependencies, folders, import cycles and comments, as ARCHITECTURE.md says
 cargo xtask check               formatting, lints and documentation";
@@ -43,12 +49,14 @@ fn main() -> ExitCode {
         ["demo", option] if option.starts_with("--dsn=") => {
             demo::demo(option.strip_prefix("--dsn="))
         }
+        ["demo", "--cluster"] => cluster::demo(),
         ["test"] => test::test(&[]),
         ["test", "--poolers"] => poolers::poolers(),
         ["test", "--", rest @ ..] => test::test(rest),
         ["sim", rest @ ..] => sim::sim(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["ledger", rest @ ..] => ledger::ledger(rest),
+        ["survive", rest @ ..] => survive::survive(rest),
         ["timeline", path] => run::succeed(&mut run::cargo([
             "run",
             "--quiet",

@@ -209,7 +209,7 @@ async fn one_task<P: Pool>(
     for _ in 0..queries {
         key = key.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         // The high bits are the random ones.
-        let is_slow = slow != Slow::None && (key >> 8) % 100 == 0;
+        let is_slow = slow != Slow::None && (key >> 8).is_multiple_of(100);
         let id = i64::from((key >> 4) % ROWS) + 1;
         let began = Instant::now();
         let found = match (slow, is_slow) {

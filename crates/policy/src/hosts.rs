@@ -296,13 +296,15 @@ fn only_second_choice() -> Error {
 /// |---|---|---|
 /// | no TCP connection; the time limit; another role than the wanted one | next | next |
 /// | `57P03`: starting up, shutting down, in recovery | next | next |
-/// | the connection ends during the login | stop | next |
+/// | the connection ends during the login, or right after it | stop | next |
 /// | other conditions of the host: classes 08, 53, 57, 58, XX | stop | next |
 /// | class 28 (password, `pg_hba.conf`), `3D000`, any other SQLSTATE | stop | stop |
 /// | TLS, the certificate; a method of authentication that is ruled out; no PostgreSQL | stop | stop |
 pub fn is_permanent(error: &Error) -> bool {
     match error.kind() {
-        ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Timeout => false,
+        ErrorKind::Connect | ErrorKind::Lost | ErrorKind::ConnectionDead | ErrorKind::Timeout => {
+            false
+        }
         ErrorKind::Server => !error
             .sqlstate()
             .is_some_and(|code| matches!(code.class(), "08" | "53" | "57" | "58" | "XX")),

@@ -191,6 +191,14 @@ impl Lifeline {
         is_restoring
     }
 
+    /// The new session was over before it was restored. Its end may have come before it was known
+    /// to be open, when it was told to no avail.
+    pub fn not_restored(&mut self) {
+        if let LifeState::Restoring { attempt } = self.state {
+            self.state = LifeState::Down { attempts: attempt, is_permanent: false };
+        }
+    }
+
     /// The run cannot be carried out.
     pub fn give_up(&mut self, run: RunId) {
         if run == self.run && self.is_dead() {

@@ -5,7 +5,7 @@
 //!   Well ──an attempt fails──▶ Troubled ──one succeeds──▶ Well
 //!    several at a time          one at a time, with pauses
 //!
-//!   in both: beside attempts that the server has not answered at all, others begin
+//!   in both: beside attempts that no server has answered, others begin
 //! ```
 //!
 //! A pool that is in trouble asks with one connection, whatever the number of callers that wait: so
@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// are told of it meanwhile, and need not wait.
 const PERMANENT_PAUSE: Duration = Duration::from_secs(1);
 
-/// By how much longer the pauses are while no caller waits.
+/// By how much longer the pauses are while no caller waits, those after silence too.
 const UNHURRIED: u32 = 4;
 
 /// The part of an outage that a pause takes.
@@ -43,6 +43,10 @@ const PART: u32 = 50;
 /// After this time without a byte from the server an attempt is not waited for alone: 125 ms. One
 /// that a network has swallowed that is well again is never answered.
 pub const SILENCE: Duration = Duration::from_millis(125);
+
+/// An attempt that the server has answered is waited for alone for this time: 3 s. A login may take
+/// long for its own reasons; but the network may also have begun to swallow everything meanwhile.
+const ANSWERED: Duration = Duration::from_secs(3);
 
 /// The most attempts at a time of which none is answered.
 pub const MOST_SILENT: usize = 28;
@@ -90,13 +94,23 @@ pub struct Lack {
 struct Attempt {
     id: OpeningId,
     began: Instant,
-    /// The server has sent something.
-    is_heard: bool,
+    /// When a server has last sent its first bytes, or was left for the next one, or it began.
+    since: Instant,
+    /// It had been silent for too long when a server was heard.
+    was_silent: bool,
+    /// How many servers have sent something and were not left.
+    heard: u32,
+    /// One that began later has succeeded.
+    is_overtaken: bool,
 }
 
 impl Attempt {
     fn is_silent(&self, now: Instant) -> bool {
-        !self.is_heard && self.began + SILENCE <= now
+        self.silent_from() <= now
+    }
+
+    fn silent_from(&self) -> Instant {
+        self.since + if self.heard > 0 { ANSWERED } else { SILENCE }
     }
 }
 
@@ -144,6 +158,9 @@ impl Openings {
     /// Says what must be done next.
     pub fn next(&mut self, now: Instant, lack: Lack) -> OpeningStep {
         let Lack { below_least, wanted, room } = lack;
+        if let Some(at) = self.running.iter().position(|attempt| attempt.is_overtaken) {
+            return OpeningStep::Abandon(self.running.remove(at).id);
+        }
         let needed = below_least.max(wanted).min(room);
         if needed == 0 {
             return OpeningStep::Rest;
@@ -168,7 +185,8 @@ impl Openings {
         }
         if silent > 0 {
             // Some network swallows them: whatever the need, they are begun one after the other.
-            let next = self.last_began.map_or(now, |began| began + SILENCE);
+            let apart = if wanted > 0 { SILENCE } else { SILENCE * UNHURRIED };
+            let next = self.last_began.map_or(now, |began| began + apart);
             if next > now {
                 return OpeningStep::WaitUntil(next);
             }
@@ -184,28 +202,54 @@ impl Openings {
         }
         self.last_id += 1;
         let id = OpeningId(self.last_id);
-        self.running.push(Attempt { id, began: now, is_heard: false });
+        let attempt = Attempt {
+            id,
+            began: now,
+            since: now,
+            was_silent: false,
+            heard: 0,
+            is_overtaken: false,
+        };
+        self.running.push(attempt);
         self.last_began = Some(now);
         OpeningStep::Open(id)
     }
 
     /// When the first of the running attempts will have been silent for too long.
     fn until_silent(&self, now: Instant) -> OpeningStep {
-        let unheard = self.running.iter().filter(|attempt| !attempt.is_heard);
-        let silences = unheard.map(|attempt| attempt.began + SILENCE);
+        let silences = self.running.iter().map(Attempt::silent_from);
         let next = silences.filter(|silence| *silence > now).min();
         next.map_or(OpeningStep::Rest, OpeningStep::WaitUntil)
     }
 
-    /// The server has sent something in this attempt, which is waited for from now on.
-    pub fn heard(&mut self, id: OpeningId) {
+    /// A server has sent its first bytes in this attempt, which is waited for from now on.
+    pub fn heard(&mut self, now: Instant, id: OpeningId) {
         if let Some(attempt) = self.running.iter_mut().find(|attempt| attempt.id == id) {
-            attempt.is_heard = true;
+            if attempt.heard == 0 {
+                attempt.was_silent = attempt.is_silent(now);
+            }
+            (attempt.since, attempt.heard) = (now, attempt.heard + 1);
         }
     }
 
-    /// An attempt has succeeded.
-    pub fn opened(&mut self, id: OpeningId) {
+    /// The attempt has left a server that it had [heard](Self::heard), for its role perhaps. It
+    /// goes on with the other hosts, of which none may answer.
+    pub fn left(&mut self, now: Instant, id: OpeningId) {
+        if let Some(attempt) = self.running.iter_mut().find(|attempt| attempt.id == id) {
+            attempt.heard = attempt.heard.saturating_sub(1);
+            // The next host begins now, unless those before are what is waited for.
+            attempt.since = if attempt.was_silent { attempt.began } else { now };
+        }
+    }
+
+    /// An attempt has succeeded. Those that are silent and began long before it are dropped: the
+    /// network is well, and has swallowed them.
+    pub fn opened(&mut self, now: Instant, id: OpeningId) {
+        let began = self.running.iter().find(|attempt| attempt.id == id).map(|it| it.began);
+        for attempt in &mut self.running {
+            attempt.is_overtaken |= attempt.is_silent(now)
+                && began.is_some_and(|began| attempt.began + SILENCE <= began);
+        }
         self.ended(id);
         self.trouble = None;
     }
@@ -305,7 +349,7 @@ mod tests {
         }
         let within = |from: u64, to: u64| {
             let (from, to) = (Duration::from_secs(from), Duration::from_secs(to));
-            begun.iter().filter(|at| (from..to).contains(at)).count()
+            begun.iter().filter(|at| (from..to).contains(*at)).count()
         };
         assert!((16..=20).contains(&within(0, 1)), "{}", within(0, 1));
         assert!((3..=6).contains(&within(10, 11)), "{}", within(10, 11));
@@ -350,7 +394,7 @@ mod tests {
         }
         let later = now + Duration::from_secs(1);
         let [id] = open(&mut openings, later, lack(3, 9))[..] else { panic!() };
-        openings.opened(id);
+        openings.opened(later, id);
         assert_eq!(open(&mut openings, later, lack(2, 9)).len(), 2);
     }
 
@@ -365,14 +409,76 @@ mod tests {
         assert!(!openings.is_refused());
     }
 
-    /// A login that takes long for its own reasons is waited for.
+    /// A login that takes long for its own reasons is waited for, and another one begins once in
+    /// 3 s, since the network may have swallowed its end.
     #[test]
     fn an_attempt_that_is_answered_is_waited_for() {
-        let (mut openings, now) = (Openings::new(1), Instant::now());
-        for id in open(&mut openings, now, lack(3, 1)) {
-            openings.heard(id);
+        let (mut openings, start) = (Openings::new(1), Instant::now());
+        for id in open(&mut openings, start, lack(3, 1)) {
+            openings.heard(start, id);
         }
-        assert_eq!(openings.next(now + 9_000 * MS, lack(3, 1)), OpeningStep::Rest);
+        let (mut now, mut begun) = (start, Vec::new());
+        while now < start + 10_000 * MS {
+            match openings.next(now, lack(3, 1)) {
+                OpeningStep::Open(id) => {
+                    begun.push(now - start);
+                    openings.heard(now, id);
+                }
+                OpeningStep::WaitUntil(until) => now = until,
+                step => panic!("{step:?}"),
+            }
+        }
+        assert_eq!(begun.first(), Some(&ANSWERED));
+        assert!(begun.len() <= 12, "{begun:?}");
+    }
+
+    /// A standby answers and is left, and the primary is silent: that is no answer.
+    #[test]
+    fn an_attempt_that_has_left_its_server_is_silent() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        let id = open(&mut openings, now, lack(1, 1))[0];
+        openings.heard(now + 50 * MS, id);
+        openings.left(now + 60 * MS, id);
+        // The next host has as much time as the first.
+        let until = now + 60 * MS + SILENCE;
+        assert_eq!(openings.next(now + 60 * MS, lack(1, 1)), OpeningStep::WaitUntil(until));
+        assert_eq!(open(&mut openings, until, lack(1, 1)).len(), 1);
+    }
+
+    /// The same after the primary was silent for long: it is what the attempt goes on to wait for.
+    #[test]
+    fn an_attempt_that_was_silent_before_its_server_was_left_is_silent() {
+        let (mut openings, now) = (Openings::new(1), Instant::now());
+        let id = open(&mut openings, now, lack(1, 1))[0];
+        openings.heard(now + 250 * MS, id);
+        assert_eq!(open(&mut openings, now + 260 * MS, lack(1, 1)).len(), 0);
+        openings.left(now + 260 * MS, id);
+        assert_eq!(open(&mut openings, now + 260 * MS, lack(1, 1)).len(), 1);
+    }
+
+    /// After a network has swallowed 20 attempts, the first that succeeds is followed by as many at
+    /// once as are lacking, and not by one every 125 ms.
+    #[test]
+    fn attempts_that_were_swallowed_do_not_slow_down_those_that_are_answered() {
+        let (mut openings, mut now) = (Openings::new(1), Instant::now());
+        let mut last = None;
+        while openings.running() < 20 {
+            match openings.next(now, lack(3, 8)) {
+                OpeningStep::Open(id) => last = Some(id),
+                OpeningStep::WaitUntil(until) => now = until,
+                step => panic!("{step:?}"),
+            }
+        }
+        openings.opened(now + MS, last.unwrap());
+        let (mut abandoned, mut begun) = (0, 0);
+        loop {
+            match openings.next(now + MS, lack(2, 7)) {
+                OpeningStep::Open(_) => begun += 1,
+                OpeningStep::Abandon(_) => abandoned += 1,
+                _ => break,
+            }
+        }
+        assert_eq!((abandoned, begun), (19, 2));
     }
 
     /// A caller that comes when the network is well again finds an attempt that began less than
@@ -395,5 +501,26 @@ mod tests {
         assert!(*longest <= 200 * MS, "{longest:?}");
         assert!(begun.len() < 805, "{}", begun.len());
         assert!(most <= MOST_SILENT + 3, "{most}");
+    }
+
+    /// While no caller waits there are two a second, and a caller that comes need not wait for the
+    /// next of them.
+    #[test]
+    fn silent_attempts_are_fewer_while_no_caller_waits() {
+        let (mut openings, start) = (Openings::new(1), Instant::now());
+        let (mut now, mut begun) = (start, 0);
+        while now < start + Duration::from_secs(10) {
+            match openings.next(now, lack(3, 0)) {
+                OpeningStep::Open(_) => begun += 1,
+                OpeningStep::WaitUntil(until) => now = until,
+                step => panic!("{step:?}"),
+            }
+        }
+        assert!((20..=24).contains(&begun), "{begun}");
+        // The next one would begin now: the caller comes before that.
+        let OpeningStep::Open(_) = openings.next(now, lack(3, 0)) else { panic!("none") };
+        let comes = now + SILENCE;
+        assert!(matches!(openings.next(comes, lack(3, 0)), OpeningStep::WaitUntil(_)));
+        assert!(matches!(openings.next(comes, lack(3, 1)), OpeningStep::Open(_)));
     }
 }

@@ -1,8 +1,9 @@
 //! A client for rigs that break servers and networks: it keeps a ledger of rows, and says one line
 //! for each event, so that a judge can compare what it said with what the table has.
 //!
-//! One connection and its detector, as the first page of the guide on reconnecting shows it. Its
-//! settings come from variables `SURVIVE_…`; `ack`, `rej` and `unk` are the library's own words for
+//! A pool as the first page of its guide shows it, or with the argument `connection` one connection
+//! and its detector, as the guide on reconnecting shows it. The settings of the rig come from
+//! variables `SURVIVE_…`; `ack`, `rej` and `unk` are the library's own words for
 //! what became of a transaction: [`ErrorKind`].
 
 #![allow(clippy::print_stdout, reason = "the lines are what it is for")]
@@ -13,7 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{sleep, timeout};
-use txpostgres::{Connection, Error, ErrorKind, NotifyEvent};
+use txpostgres::{
+    Connection, ConnectionPool, Error, ErrorKind, Executor, NotifyEvent, PooledConnection, Result,
+    Subscription,
+};
 
 /// How long calls wait for the connection while it is dead.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,15 +33,83 @@ fn variable<T: FromStr>(name: &str, otherwise: T) -> T {
     value.and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
 
+/// What the rig wants of a pool and of a connection, besides statements.
+trait Library: Executor + Clone + 'static {
+    /// Has this many connections open at once, as far as it has several.
+    async fn warm(&self, count: usize);
+
+    async fn listen(&self) -> Result<Subscription>;
+}
+
+impl Library for ConnectionPool {
+    async fn warm(&self, count: usize) {
+        let held: Vec<_> = (0..count).map(|_| tokio::spawn(self.get())).collect();
+        let mut connections: Vec<PooledConnection> = Vec::new();
+        for one in held {
+            connections.extend(one.await.ok().and_then(Result::ok));
+        }
+        drop(connections);
+    }
+
+    async fn listen(&self) -> Result<Subscription> {
+        self.subscribe("survive").await
+    }
+}
+
+impl Library for Connection {
+    async fn warm(&self, _: usize) {}
+
+    async fn listen(&self) -> Result<Subscription> {
+        self.subscribe("survive").await
+    }
+}
+
 #[derive(Clone)]
-struct Client {
-    connection: Connection,
+struct Client<L> {
+    library: L,
     name: Arc<str>,
 }
 
 #[tokio::main]
 async fn main() {
     println!("opening {:.6}", now());
+    match std::env::args().nth(1).as_deref() {
+        Some("connection") => tell(connection().await).await,
+        _ => tell(pool().await).await,
+    }
+}
+
+/// A pool: of the rig's size, and otherwise as it is by default.
+async fn pool() -> ConnectionPool {
+    let mut builder = ConnectionPool::builder(variable("DSN", String::new()));
+    let (least, most) = (variable("POOL_MIN", 0), variable("POOL_MAX", 8));
+    if least > 0 {
+        builder = builder.min(least);
+    }
+    let limit = Duration::from_millis(variable("ACQUIRE_MS", 0));
+    if !limit.is_zero() {
+        builder = builder.acquire_timeout(limit);
+    } else if variable("VARIANT", String::new()) == "tuned" {
+        builder = builder.acquire_timeout(PATIENCE);
+    }
+    let pool = builder.max(most).build();
+    let pool = pool.unwrap_or_else(|error| failed(&error));
+    while let Err(error) = pool.start().await {
+        eprintln!("{error}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let watched = pool.clone();
+    tokio::spawn(async move {
+        loop {
+            sleep(Duration::from_millis(500)).await;
+            eprintln!("{:.6} {:?}", now(), watched.statistics());
+        }
+    });
+    pool
+}
+
+/// One connection, which is opened again when it is lost.
+async fn connection() -> Connection {
     let connection = Connection::builder().reconnecting().wait_for_recovery(PATIENCE).build();
     while let Err(error) = connection.connect(variable("DSN", String::new())).await {
         eprintln!("{error}");
@@ -51,8 +123,18 @@ async fn main() {
             }
         });
     }
+    connection
+}
+
+fn failed(error: &Error) -> ! {
+    println!("failed {:.6} {}", now(), word(&error.to_string()));
+    std::process::exit(1);
+}
+
+/// Does what the rig asks for, for as long as it asks, and tells of it.
+async fn tell(library: impl Library) {
     let name = variable("NAME", "client".to_owned()).into();
-    let client = Client { connection, name };
+    let client = Client { library, name };
     let mode = variable("MODE", "ledger".to_owned());
     let story = async {
         match mode.as_str() {
@@ -66,7 +148,7 @@ async fn main() {
     std::process::exit(0);
 }
 
-impl Client {
+impl<L: Library> Client<L> {
     /// Workers that each insert one row after the other, and perhaps one that asks what takes long.
     async fn ledger(&self) {
         println!("ready {:.6}", now());
@@ -98,7 +180,9 @@ impl Client {
 
     /// Many operations at once, after a time without any.
     async fn bursts(&self) {
-        println!("ready {:.6}\nwarm {:.6}", now(), now());
+        println!("ready {:.6}", now());
+        self.library.warm(variable("WARM", 8)).await;
+        println!("warm {:.6}", now());
         sleep(Duration::from_secs_f64(variable("IDLE_S", 5.0))).await;
         let sql = variable("QUERY", String::new());
         for burst in 0..variable("BURSTS", 2) {
@@ -115,7 +199,7 @@ impl Client {
     }
 
     async fn listen(&self) {
-        let Ok(mut heard) = self.connection.subscribe("survive").await else {
+        let Ok(mut heard) = self.library.listen().await else {
             return println!("failed {:.6} listen", now());
         };
         println!("listening {:.6}", now());
@@ -135,14 +219,14 @@ impl Client {
         println!("start {id} {:.6}", now());
         let outcome = if sql.is_empty() {
             let row = (&*self.name, worker, seq);
-            let insert = self.connection.run_interaction(async |cursor| {
+            let insert = self.library.run_interaction(async |cursor| {
                 println!("acquired {id} {:.6}", now());
                 cursor.run_operation(INSERT, row).await
             });
             insert.await.map(drop)
         } else {
             println!("acquired {id} {:.6}", now());
-            self.connection.run_script(sql).await.map(drop)
+            self.library.run_query(sql, ()).await.map(drop)
         };
         match &outcome {
             Ok(()) => println!("ack {id} {:.6}", now()),
@@ -160,7 +244,7 @@ fn verdict(error: &Error) -> &'static str {
 
 fn why(error: &Error) -> String {
     let place = match error.kind() {
-        ErrorKind::ConnectionDead | ErrorKind::Closed => "acquire",
+        ErrorKind::ConnectionDead | ErrorKind::Closed | ErrorKind::Timeout => "acquire",
         ErrorKind::CommitUnknown | ErrorKind::CommitRefused => "commit",
         _ => "work",
     };

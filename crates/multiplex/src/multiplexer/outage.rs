@@ -82,7 +82,8 @@ impl Multiplexer {
         if self.is_usable_by(access) {
             return Poll::Ready(Ok(()));
         }
-        let may_wait = matches!(access, Access::Shared | Access::Recovery(_));
+        // What restores a session does not wait for the next one, which is opened after its end.
+        let may_wait = access == Access::Shared;
         if !(waits && may_wait && self.is_reopened) || self.availability == Availability::Closed {
             return Poll::Ready(Err(self.why_closed()));
         }

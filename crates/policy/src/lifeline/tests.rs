@@ -48,6 +48,23 @@ fn a_session_that_is_lost_while_it_is_restored_goes_on_with_the_same_run() {
     assert!(matches!(lifeline.lost(), Lost::Begins(_)), "it may be tried again by hand");
 }
 
+/// The end of a session that is not known to be open yet is not forgotten.
+#[test]
+fn a_session_that_is_over_before_it_is_restored_is_opened_again() {
+    let (mut lifeline, run) = lost();
+    let now = Instant::now();
+    lifeline.schedule(run, now, None);
+    assert!(lifeline.begin_attempt(run, now));
+    assert_eq!(lifeline.lost(), Lost::Known);
+    assert!(lifeline.opened(run));
+    lifeline.not_restored();
+    assert_eq!(lifeline.state(), LifeState::Down { attempts: 1, is_permanent: false });
+    assert!(lifeline.is_current(run));
+    lifeline.closed();
+    lifeline.not_restored();
+    assert_eq!(lifeline.state(), LifeState::Closed);
+}
+
 #[test]
 fn a_permanent_error_is_not_tried_again_in_a_hot_loop() {
     let (mut lifeline, run) = lost();

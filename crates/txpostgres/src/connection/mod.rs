@@ -21,10 +21,10 @@ use txpostgres_session::config::{Config, IntoConfig};
 use txpostgres_session::{Error, ErrorKind};
 use txpostgres_session::{KeyCache, Result};
 
-use crate::driver::{Driver, OnHeard, Scope, in_recovery};
+use crate::driver::{Driver, Occasion, OnHeard, Scope, in_recovery};
 use crate::io::Dial;
 use crate::notify::Observers;
-use opening::{Occasion, Opener, closed_meanwhile};
+use opening::{Opener, closed_meanwhile};
 use reopening::{LastClone, Reconnection};
 
 pub use builder::ConnectionBuilder;
@@ -161,9 +161,14 @@ impl Connection {
     /// names say. A server without the wanted role is an [`ErrorKind::Connect`]. With several hosts
     /// or addresses [`Error::attempts`] has what each of them said.
     pub async fn connect(&self, config: impl IntoConfig) -> Result<()> {
-        let config = config.into_config()?;
+        // In a box: a configuration is large, and would be in every future around this one.
+        Box::pin(self.connect_for(config.into_config()?, Occasion::User)).await
+    }
+
+    /// Opens the connection, on this occasion.
+    pub(crate) async fn connect_for(&self, config: Config, occasion: Occasion) -> Result<()> {
         let handle = &self.handle;
-        let generation = handle.open(config, Occasion::ByUser).await?;
+        let generation = handle.open(config, occasion).await?;
         if handle.begin(generation) { Ok(()) } else { Err(closed_meanwhile()) }
     }
 

@@ -12,7 +12,7 @@ use txpostgres_session::{Error, ErrorKind, Result};
 
 use super::Handle;
 use crate::driver::Connector;
-pub(super) use crate::driver::Occasion;
+use crate::driver::Occasion;
 
 /// An attempt to open a connection, identified by its mark, and the waker of its task.
 pub(super) struct Opener {
@@ -85,7 +85,7 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn begin(handle: &'a Handle, occasion: Occasion) -> Result<Self> {
-        if occasion == Occasion::ByUser
+        if occasion == Occasion::User
             && let Some(reconnection) = &handle.reconnection
             && reconnection.is_reconnecting()
         {

@@ -7,8 +7,8 @@ use txpostgres_multiplex::Drive;
 use txpostgres_policy::LivenessSettings;
 use txpostgres_session::{Error, ErrorKind, Result};
 
-use super::opening::Occasion;
 use super::{Connection, Handle};
+use crate::driver::Occasion;
 use crate::driver::{Call, Scope, recovering, watch_liveness};
 use crate::notify::ObserverOutput;
 use crate::reconnection::{
@@ -154,7 +154,7 @@ impl Link<Error> for ConnectionLink {
             let Some(config) = handle.config.lock().clone() else {
                 return Err(Error::new(ErrorKind::Closed, "the connection was never opened"));
             };
-            let generation = handle.open(config, Occasion::ByDetector).await?;
+            let generation = handle.open(config, Occasion::Detector).await?;
             // What was asked before is answered before: with the answer to this, the first round of
             // LISTEN is answered as well. One that was refused is tried in parts.
             loop {

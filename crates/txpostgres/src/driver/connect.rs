@@ -17,7 +17,8 @@ use super::CancelRequester;
 use super::login::{Attempted, say_goodbye, unreachable};
 use crate::io::{ByteStream, Dial};
 
-/// The [`LOGIN_DELAY`] of a detector, 250 ms: it is in a hurry, and does not prefer a host.
+/// The [`LOGIN_DELAY`] of a detector, and of a pool with callers, 250 ms: they are in a hurry, and
+/// do not prefer a host.
 const RETRIED_LOGIN_DELAY: Duration = Duration::from_millis(250);
 
 /// How long an attempt of a detector is waited for alone, besides [`RETRIED_LOGIN_DELAY`] for each
@@ -35,20 +36,23 @@ pub(crate) struct Connector {
     pub(crate) keys: KeyCache,
     /// The grace period of cancels.
     pub(crate) grace: Duration,
-    /// Called when the server has sent its first bytes.
+    /// Called when a server has sent its first bytes, and when it is left.
     pub(crate) on_heard: Option<OnHeard>,
 }
 
-/// What is called when a server has sent its first bytes in an attempt to connect.
-pub(crate) type OnHeard = Arc<dyn Fn() + Send + Sync>;
+/// What is called while a connection is being opened: with `true` when a server has sent its first
+/// bytes, with `false` when that server is left for another one.
+pub(crate) type OnHeard = Arc<dyn Fn(bool) + Send + Sync>;
 
 /// Why a session is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occasion {
     /// The user has asked for it.
-    ByUser,
+    User,
     /// A detector opens it anew: what is to be said of the settings was said.
-    ByDetector,
+    Detector,
+    /// A pool opens it for its callers. It begins other attempts beside this one itself.
+    Pool,
 }
 
 /// An attempt in progress. Dropping it closes its socket.
@@ -79,8 +83,10 @@ impl Connector {
     ///
     /// The attempts run in the calling task: if the future is dropped, so are they.
     pub(crate) async fn open(&self, occasion: Occasion) -> Result<Connected> {
-        if occasion == Occasion::ByDetector {
-            return Box::pin(self.open_impatiently()).await;
+        match occasion {
+            Occasion::User => {}
+            Occasion::Detector => return Box::pin(self.open_impatiently()).await,
+            Occasion::Pool => return Box::pin(self.open_once(RETRIED_LOGIN_DELAY)).await,
         }
         for warning in self.config.warnings() {
             tracing::warn!(target: "txpostgres", "{warning}");

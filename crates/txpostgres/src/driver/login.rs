@@ -31,6 +31,38 @@ pub(super) enum Attempted {
     SecondChoice(Connected),
 }
 
+/// Tells that a server has sent its first bytes; dropped, that it is left.
+pub(super) struct Heard<'a> {
+    on_heard: Option<&'a OnHeard>,
+    is_heard: bool,
+}
+
+impl<'a> Heard<'a> {
+    pub(super) fn by(on_heard: Option<&'a OnHeard>) -> Self {
+        Self { on_heard, is_heard: false }
+    }
+
+    fn note(&mut self) {
+        if let Some(on_heard) = self.on_heard.filter(|_| !self.is_heard) {
+            self.is_heard = true;
+            on_heard(true);
+        }
+    }
+
+    /// The server is not left.
+    fn keep(mut self) {
+        self.is_heard = false;
+    }
+}
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        if let Some(on_heard) = self.on_heard.filter(|_| self.is_heard) {
+            on_heard(false);
+        }
+    }
+}
+
 impl Connector {
     /// Connects and logs in, in the ways that the settings allow, and looks at the server's role.
     /// `is_reached` is set once there is a stream to the server.
@@ -40,11 +72,15 @@ impl Connector {
         tls: &TlsSettings,
         is_reached: &AtomicBool,
     ) -> Result<Attempted> {
-        let mut connected = self.approach(endpoint, tls, is_reached).await?;
+        let mut heard = Heard::by(self.on_heard.as_ref());
+        let mut connected = self.approach(endpoint, tls, is_reached, &mut heard).await?;
         let wanted = self.config.get_target_session_attrs();
         let (session, stream, _) = &mut *connected;
         match check_role(wanted, session, &mut **stream).await {
-            Ok(RoleVerdict::Accept) => Ok(Attempted::Wanted(connected)),
+            Ok(RoleVerdict::Accept) => {
+                heard.keep();
+                Ok(Attempted::Wanted(connected))
+            }
             Ok(RoleVerdict::SecondChoice) => Ok(Attempted::SecondChoice(connected)),
             refused => {
                 say_goodbye(connected).await;
@@ -58,6 +94,7 @@ impl Connector {
         endpoint: &Endpoint,
         tls: &TlsSettings,
         is_reached: &AtomicBool,
+        heard: &mut Heard<'_>,
     ) -> Result<Connected> {
         let config = &self.config;
         let encryptable = !matches!(endpoint.host, Host::Unix(_)) && tls.offers_tls();
@@ -81,7 +118,7 @@ impl Connector {
         loop {
             let approach = approaches.current();
             let mut session = self.begin(endpoint, tls, approach)?;
-            let refusal = match self.try_once(endpoint, &mut session, is_reached).await {
+            let refusal = match self.try_once(endpoint, &mut session, is_reached, heard).await {
                 Ok(stream) => {
                     let requester = self.requester(endpoint, tls, &session, &*stream);
                     return Ok(Box::new((session, stream, requester)));
@@ -180,11 +217,12 @@ impl Connector {
         endpoint: &Endpoint,
         session: &mut Session,
         is_reached: &AtomicBool,
+        heard: &mut Heard<'_>,
     ) -> Result<Box<dyn ByteStream>> {
         let dialed = self.dial.dial(endpoint, &self.config).await;
         let mut stream = dialed.map_err(|error| unreachable(endpoint, error))?;
         is_reached.store(true, Ordering::Relaxed);
-        log_in(endpoint, session, &mut *stream, self.on_heard.as_ref()).await?;
+        log_in(endpoint, session, &mut *stream, heard).await?;
         Ok(stream)
     }
 }
@@ -209,7 +247,7 @@ async fn log_in(
     endpoint: &Endpoint,
     session: &mut Session,
     stream: &mut dyn ByteStream,
-    mut on_heard: Option<&OnHeard>,
+    heard: &mut Heard<'_>,
 ) -> Result<()> {
     let mut outgoing = BytesMut::new();
     let mut received = vec![0; 8 * 1024];
@@ -232,8 +270,8 @@ async fn log_in(
         send_output(session, stream, &mut outgoing).await;
         if !session.has_events() {
             receive_input(session, stream, &mut received).await;
-            if let Some(on_heard) = on_heard.take_if(|_| session.has_begun()) {
-                on_heard();
+            if session.has_begun() {
+                heard.note();
             }
         }
     }

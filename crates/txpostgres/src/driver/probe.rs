@@ -9,7 +9,7 @@ use txpostgres_session::config::Endpoint;
 use txpostgres_session::{CancelKey, Error, ErrorKind, Result, TlsSettings};
 
 use super::connect::Connector;
-use super::login::{ask, say_goodbye};
+use super::login::{Heard, ask, say_goodbye};
 
 impl Connector {
     /// Asks the server at this endpoint about the backend with this process ID, within this time.
@@ -28,7 +28,8 @@ impl Connector {
 
     async fn ask_about(&self, endpoint: &Endpoint, process_id: i32) -> Result<Probed> {
         let tls = TlsSettings::from_config(&self.config)?;
-        let mut connected = self.approach(endpoint, &tls, &AtomicBool::new(false)).await?;
+        let mut connected =
+            self.approach(endpoint, &tls, &AtomicBool::new(false), &mut Heard::by(None)).await?;
         let (session, stream, _) = &mut *connected;
         let own = session.cancel_key().map(CancelKey::process_id);
         let answer = ask(&question(process_id), session, &mut **stream).await;

@@ -38,8 +38,8 @@ impl ConnectionPoolBuilder {
         self
     }
 
-    /// Sets the name of the pool in its `tracing` spans and in the numbers of the feature `metrics`:
-    /// `txpostgres` by default, and with `.read` behind it for the pool of
+    /// Sets the name of the pool in its `tracing` spans and in the numbers of the feature
+    /// `metrics`: `txpostgres` by default, and with `.read` behind it for the pool of
     /// [`read`](ConnectionPool::read).
     pub fn name(self, name: impl Into<String>) -> Self {
         self.set(|settings| settings.name = name.into())

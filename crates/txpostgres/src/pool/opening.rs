@@ -11,6 +11,7 @@ use super::member::{Member, MemberId};
 use super::settings::call_back;
 use super::shared::{Phase, Shared, now};
 use super::waiter::Told;
+use crate::driver::Occasion;
 use crate::reconnection::{Base, DeadConnectionDetector, Overrides};
 
 impl Shared {
@@ -26,9 +27,14 @@ impl Shared {
         let member_id = self.next_member();
         let death_watch = DeathWatch { pool: self.this(), id: member_id };
         let pool = self.this();
-        let on_heard = Arc::new(move || {
-            if let (Some(pool), Some(id)) = (pool.upgrade(), id) {
-                pool.state.lock().openings.heard(id);
+        let on_heard = Arc::new(move |is_heard| {
+            let (Some(pool), Some(id)) = (pool.upgrade(), id) else { return };
+            if is_heard {
+                pool.state.lock().openings.heard(now(), id);
+            } else {
+                pool.state.lock().openings.left(now(), id);
+                // The next attempt may begin earlier than was known.
+                pool.pump();
             }
         });
         // The user's.
@@ -43,7 +49,9 @@ impl Shared {
         let holder = parking_lot::Mutex::default();
         let member =
             Arc::new(Member { id: member_id, connection, generation, is_own: true, holder });
-        member.connection.connect(config).await?;
+        // At its start a pool is opened by its user.
+        let occasion = if id.is_some() { Occasion::Pool } else { Occasion::User };
+        member.connection.connect_for(config, occasion).await?;
         if let Some(hook) = &settings.after_connect {
             let connection = member.connection.clone();
             if let Err(error) = call_back("after_connect", || hook(connection)).await {
@@ -97,7 +105,7 @@ impl Shared {
                     {
                         let mut state = shared.state.lock();
                         state.attempts.remove(&id);
-                        state.openings.opened(id);
+                        state.openings.opened(now(), id);
                         state.last_failure = None;
                     }
                     shared.put(member);

@@ -140,7 +140,13 @@ fn given_up<E: Send + Sync + 'static>(core: &Arc<Core<E>>) {
 /// The handlers have run.
 pub(super) fn recovered<E: Send + Sync + 'static>(core: &Arc<Core<E>>) {
     // First the connection, which knows whether it is dead again; then what is told of it.
-    if !core.link().recovered() || !core.lifeline.lock().restored() {
+    if !core.link().recovered() {
+        // The run goes on, if it was not closed meanwhile.
+        core.lifeline.lock().not_restored();
+        core.changed.notify_waiters();
+        return;
+    }
+    if !core.lifeline.lock().restored() {
         return;
     }
     let generation = core.generation();

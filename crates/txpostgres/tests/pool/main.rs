@@ -12,6 +12,7 @@
 mod copies;
 mod dead;
 mod exhausted;
+mod failover;
 mod given_back;
 mod hooks;
 #[cfg(feature = "metrics")]

@@ -1,7 +1,6 @@
 //! A primary and its synchronous standby change places under a writer at full speed: what was
 //! acknowledged is there once, on whichever of the two is the primary.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,8 +9,8 @@ use parking_lot::Mutex;
 use tokio::task::{JoinHandle, block_in_place};
 use txpostgres::reconnection::DeadConnectionDetector;
 use txpostgres::{Connection, Error};
-use txpostgres_testkit::{Cluster, StopMode};
 
+use crate::support::pair::{Change, Pair, rows, sessions};
 use crate::support::{bounded, eventually};
 
 /// The delay between attempts to reconnect: 50 ms.
@@ -23,18 +22,6 @@ const FIRST_WRITE: Duration = Duration::from_secs(2);
 
 /// How many tasks write at once.
 const WRITERS: u64 = 4;
-
-/// How one of the two servers follows the other as the primary.
-#[derive(Debug, Clone, Copy)]
-enum Change {
-    /// The primary crashes, the standby is promoted, the former primary comes back.
-    Crash,
-    /// The primary is made a standby, and there is none for a while.
-    Switchover,
-    /// The standby is promoted while the primary works still. No commit of the former primary can
-    /// be acknowledged by then; it is stopped afterwards, and comes back.
-    PromotedFirst,
-}
 
 /// What the writers were told.
 #[derive(Default)]
@@ -75,77 +62,6 @@ async fn write(connection: Connection, written: Arc<Written>) {
             written.acknowledged.lock().push((number, Instant::now()));
         }
     }
-}
-
-/// The two servers, the first being the primary.
-struct Pair(Cluster, Cluster);
-
-impl Pair {
-    fn start() -> Self {
-        // What is acknowledged must outlast a crash, also while there is no standby.
-        let primary = Cluster::builder().setting("synchronous_commit", "on").start().unwrap();
-        primary.sql("create table written (id bigint)").unwrap();
-        let standby = Cluster::builder().standby_of(&primary).start().unwrap();
-        primary.set_synchronous(Some(&standby)).unwrap();
-        Self(primary, standby)
-    }
-
-    fn dsn(&self) -> String {
-        let (one, other) = (self.0.port(), self.1.port());
-        format!(
-            "host=127.0.0.1,127.0.0.1 port={one},{other} user=postgres dbname=postgres \
-             application_name=writer target_session_attrs=read-write"
-        )
-    }
-
-    /// Makes the standby the primary. Returns since when it takes writes and nothing keeps the
-    /// connection from it.
-    fn change(&self, how: Change) -> Instant {
-        let Self(primary, standby) = self;
-        match how {
-            Change::Crash => {
-                primary.stop(StopMode::Immediate).unwrap();
-                standby.promote().unwrap();
-                Instant::now()
-            }
-            Change::Switchover => {
-                primary.demote(standby).unwrap();
-                standby.promote().unwrap();
-                Instant::now()
-            }
-            Change::PromotedFirst => {
-                standby.promote().unwrap();
-                primary.stop(StopMode::Fast).unwrap();
-                Instant::now()
-            }
-        }
-    }
-
-    /// Makes the former primary the synchronous standby of the new one.
-    fn come_back(self, how: Change) -> Self {
-        let Self(former, primary) = self;
-        if !matches!(how, Change::Switchover) {
-            former.rejoin(&primary).unwrap();
-        }
-        primary.set_synchronous(Some(&former)).unwrap();
-        primary.wait_for_replay(&former).unwrap();
-        Self(primary, former)
-    }
-}
-
-/// How many sessions the writer has on this server.
-fn sessions(server: &Cluster) -> String {
-    server
-        .sql("select count(*) from pg_stat_activity where application_name = 'writer'")
-        .unwrap_or_else(|error| error.to_string())
-}
-
-/// How often each row is there.
-fn rows(server: &Cluster) -> BTreeMap<u64, u64> {
-    let rows = server.sql("select id, count(*) from written group by id").unwrap();
-    let number = |text: &str| text.parse().unwrap();
-    let pairs = rows.lines().map(|row| row.split_once('|').unwrap());
-    pairs.map(|(id, count)| (number(id), number(count))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,15 +1,18 @@
 //! What a new session is told before anything else uses it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use txpostgres::reconnection::{ConnectionState, RecoveryHandler};
-use txpostgres::{Connection, ErrorKind, NotifyEvent};
+use txpostgres::reconnection::{
+    Base, ConnectionState, DeadConnectionDetector, Overrides, Overriding, RecoveryHandler,
+};
+use txpostgres::{Connection, Error, ErrorKind, NotifyEvent};
 use txpostgres_testkit::{Database, shared};
 
-use crate::support::{bounded, eventually};
+use crate::support::{LATE, bounded, eventually};
 use crate::{open, reconnecting, up};
 
 /// Ends the present session.
@@ -72,7 +75,7 @@ async fn handlers_run_before_anything_else() {
                     cursor.run_operation("set app.step = '1'", ()).await
                 })
                 .await?;
-            Ok::<(), txpostgres::Error>(())
+            Ok::<(), Error>(())
         }
     });
     // One that holds a clone of the connection, as the original's do, and one that fails.
@@ -212,4 +215,73 @@ async fn a_connection_that_is_dropped_is_not_reconnected() {
         database.name()
     );
     eventually("no session is left", || database.sql(&sessions).unwrap() == "0").await;
+}
+
+/// Ends the first session that a detector has opened, before the detector knows that it is open.
+struct EndsTheFirst {
+    connection: Arc<OnceLock<Connection>>,
+    database: Arc<Database>,
+    is_done: Arc<AtomicBool>,
+}
+
+impl Overrides for EndsTheFirst {
+    fn reconnect(&self, base: &Base) -> Overriding<Result<(), Error>> {
+        let reconnected = base.reconnect();
+        let connection = self.connection.get().unwrap().clone();
+        let (database, is_done) = (Arc::clone(&self.database), Arc::clone(&self.is_done));
+        Box::pin(async move {
+            reconnected.await?;
+            if !is_done.swap(true, Ordering::Relaxed) {
+                kill(&connection, &database).await;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A session that ends between its opening and its restoring is no reason to wait for ever.
+#[tokio::test]
+async fn a_session_that_ends_before_it_is_restored_is_followed_by_another() {
+    let database = Arc::new(shared().database().unwrap());
+    let slot = Arc::new(OnceLock::new());
+    let ends = EndsTheFirst {
+        connection: Arc::clone(&slot),
+        database: Arc::clone(&database),
+        is_done: Arc::default(),
+    };
+    let detector = DeadConnectionDetector::builder().overrides(ends).build();
+    let connection = open(Connection::builder().detector(detector), database.dsn()).await;
+    assert!(slot.set(connection.clone()).is_ok());
+    kill(&connection, &database).await;
+    assert!(bounded(connection.detector().unwrap().recovered()).await);
+    bounded(connection.run_query("select 1", ())).await.unwrap();
+    // Neither keeps the other.
+    connection.close().await;
+}
+
+/// A recovery handler whose session ends is told so at once: it cannot wait for the next session,
+/// which is opened when it has ended.
+#[tokio::test]
+async fn a_handler_does_not_wait_for_the_session_after_its_own() {
+    let database = Arc::new(shared().database().unwrap());
+    let patience = Duration::from_secs(15);
+    let connection = open(reconnecting().wait_for_recovery(patience), database.dsn()).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (tells, server) = (Arc::clone(&told), Arc::clone(&database));
+    connection.add_recovery_handler(move |connection| {
+        let (tells, server) = (Arc::clone(&tells), Arc::clone(&server));
+        async move {
+            if tells.lock().is_empty() {
+                kill(&connection, &server).await;
+            }
+            let began = Instant::now();
+            let is_answered = connection.run_query("select 1", ()).await.is_ok();
+            tells.lock().push((is_answered, began.elapsed()));
+        }
+    });
+    kill(&connection, &database).await;
+    bounded(connection.run_query("select 1", ())).await.unwrap();
+    let told = told.lock().clone();
+    let [(false, first), (true, _)] = told[..] else { panic!("{told:?}") };
+    assert!(first < LATE, "{first:?}");
 }

@@ -11,6 +11,7 @@
 pub(crate) mod all;
 pub(crate) mod around;
 pub(crate) mod dice;
+pub(crate) mod pair;
 pub(crate) mod patience;
 pub(crate) mod polls;
 pub(crate) mod trickle;
