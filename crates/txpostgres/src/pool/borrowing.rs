@@ -35,13 +35,19 @@ const PROOF_LIMIT: Duration = Duration::from_secs(1);
 /// See the module's text.
 pub(super) struct Borrowing {
     shared: Arc<Shared>,
+    /// Apart, since most callers find a connection at once.
+    way: Option<Box<Way>>,
+}
+
+/// A caller that did not find a connection at once.
+struct Way {
     stage: Stage,
     /// Its place in the queue.
     place: Option<Place>,
-    began: Option<Instant>,
+    began: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     /// Of the wait.
-    span: Option<Span>,
+    span: Span,
 }
 
 enum Stage {
@@ -53,94 +59,97 @@ enum Stage {
 
 impl Borrowing {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        let shared = Arc::clone(shared);
-        Self { shared, stage: Stage::New, place: None, began: None, timer: None, span: None }
-    }
-
-    /// Ready for the next time.
-    fn reset(&mut self) {
-        (self.stage, self.place, self.began) = (Stage::New, None, None);
-        (self.timer, self.span) = (None, None);
+        Self { shared: Arc::clone(shared), way: None }
     }
 
     #[inline]
     pub(super) fn poll(&mut self, wish: &Wish, cx: &mut Context<'_>) -> Poll<Result<Permit>> {
-        if matches!(self.stage, Stage::New) && self.place.is_none() {
+        if self.way.is_none() {
             // On the path of every call.
             let now = now();
-            if let Some(mut lent) = self.shared.claim(now, wish) {
+            let lent = self.shared.claim(now, wish);
+            if let Some(mut lent) = lent {
                 lent.permit.set_purpose(wish.purpose);
                 if lent.check == Check::No && !lent.permit.member.is_dead() {
                     self.shared.granted(&lent.permit, wish, Duration::ZERO);
                     return Poll::Ready(Ok(lent.permit));
                 }
-                self.began = Some(now);
-                if let Some(permit) = self.check(lent) {
+                let mut way = self.new_way(now);
+                if let Some(permit) = way.check(&self.shared, lent) {
                     self.shared.granted(&permit, wish, Duration::ZERO);
-                    self.reset();
                     return Poll::Ready(Ok(permit));
                 }
+                self.way = Some(Box::new(way));
             }
         }
         self.poll_slowly(wish, cx)
     }
 
+    fn new_way(&self, began: Instant) -> Way {
+        let name = &self.shared.settings.name;
+        let span = tracing::debug_span!(target: "txpostgres", "wait for a connection", pool = name);
+        Way { stage: Stage::New, place: None, began, timer: None, span }
+    }
+
     #[cold]
     fn poll_slowly(&mut self, wish: &Wish, cx: &mut Context<'_>) -> Poll<Result<Permit>> {
-        let began = *self.began.get_or_insert_with(now);
-        let name = &self.shared.settings.name;
-        let span = self.span.get_or_insert_with(
-            || tracing::debug_span!(target: "txpostgres", "wait for a connection", pool = name),
-        );
-        let span = span.clone();
+        let mut way = self.way.take().unwrap_or_else(|| Box::new(self.new_way(now())));
+        let span = way.span.clone();
         let _entered = span.enter();
-        let polled = self.poll_stages(wish, cx);
-        if let Poll::Ready(outcome) = &polled {
-            match outcome {
-                Ok(permit) => {
-                    self.shared.granted(permit, wish, now().saturating_duration_since(began));
-                }
-                Err(error) => self.shared.not_granted(error),
+        let polled = way.poll(&self.shared, wish, cx);
+        match &polled {
+            Poll::Pending => self.way = Some(way),
+            Poll::Ready(Ok(permit)) => {
+                self.shared.granted(permit, wish, now().saturating_duration_since(way.began));
             }
-            self.reset();
+            Poll::Ready(Err(error)) => self.shared.not_granted(error),
         }
         polled
     }
+}
 
-    fn poll_stages(&mut self, wish: &Wish, cx: &mut Context<'_>) -> Poll<Result<Permit>> {
+impl Way {
+    fn poll(
+        &mut self,
+        shared: &Arc<Shared>,
+        wish: &Wish,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Permit>> {
         loop {
             match &mut self.stage {
                 Stage::New => {
                     let now = now();
-                    match self.shared.claim_or_wait(now, wish, self.place) {
+                    match shared.claim_or_wait(now, wish, self.place) {
                         Err(error) => return Poll::Ready(Err(error)),
                         Ok(Claimed::Lent(lent)) => {
-                            if let Some(permit) = self.checked(lent, wish) {
+                            if let Some(permit) = self.checked(shared, lent, wish) {
                                 return Poll::Ready(Ok(permit));
                             }
                         }
                         Ok(Claimed::Queued(waiter, place)) => {
                             self.place = Some(place);
                             self.stage = Stage::Waiting(waiter);
-                            self.shared.pump();
+                            shared.pump();
                         }
                     }
                 }
                 Stage::Waiting(waiter) => {
                     let told = match waiter.poll(cx.waker()) {
                         Some(told) => told,
-                        None if self.poll_timer(wish, cx).is_pending() => return Poll::Pending,
+                        None if self.poll_timer(shared, wish, cx).is_pending() => {
+                            return Poll::Pending;
+                        }
                         // Handed out at the last moment, or not at all.
-                        None => match self.leave_queue() {
+                        None => match self.leave_queue(shared) {
                             Some(told) => told,
-                            None => return Poll::Ready(Err(self.shared.exhausted(wish))),
+                            None => return Poll::Ready(Err(shared.exhausted(wish))),
                         },
                     };
                     self.stage = Stage::New;
                     match told {
                         Told::Refused(error) => return Poll::Ready(Err(error)),
                         Told::Lent(lent) => {
-                            if let Some(permit) = self.checked(lent, wish) {
+                            if let Some(permit) = self.checked(shared, lent, wish) {
                                 return Poll::Ready(Ok(permit));
                             }
                         }
@@ -152,18 +161,18 @@ impl Borrowing {
                         return Poll::Ready(Ok(permit));
                     }
                     Poll::Ready(None) => self.stage = Stage::New,
-                    Poll::Pending if self.poll_timer(wish, cx).is_pending() => {
+                    Poll::Pending if self.poll_timer(shared, wish, cx).is_pending() => {
                         return Poll::Pending;
                     }
-                    Poll::Pending => return Poll::Ready(Err(self.shared.exhausted(wish))),
+                    Poll::Pending => return Poll::Ready(Err(shared.exhausted(wish))),
                 },
             }
         }
     }
 
-    fn poll_timer(&mut self, wish: &Wish, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = wish.limit.unwrap_or(self.shared.settings.acquire_timeout);
-        let began = self.began.unwrap_or_else(now);
+    fn poll_timer(&mut self, shared: &Shared, wish: &Wish, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = wish.limit.unwrap_or(shared.settings.acquire_timeout);
+        let began = self.began;
         let timer = self.timer.get_or_insert_with(|| {
             let left = (began + limit).saturating_duration_since(now());
             Box::pin(tokio::time::sleep(left))
@@ -172,25 +181,25 @@ impl Borrowing {
     }
 
     /// Returns what it was told before it left.
-    fn leave_queue(&mut self) -> Option<Told> {
+    fn leave_queue(&mut self, shared: &Shared) -> Option<Told> {
         let Stage::Waiting(waiter) = std::mem::replace(&mut self.stage, Stage::New) else {
             return None;
         };
         if let Some(place) = self.place {
-            self.shared.leave(place);
+            shared.leave(place);
         }
         waiter.leave()
     }
 
-    fn checked(&mut self, mut lent: Lent, wish: &Wish) -> Option<Permit> {
+    fn checked(&mut self, shared: &Arc<Shared>, mut lent: Lent, wish: &Wish) -> Option<Permit> {
         lent.permit.set_purpose(wish.purpose);
-        self.check(lent)
+        self.check(shared, lent)
     }
 
     /// The connection, if it can be used at once. Otherwise it is being prepared, or another must
     /// be found.
     #[cold]
-    fn check(&mut self, lent: Lent) -> Option<Permit> {
+    fn check(&mut self, shared: &Arc<Shared>, lent: Lent) -> Option<Permit> {
         let Lent { permit, check } = lent;
         if permit.member.is_dead() {
             permit.discard();
@@ -203,7 +212,7 @@ impl Borrowing {
         let preparation = Preparation {
             is_looked_at: permit.member.has_input() != Some(false),
             is_proved: check == Check::Prove,
-            hook: self.shared.settings.before_acquire.clone(),
+            hook: shared.settings.before_acquire.clone(),
         };
         if !preparation.is_needed() {
             permit.checked();
@@ -259,8 +268,10 @@ impl Preparation {
 
 impl Drop for Borrowing {
     fn drop(&mut self) {
-        // A connection that it was told of gives itself back.
-        drop(self.leave_queue());
+        if let Some(mut way) = self.way.take() {
+            // A connection that it was told of gives itself back.
+            drop(way.leave_queue(&self.shared));
+        }
     }
 }
 

@@ -43,13 +43,10 @@ impl PoolLoan {
 impl Loan<Driver> for PoolLoan {
     #[inline]
     fn poll_borrow(&mut self, borrower: Borrower<'_>, cx: &mut Context<'_>) -> Poll<Result<Scope>> {
-        let wish = match self.wish {
-            Some(wish) => wish,
-            None => *self.wish.insert(Self::wish(borrower)),
-        };
+        let wish = self.wish.take().unwrap_or_else(|| Self::wish(borrower));
         let polled = self.borrowing.poll(&wish, cx);
-        if polled.is_ready() {
-            self.wish = None;
+        if polled.is_pending() {
+            self.wish = Some(wish);
         }
         let permit = ready!(polled)?;
         let scope = permit.member.scope();

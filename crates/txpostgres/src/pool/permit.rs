@@ -78,7 +78,9 @@ impl Permit {
             drop(before);
         }
         let now = now();
-        shared.meters.used(now.saturating_duration_since(claim.began()));
+        if cfg!(feature = "metrics") {
+            shared.meters.used(now.saturating_duration_since(claim.began()));
+        }
         let (given, handed, is_at_rest) = {
             let mut state = shared.state.lock();
             let (given, worked, handed) = state.slots.give_back(now, claim, condition);
