@@ -38,16 +38,16 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use txpostgres_session::config::IntoConfig;
-use txpostgres_session::{Error, FromRow, Result};
+use txpostgres_session::{Error, ErrorKind, FromRow, Result};
 
+#[cfg(doc)]
+use crate::Config;
 use crate::connection::Connection;
 use crate::cursor::Cursor;
 use crate::driver::Source;
 use crate::query::Typed;
 use crate::statements::statements;
 use crate::transaction::Interaction;
-#[cfg(doc)]
-use crate::{Config, ErrorKind};
 use borrowing::Borrowing;
 use listening::Listening;
 use loan::PoolLoan;
@@ -179,8 +179,12 @@ impl ConnectionPool {
         let mut opened = Vec::new();
         while let Some(outcome) = opening.join_next().await {
             let outcome = outcome.map_err(|error| {
-                Error::new(txpostgres_session::ErrorKind::Closed, "the runtime has ended")
-                    .with_source(error)
+                let message = if error.is_panic() {
+                    "what the program gave to the pool panicked"
+                } else {
+                    "the runtime has ended"
+                };
+                Error::new(ErrorKind::Closed, message).with_source(error)
             });
             match outcome.and_then(|opened| opened) {
                 Ok(member) => opened.push(member),

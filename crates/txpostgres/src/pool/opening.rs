@@ -99,6 +99,7 @@ impl Shared {
         let this = self.this();
         async move {
             let Some(shared) = this.upgrade() else { return };
+            let _unfinished = Unfinished { shared: &shared, id };
             let opened = shared.open(Some(id)).await;
             match opened {
                 Ok(member) => {
@@ -142,6 +143,29 @@ impl Shared {
         }
         for waiter in waiters {
             waiter.tell(Told::Refused(refused(error)));
+        }
+    }
+}
+
+/// An attempt in progress. One that panics, in what the program gave for it, has failed.
+struct Unfinished<'a> {
+    shared: &'a Shared,
+    id: OpeningId,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let was_running = {
+            let mut state = self.shared.state.lock();
+            let attempt = state.attempts.remove(&self.id);
+            if attempt.is_some() {
+                state.openings.failed(now(), self.id, false);
+            }
+            attempt.is_some()
+        };
+        if was_running {
+            self.shared.counters.not_opened();
+            self.shared.pump();
         }
     }
 }

@@ -328,9 +328,15 @@ impl Shared {
 
     /// Removes a connection, whatever uses it.
     pub(super) fn remove(&self, id: MemberId) -> Option<Arc<Member>> {
-        let mut state = self.state.lock();
-        let slot = state.slots.connections().find(|(_, member)| member.id == id)?.0;
-        state.slots.remove(slot)
+        let (removed, is_at_rest) = {
+            let mut state = self.state.lock();
+            let slot = state.slots.connections().find(|(_, member)| member.id == id)?.0;
+            (state.slots.remove(slot), state.is_watched && state.slots.is_at_rest())
+        };
+        if is_at_rest {
+            self.at_rest.notify_waiters();
+        }
+        removed
     }
 
     /// Connections that were retired are closed, and replaced if need be.
@@ -440,12 +446,12 @@ impl Shared {
     /// Begins to keep the pool, at its first use.
     pub(super) fn begin(&self) -> Result<()> {
         let mut state = self.state.lock();
-        if state.phase == Phase::New {
-            state.phase = Phase::Open;
-            drop(state);
-            self.keep()?;
+        if state.phase != Phase::New {
+            return Ok(());
         }
-        Ok(())
+        state.phase = Phase::Open;
+        drop(state);
+        self.keep().inspect_err(|_| self.state.lock().phase = Phase::New)
     }
 
     /// How long until a connection that is opened now is too old: with a jitter of a tenth, so that

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use txpostgres::{ConnectionPool, Error, ErrorKind};
+use txpostgres::{Connection, ConnectionPool, Error, ErrorKind};
 use txpostgres_testkit::shared as shared_server;
 
 use super::support::{bounded, eventually};
@@ -70,6 +70,51 @@ async fn a_hook_that_fails_or_panics_fails_the_attempt() {
     let error = bounded(pool.start()).await.unwrap_err();
     assert!(error.to_string().contains("after_connect of the pool panicked: in a hook"), "{error}");
     eventually("its sessions have ended", || sessions(&database) == 0).await;
+}
+
+#[tokio::test]
+async fn a_factory_that_panics_fails_the_attempt_and_no_more() {
+    let database = shared_server().database().unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let pool = ConnectionPool::builder(database.dsn())
+        .min(1)
+        .max(1)
+        .connection_factory(move || {
+            let number = counted.fetch_add(1, Ordering::Relaxed);
+            assert!(number >= 3, "in a factory");
+            Connection::builder()
+        })
+        .build()
+        .unwrap();
+    let error = bounded(pool.start()).await.unwrap_err();
+    assert!(error.to_string().contains("what the program gave to the pool panicked"), "{error}");
+    // Callers wait, and the pool tries again.
+    bounded(pool.run_query("select 1", ())).await.unwrap();
+    assert_eq!((calls.load(Ordering::Relaxed), pool.statistics().not_opened), (4, 2));
+}
+
+#[tokio::test]
+async fn a_pool_whose_last_connection_is_lost_in_use_closes_at_once() {
+    let (database, pool) = pool(1, 1).await;
+    let call = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run_query("select pg_sleep(60)", ()).await }
+    });
+    eventually("it runs", || pool.statistics().taken == 1).await;
+    pool.resize(0, 1);
+    let began = Instant::now();
+    let closing = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.close().await }
+    });
+    eventually("it is being closed", || pool.is_closed()).await;
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%sleep(60)%' \
+               and pid <> pg_backend_pid()";
+    database.sql(end).unwrap();
+    bounded(call).await.unwrap().unwrap_err();
+    bounded(closing).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
