@@ -26,6 +26,10 @@ use std::time::{Duration, Instant};
 /// How long after a quick statement others are expected: 1 s.
 const QUICK_MEMORY: Duration = Duration::from_secs(1);
 
+/// After connections were closed for their age, none is for that reason for 1 s: so those that were
+/// opened together do not go together.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Names a slot. A slot that is gone has a name that no other gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotName(u64);
@@ -198,6 +202,8 @@ pub struct Slots<C, W> {
     slow: VecDeque<Waiter<W>>,
     /// When a caller came last whose statement is quick.
     last_quick: Option<Instant>,
+    /// When connections went last because they were too old.
+    last_expiry: Option<Instant>,
     last_name: u64,
     last_place: u64,
     /// Nothing is handed out.
@@ -227,6 +233,7 @@ impl<C: Clone, W> Slots<C, W> {
             queue: VecDeque::new(),
             slow: VecDeque::new(),
             last_quick: None,
+            last_expiry: None,
             last_name: 0,
             last_place: 0,
             is_suspended: false,
@@ -320,17 +327,29 @@ impl<C: Clone, W> Slots<C, W> {
     ) -> Vec<C> {
         let mut spare = self.all.len().saturating_sub(least);
         let mut left = most;
-        self.remove_idle(|slot| {
-            let is_expired = slot.expires.is_some_and(|expires| expires <= now);
+        let (may_expire, mut has_expired) = (self.may_expire(now), false);
+        let removed = self.remove_idle(|slot| {
+            let is_expired = may_expire && slot.expires.is_some_and(|expires| expires <= now);
             let is_unused = spare > 0
                 && idle_limit.is_some_and(|limit| now.duration_since(slot.since) >= limit);
             let goes = left > 0 && (is_expired || is_unused);
             if goes {
                 left -= 1;
                 spare = spare.saturating_sub(1);
+                has_expired |= is_expired;
             }
             goes
-        })
+        });
+        if has_expired {
+            self.last_expiry = Some(now);
+        }
+        removed
+    }
+
+    /// Whether connections may go because they are too old.
+    fn may_expire(&self, now: Instant) -> bool {
+        let last = self.last_expiry;
+        last.is_none_or(|last| now.saturating_duration_since(last) >= EXPIRY_PAUSE)
     }
 
     /// When [`expire`](Self::expire) must be called next, unless connections are added before.
@@ -343,9 +362,13 @@ impl<C: Clone, W> Slots<C, W> {
         let idle_limit = idle_limit.filter(|_| self.all.len() > least);
         let next = self.all.iter().filter_map(|slot| {
             let is_idle = slot.state == State::Idle;
-            // What is in use may be idle from now on. What is too old goes when it is given back.
+            // What is in use may be idle from now on; if it is too old, it goes when it is given
+            // back, or soon after.
             let since = if is_idle { slot.since } else { now };
-            let expires = slot.expires.filter(|expires| is_idle || *expires > now);
+            let earliest = if is_idle { slot.since } else { now + EXPIRY_PAUSE };
+            let earliest =
+                self.last_expiry.map_or(earliest, |last| earliest.max(last + EXPIRY_PAUSE));
+            let expires = slot.expires.map(|expires| expires.max(earliest));
             expires.into_iter().chain(idle_limit.map(|limit| since + limit)).min()
         });
         next.min()
@@ -491,6 +514,7 @@ impl<C: Clone, W> Slots<C, W> {
         let Some(at) = self.all.iter().position(|slot| slot.name == name) else {
             return (GivenBack::Gone, now.duration_since(began), Vec::new());
         };
+        let may_expire = self.may_expire(now);
         let Some(slot) = self.all.get_mut(at) else {
             return (GivenBack::Gone, now.duration_since(began), Vec::new());
         };
@@ -518,7 +542,11 @@ impl<C: Clone, W> Slots<C, W> {
             slot.state = State::Aside;
             return (GivenBack::MustBeCleaned(name, slot.connection.clone()), worked, Vec::new());
         }
-        if slot.is_retired || slot.expires.is_some_and(|expires| expires <= now) {
+        let is_expired = may_expire && slot.expires.is_some_and(|expires| expires <= now);
+        if slot.is_retired || is_expired {
+            if is_expired {
+                self.last_expiry = Some(now);
+            }
             let connection = self.all.swap_remove(at).connection;
             return (GivenBack::Retired(connection), worked, Vec::new());
         }

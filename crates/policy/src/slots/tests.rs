@@ -206,6 +206,30 @@ fn what_is_too_old_or_spare_expires() {
     assert_eq!(slots.expire(start + minute * 14, limit, 3, 2), [2, 3], "two at a time");
 }
 
+/// A pool that is always in use: what is too old goes when it is given back, one a second.
+#[test]
+fn connections_that_were_opened_together_do_not_go_together() {
+    let start = Instant::now();
+    let old = start + Duration::from_secs(60);
+    let mut slots = TestSlots::new(SETTINGS);
+    for connection in 0..3 {
+        slots.put(start, connection, Some(old));
+    }
+    for (seconds, left) in [(0, 2), (1, 1), (2, 0)] {
+        let now = old + Duration::from_secs(seconds);
+        while let Some(granted) = slots.claim(now, Want::Alone, None) {
+            let (given, ..) = slots.give_back(now, granted.claim, Condition::Clean);
+            if !matches!(given, GivenBack::Retired(_)) {
+                break;
+            }
+        }
+        assert_eq!(slots.size(), left);
+        assert!(slots.expire(now, None, 0, 9).is_empty(), "nor by the keeper");
+        let next = slots.next_expiry(now, None, 0);
+        assert_eq!(next, (left > 0).then_some(now + EXPIRY_PAUSE), "which comes when one may");
+    }
+}
+
 #[test]
 fn a_suspended_pool_hands_out_nothing() {
     let now = Instant::now();
