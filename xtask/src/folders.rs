@@ -59,6 +59,7 @@ const FLOORS: [Floors; 2] = [
             &["protocol"],
             &["statement", "request"],
             &["copy"],
+            &["params"],
             &["event", "failure", "since_idle"],
             &["exchange"],
             &["answer_limit", "gate", "pipeline"],

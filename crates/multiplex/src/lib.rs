@@ -14,7 +14,6 @@ mod listen;
 mod loan;
 mod multiplexer;
 mod operation;
-mod params;
 mod portal;
 mod response_buffer;
 mod scope;
@@ -34,7 +33,6 @@ pub use multiplexer::{
     Patience, Received, Tick, Usable,
 };
 pub use operation::{BindParams, SimpleOperation};
-pub use params::Params;
 pub use portal::{Portal, Portion};
 pub use response_buffer::Chunk;
 pub use scope::{Scope, TransactionScope};

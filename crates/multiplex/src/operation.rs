@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use txpostgres_session::{
-    Answer, Column, EncodeBuffer, Execute, NextStep, Query, Request, Result, Session, Ticket,
+    Answer, Column, EncodeBuffer, Execute, NextStep, Params, Query, Request, Result, Session,
+    Ticket,
 };
 
-use crate::params::Params;
 use crate::slots::Settled;
 
 /// The operation of a call.

@@ -15,13 +15,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use txpostgres_session::{Column, Delivery, Execute, Request, Result, Rows};
+use txpostgres_session::{Column, Delivery, Execute, Params, Request, Result, Rows};
 
 use crate::call::{Call, Fetched};
 use crate::cancellation::Cancellation;
 use crate::drive::Drive;
 use crate::operation::{BindParams, SimpleOperation};
-use crate::params::Params;
 use crate::response_buffer::Chunk;
 use crate::scope::{Scope, TransactionScope};
 

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::future::Future;
 
-use txpostgres_multiplex::Params;
-use txpostgres_session::{Error, FromRow, Result};
+use txpostgres_session::{Error, FromRow, Params, Result};
 
 use crate::connection::Connection;
 use crate::cursor::Cursor;

@@ -183,7 +183,9 @@ pub use txpostgres_session::{
 };
 
 #[doc(inline)]
-pub use txpostgres_multiplex::{NotifyEvent, Params, QueueBounds};
+pub use txpostgres_multiplex::{NotifyEvent, QueueBounds};
+#[doc(inline)]
+pub use txpostgres_session::Params;
 
 #[doc(no_inline)]
 pub use config::{Config, IntoConfig};

@@ -29,7 +29,7 @@ macro_rules! statements {
         #[doc(alias = "query")]
         #[doc(alias = "fetch_all")]
         #[doc(alias = "prepare")]
-        $($vis)? fn run_query<'a, P: txpostgres_multiplex::Params>(&self, sql: &'a str, params: P) -> crate::query::RunQuery<'a, P> {
+        $($vis)? fn run_query<'a, P: txpostgres_session::Params>(&self, sql: &'a str, params: P) -> crate::query::RunQuery<'a, P> {
             crate::query::RunQuery(crate::driver::Call::new(self.source(), sql, params))
         }
 
@@ -55,7 +55,7 @@ macro_rules! statements {
         $($vis)? fn run_query_as<'a, T, P>(&self, sql: &'a str, params: P) -> crate::query::RunQueryAs<'a, T, P>
         where
             T: for<'r> txpostgres_session::FromRow<'r>,
-            P: txpostgres_multiplex::Params,
+            P: txpostgres_session::Params,
         {
             self.run_query(sql, params).rows_as()
         }
@@ -66,7 +66,7 @@ macro_rules! statements {
         /// In all else it behaves as [`run_query`](Self::run_query).
         #[doc(alias = "execute")]
         #[doc(alias = "rows_affected")]
-        $($vis)? fn run_operation<'a, P: txpostgres_multiplex::Params>(&self, sql: &'a str, params: P) -> crate::query::RunOperation<'a, P> {
+        $($vis)? fn run_operation<'a, P: txpostgres_session::Params>(&self, sql: &'a str, params: P) -> crate::query::RunOperation<'a, P> {
             crate::query::RunOperation(crate::driver::Call::new(self.source(), sql, params))
         }
 
@@ -97,7 +97,7 @@ macro_rules! statements {
         /// The errors of [`run_query`](Self::run_query), as items of the stream.
         #[doc(alias = "query_raw")]
         #[doc(alias = "fetch")]
-        $($vis)? fn query_stream<'a, P: txpostgres_multiplex::Params>(
+        $($vis)? fn query_stream<'a, P: txpostgres_session::Params>(
             &self,
             sql: impl Into<std::borrow::Cow<'a, str>>,
             params: P,
@@ -288,7 +288,7 @@ macro_rules! statements {
         where
             I: IntoIterator,
             I::IntoIter: Send,
-            I::Item: txpostgres_multiplex::Params,
+            I::Item: txpostgres_session::Params,
         {
             let executed = crate::query::execute_many(self.source(), sql, sets.into_iter());
             async move { Ok(executed.await?.row_count) }

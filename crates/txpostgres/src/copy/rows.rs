@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use txpostgres_multiplex::{Borrower, Params};
+use txpostgres_multiplex::Borrower;
 use txpostgres_session::types::Type;
 use txpostgres_session::{
-    Column, CopyDecoder, CopyEncoder, Delivery, Error, Format, OwnedRow, Result, Rows, SqlState,
+    Column, CopyDecoder, CopyEncoder, Delivery, Error, Format, OwnedRow, Params, Result, Rows,
+    SqlState,
 };
 
 use super::{BeginCopy, CopyIn, CopyOut, CopyProgress, ask_first, describe};

@@ -12,10 +12,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use parking_lot::Mutex;
-use txpostgres_multiplex::Params;
 #[cfg(doc)]
 use txpostgres_session::Error;
-use txpostgres_session::{Answer, Column, FromRow, OwnedRow, Result, Rows};
+use txpostgres_session::{Answer, Column, FromRow, OwnedRow, Params, Result, Rows};
 
 use crate::driver::{Call, Scope, Source, TransactionScope};
 use crate::query::row_buffer::RowBuffer;

@@ -4,10 +4,9 @@
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
-use txpostgres_multiplex::Params;
 use txpostgres_session::types::{Format, ToSql, Type};
 use txpostgres_session::value::write;
-use txpostgres_session::{Answer, Error, ErrorKind, Result, Row, SqlState};
+use txpostgres_session::{Answer, Error, ErrorKind, Params, Result, Row, SqlState};
 
 use crate::driver::{Call, Scope};
 use crate::query::Identifier;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use txpostgres_multiplex::{BindParams, Borrower, Drive, Params, Usable};
+use txpostgres_multiplex::{BindParams, Borrower, Drive, Usable};
 use txpostgres_session::{
-    Answer, Error, ErrorKind, Execute, Result, ResultSet, SqlState, TransactionStatus,
+    Answer, Error, ErrorKind, Execute, Params, Result, ResultSet, SqlState, TransactionStatus,
 };
 
 use crate::driver::{Call, CancelHandle, Cancellation, Driver, Scope, Source};

@@ -1,8 +1,8 @@
 //! One statement with many sets of parameters, pipelined in a few flights.
 
-use txpostgres_multiplex::{BindParams, Borrower, Params};
+use txpostgres_multiplex::{BindParams, Borrower};
 use txpostgres_session::{
-    CommandTag, Execute, ParameterSets, Parameters, Result, Rows, TransactionStatus,
+    CommandTag, Execute, ParameterSets, Parameters, Params, Result, Rows, TransactionStatus,
 };
 
 use crate::driver::{Call, Source};

@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use txpostgres_session::{
-    Answer, Delivery, Error, FromRow, OwnedRow, Result, ResultSet, Results, Rows,
+    Answer, Delivery, Error, FromRow, OwnedRow, Params, Result, ResultSet, Results, Rows,
 };
 
-use txpostgres_multiplex::{Chunk, Fetched, Params};
+use txpostgres_multiplex::{Chunk, Fetched};
 
 use super::{One, Optional};
 use crate::driver::{Call, CancelHandle};

@@ -4,10 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use txpostgres_session::{Delivery, Error, ErrorKind, FromRow, OwnedRow, Result};
+use txpostgres_session::{Delivery, Error, ErrorKind, FromRow, OwnedRow, Params, Result};
 
 use crate::query::{RunQuery, RunQueryAs};
-use txpostgres_multiplex::Params;
 
 /// A pending query that must return exactly one row: see [`RunQuery::one`] and [`RunQueryAs::one`].
 ///

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use txpostgres_multiplex::{Chunk, Fetched, Params, Portal, Portion};
-use txpostgres_session::{Column, FromRow, OwnedRow, Result, Rows};
+use txpostgres_multiplex::{Chunk, Fetched, Portal, Portion};
+use txpostgres_session::{Column, FromRow, OwnedRow, Params, Result, Rows};
 
 use super::QueryStreamAs;
 use super::row_buffer::{BufferedRows, RowBuffer};

@@ -7,8 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use txpostgres_multiplex::Params;
-use txpostgres_session::{Column, Delivery, Error, FromRow, Result, Rows};
+use txpostgres_session::{Column, Delivery, Error, FromRow, Params, Result, Rows};
 
 use crate::query::QueryStream;
 use crate::query::row_buffer::BufferedRows as _;

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use txpostgres_multiplex::{Params, polled_after_end};
-use txpostgres_session::{Error, ErrorKind, Result, push_ident};
+use txpostgres_multiplex::polled_after_end;
+use txpostgres_session::{Error, ErrorKind, Params, Result, push_ident};
 
 use super::NamedCursor;
 use super::deadline::Watch;

@@ -1,8 +1,11 @@
 //! Parameter values as users write them.
 
-use txpostgres_session::types::{ToSql, Type};
-use txpostgres_session::value::is_looked_at;
-use txpostgres_session::{CopyEncoder, Parameters, Result};
+use postgres_types::{ToSql, Type};
+
+use crate::copy::rows::CopyEncoder;
+use crate::error::Result;
+use crate::request::Parameters;
+use crate::value::is_looked_at;
 
 mod sealed {
     pub trait Sealed {}
