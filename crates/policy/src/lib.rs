@@ -1,5 +1,6 @@
 //! Decisions of txpostgres, as values. No socket, no clock: the caller carries them out.
 
+mod attempt;
 mod backoff;
 mod death;
 mod encryption;
@@ -12,6 +13,7 @@ mod role;
 mod slots;
 mod waiting;
 
+pub use attempt::{Attempt, AttemptStep, CancelRoute, Fitness, LoginSettings, Nonce};
 pub use backoff::SimpleBackoffIterator;
 pub use death::is_death;
 pub use encryption::{Approach, Approaches, Tls};

@@ -36,7 +36,7 @@ pub mod value;
 
 pub use postgres_types as types;
 
-pub use auth::{DerivedKey, KeyCache, KeyDerivation, Login};
+pub use auth::{DerivedKey, KeyCache, KeyDerivation, Login, NONCE_BYTES};
 pub use cancel::{Cancel, CancelKey};
 pub use copy::rows::{Accepts, CopyDecoder, CopyEncoder, CopyRow};
 pub use copy::{CopyData, CopyLayout, Direction};

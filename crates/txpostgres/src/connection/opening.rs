@@ -28,7 +28,7 @@ impl Handle {
         let before = self.config.lock().replace(config.clone());
         drop(before);
         let connector = Connector {
-            config,
+            config: Arc::new(config),
             dial: Arc::clone(&self.dial),
             keys: self.keys.clone(),
             grace: self.grace,

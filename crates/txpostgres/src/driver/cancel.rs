@@ -15,8 +15,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use txpostgres_multiplex::{
     CancelRun, CancelStart, CancelStep, CancelTarget, Drive, OnGraceExpired,
 };
-use txpostgres_session::config::{Config, Endpoint};
-use txpostgres_session::{CancelKey, Encryption, Error, ErrorKind, Event, Result, Session, Ticket};
+use txpostgres_policy::CancelRoute;
+use txpostgres_session::config::Config;
+use txpostgres_session::{CancelKey, Error, ErrorKind, Event, Result, Session, Ticket};
 
 use super::Driver;
 use crate::io::{Dial, receive_input, send_output};
@@ -32,11 +33,8 @@ pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 6
 /// What is needed to cancel requests of one session.
 pub(crate) struct CancelRequester {
     pub(crate) dial: Arc<dyn Dial>,
-    pub(crate) config: Config,
-    /// The address of the session's own peer.
-    pub(crate) endpoint: Endpoint,
-    /// As for the session itself.
-    pub(crate) encryption: Encryption,
+    pub(crate) config: Arc<Config>,
+    pub(crate) route: CancelRoute,
     pub(crate) grace: Duration,
     /// Runs the tasks that send CancelRequests, so that no caller must wait for them.
     pub(crate) runtime: Handle,
@@ -44,7 +42,9 @@ pub(crate) struct CancelRequester {
 
 impl fmt::Debug for CancelRequester {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelRequester").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("CancelRequester")
+            .field("endpoint", &self.route.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -259,11 +259,12 @@ impl Drop for CancelTask {
 impl CancelRequester {
     /// Sends a CancelRequest, and waits until the server has closed that connection.
     async fn tell(&self, key: CancelKey, may_have_left: &mut bool) -> Result<()> {
-        let mut session = Session::to_cancel(key, self.encryption.clone())?;
-        let mut stream = self.dial.dial(&self.endpoint, &self.config).await.map_err(|error| {
-            let message = format!("cannot connect to {} for a cancel", self.endpoint);
-            Error::new(ErrorKind::Connect, message).with_source(error)
-        })?;
+        let mut session = Session::to_cancel(key, self.route.encryption.clone())?;
+        let mut stream =
+            self.dial.dial(&self.route.endpoint, &self.config).await.map_err(|error| {
+                let message = format!("cannot connect to {} for a cancel", self.route.endpoint);
+                Error::new(ErrorKind::Connect, message).with_source(error)
+            })?;
         let mut outgoing = BytesMut::new();
         let mut received = [0; 1024];
         loop {

@@ -9,9 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
-use txpostgres_policy::{AttemptId, HostStep, Hosts, LOGIN_DELAY};
+use txpostgres_policy::{AttemptId, HostStep, Hosts, LOGIN_DELAY, LoginSettings};
 use txpostgres_session::config::{Config, Endpoint, LoadBalanceHosts};
-use txpostgres_session::{Error, ErrorKind, KeyCache, Result, Session, TlsSettings};
+use txpostgres_session::{Error, ErrorKind, KeyCache, Result, Session};
 
 use super::CancelRequester;
 use super::login::{Attempted, say_goodbye, unreachable};
@@ -31,7 +31,7 @@ pub(crate) type Connected = Box<(Session, Box<dyn ByteStream>, CancelRequester)>
 
 /// What is needed to open a session.
 pub(crate) struct Connector {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) keys: KeyCache,
     /// The grace period of cancels.
@@ -125,8 +125,7 @@ impl Connector {
     }
 
     async fn open_once(&self, login_delay: Duration) -> Result<Connected> {
-        refuse_unsupported(&self.config)?;
-        let tls = TlsSettings::from_config(&self.config)?;
+        let settings = self.login_settings()?;
         let is_shuffled = self.config.get_load_balance_hosts() == LoadBalanceHosts::Random;
         let shuffle = is_shuffled.then(random_seed).transpose()?;
         let mut hosts = Hosts::new(self.config.endpoints()?, shuffle, login_delay);
@@ -139,7 +138,7 @@ impl Connector {
                     continue;
                 }
                 HostStep::Connect(id, endpoint) => {
-                    running.push(self.connect(id, endpoint, &tls));
+                    running.push(self.connect(id, endpoint, settings.clone()));
                     continue;
                 }
                 HostStep::UseSecondChoice => match second_choice.take() {
@@ -200,16 +199,11 @@ impl Connector {
     }
 
     /// Begins to connect to an endpoint.
-    fn connect<'a>(
-        &'a self,
-        id: AttemptId,
-        endpoint: Endpoint,
-        tls: &'a TlsSettings,
-    ) -> Running<'a> {
+    fn connect(&self, id: AttemptId, endpoint: Endpoint, settings: LoginSettings) -> Running<'_> {
         let (target, is_reached) = (endpoint.clone(), Arc::<AtomicBool>::default());
         let reached = Arc::clone(&is_reached);
         let future = Box::pin(async move {
-            let attempt = self.attempt(&target, tls, &reached);
+            let attempt = self.attempt(target.clone(), settings, &reached);
             self.limited(&target, attempt).await.map(Ended::Attempted)
         });
         Running { id, endpoint, is_reached, is_reported: false, future }
@@ -255,14 +249,4 @@ fn random_seed() -> Result<u64> {
         Error::new(ErrorKind::Connect, "could not obtain random bytes from the system")
             .with_source(error)
     })
-}
-
-/// Refuses what would change whom we talk to, and is not implemented: to ignore it would lead to a
-/// server that was not asked for.
-fn refuse_unsupported(config: &Config) -> Result<()> {
-    if config.get_requirepeer().is_some() {
-        let hint = "leave it out, or reach the server by TLS and sslmode=verify-full";
-        return Err(Error::new(ErrorKind::Config, "requirepeer is not supported").with_hint(hint));
-    }
-    Ok(())
 }

@@ -66,13 +66,13 @@ pub(crate) fn watch_liveness(
 async fn probe(requester: &CancelRequester, process_id: Option<i32>, limit: Duration) -> Probed {
     let Some(process_id) = process_id else { return Probed::Unclear };
     let connector = Connector {
-        config: requester.config.clone(),
+        config: Arc::clone(&requester.config),
         dial: Arc::clone(&requester.dial),
         keys: KeyCache::default(),
         grace: requester.grace,
         on_heard: None,
     };
-    connector.probe(&requester.endpoint, process_id, limit).await
+    connector.probe(&requester.route.endpoint, process_id, limit).await
 }
 
 fn gone(silent_for: Duration) -> Error {

@@ -1,15 +1,16 @@
 //! Asks on another connection whether the backend of a session still works for it.
 
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::time::timeout;
 use txpostgres_policy::Probed;
 use txpostgres_session::config::Endpoint;
-use txpostgres_session::{CancelKey, Error, ErrorKind, Result, TlsSettings};
+use txpostgres_session::{CancelKey, Error, ErrorKind, Event, Request, Result, Session};
 
 use super::connect::Connector;
-use super::login::{Heard, ask, say_goodbye};
+use super::login::say_goodbye;
+use crate::io::{ByteStream, receive_input, send_output};
 
 impl Connector {
     /// Asks the server at this endpoint about the backend with this process ID, within this time.
@@ -27,9 +28,7 @@ impl Connector {
     }
 
     async fn ask_about(&self, endpoint: &Endpoint, process_id: i32) -> Result<Probed> {
-        let tls = TlsSettings::from_config(&self.config)?;
-        let mut connected =
-            self.approach(endpoint, &tls, &AtomicBool::new(false), &mut Heard::by(None)).await?;
+        let mut connected = self.open_at(endpoint.clone()).await?;
         let (session, stream, _) = &mut *connected;
         let own = session.cancel_key().map(CancelKey::process_id);
         let answer = ask(&question(process_id), session, &mut **stream).await;
@@ -45,6 +44,34 @@ impl Connector {
             "unknown" => Probed::Unclear,
             _ => Probed::Gone,
         })
+    }
+}
+
+/// The server's answer to this question, as text; empty if it has no row.
+async fn ask(sql: &str, session: &mut Session, stream: &mut dyn ByteStream) -> Result<String> {
+    let asked = session.submit(Request::Script { sql })?;
+    let mut outgoing = BytesMut::new();
+    let mut received = vec![0; 1024];
+    loop {
+        while let Some(event) = session.next_event() {
+            match event {
+                Event::Settled { ticket, outcome, .. } if ticket == asked => {
+                    let rows = outcome?.take_rows();
+                    let value = rows.first().and_then(|row| row.raw(0).ok().flatten());
+                    return Ok(String::from_utf8_lossy(value.unwrap_or_default()).into_owned());
+                }
+                Event::Closed(error) => {
+                    return Err(error.unwrap_or_else(|| {
+                        Error::new(ErrorKind::Lost, "the connection was closed during a probe")
+                    }));
+                }
+                _ => {}
+            }
+        }
+        send_output(session, stream, &mut outgoing).await;
+        if !session.has_events() {
+            receive_input(session, stream, &mut received).await;
+        }
     }
 }
 
