@@ -11,8 +11,9 @@
 //! ```
 
 use core::net::SocketAddr;
-use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
 
 use txpostgres_session::config::TargetSessionAttrs;
 use txpostgres_session::config::{Config, Endpoint, Host, SslCertMode, SslMode};
@@ -337,6 +338,19 @@ fn verifies_server(config: &Config) -> bool {
         SslMode::Require => config.get_sslrootcert().is_some(),
         _ => false,
     }
+}
+
+/// No stream to this endpoint could be made.
+pub fn unreachable(endpoint: &Endpoint, error: io::Error) -> Error {
+    Error::new(ErrorKind::Connect, format!("cannot connect to {endpoint}")).with_source(error)
+}
+
+/// An attempt at this endpoint was given up after this time.
+pub fn too_slow(endpoint: &Endpoint, limit: Duration) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format!("connecting to {endpoint} took longer than connect_timeout ({limit:?})"),
+    )
 }
 
 fn closed(kind: ErrorKind) -> Error {

@@ -9,11 +9,15 @@ mod lifeline;
 mod liveness;
 mod openings;
 mod pace;
+#[cfg(unix)]
+mod pollable;
 mod role;
 mod slots;
 mod waiting;
 
-pub use attempt::{Attempt, AttemptStep, CancelRoute, Fitness, LoginSettings, Nonce};
+pub use attempt::{
+    Attempt, AttemptStep, CancelRoute, Fitness, LoginSettings, Nonce, too_slow, unreachable,
+};
 pub use backoff::SimpleBackoffIterator;
 pub use death::is_death;
 pub use encryption::{Approach, Approaches, Tls};
@@ -22,6 +26,8 @@ pub use lifeline::{LifeState, Lifeline, Lost, PERMANENT_DELAY, RunId};
 pub use liveness::{Liveness, LivenessSettings, LivenessStep, Observed, Probed, WaitsFor};
 pub use openings::{Lack, MOST_SILENT, OpeningId, OpeningStep, Openings, SHORTEST_PAUSE, SILENCE};
 pub use pace::{LONGEST_FLIGHT, Pace};
+#[cfg(unix)]
+pub use pollable::{PollState, Pollable};
 pub use role::{RoleQuery, RoleVerdict};
 pub use slots::{
     Check, Claim, Condition, GivenBack, Granted, Handed, Place, SlotCounts, SlotName, SlotSettings,

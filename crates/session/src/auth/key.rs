@@ -37,18 +37,37 @@ pub(super) fn hmac(key: &[u8], message: &[u8]) -> Hash {
     keyed(key).chain_update(message).finalize().into_bytes().into()
 }
 
-/// `Hi()` of RFC 5802, section 2.2: PBKDF2 for one block. The key is taken in once; each round only
-/// copies the state.
-fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Hash {
-    let mac = keyed(password);
-    let first = mac.clone().chain_update(salt).chain_update(1_u32.to_be_bytes());
-    let mut round: Hash = first.finalize().into_bytes().into();
-    let mut sum = round;
-    for _ in 1..iterations {
-        round = mac.clone().chain_update(round).finalize().into_bytes().into();
-        sum.iter_mut().zip(round).for_each(|(sum, byte)| *sum ^= byte);
+/// `Hi()` of RFC 5802, section 2.2, in progress: PBKDF2 for one block. The key is taken in once;
+/// each round only copies the state.
+struct SaltedPassword {
+    mac: Hmac<Sha256>,
+    round: Hash,
+    sum: Hash,
+    /// Iterations that are left to do.
+    left: u32,
+}
+
+impl SaltedPassword {
+    /// The first iteration.
+    fn begin(password: &[u8], salt: &[u8], iterations: u32) -> Self {
+        let mac = keyed(password);
+        let first = mac.clone().chain_update(salt).chain_update(1_u32.to_be_bytes());
+        let round: Hash = first.finalize().into_bytes().into();
+        Self { mac, round, sum: round, left: iterations.saturating_sub(1) }
     }
-    sum
+
+    /// Does so many iterations, or those that are left. Returns whether all are done.
+    fn go_on(&mut self, iterations: u32) -> bool {
+        let iterations = iterations.min(self.left);
+        let (mut round, mut sum) = (self.round, self.sum);
+        for _ in 0..iterations {
+            round = self.mac.clone().chain_update(round).finalize().into_bytes().into();
+            sum.iter_mut().zip(round).for_each(|(sum, byte)| *sum ^= byte);
+        }
+        (self.round, self.sum) = (round, sum);
+        self.left -= iterations;
+        self.left == 0
+    }
 }
 
 /// Names a derivation by its password, salt and iterations, without keeping the password.
@@ -68,17 +87,18 @@ fn name(password: &[u8], salt: &[u8], iterations: u32) -> Hash {
 /// Work that takes as long as the server wants it to: about a millisecond for PostgreSQL's 4,096
 /// iterations.
 ///
-/// It touches nothing but itself. Run it on another thread when an event loop must not wait.
+/// It touches nothing but itself. [Run](Self::run) it on another thread when an event loop must not
+/// wait, or do it [in parts](Self::go_on).
 pub struct KeyDerivation {
     name: Hash,
-    password: Vec<u8>,
-    salt: Vec<u8>,
     iterations: u32,
+    salted: SaltedPassword,
 }
 
 impl KeyDerivation {
-    pub(super) fn new(password: Vec<u8>, salt: Vec<u8>, iterations: u32) -> Self {
-        Self { name: name(&password, &salt, iterations), password, salt, iterations }
+    pub(super) fn new(password: &[u8], salt: &[u8], iterations: u32) -> Self {
+        let salted = SaltedPassword::begin(password, salt, iterations);
+        Self { name: name(password, salt, iterations), iterations, salted }
     }
 
     pub(super) fn name(&self) -> Hash {
@@ -92,14 +112,24 @@ impl KeyDerivation {
 
     /// Does the work.
     #[must_use]
-    pub fn run(self) -> DerivedKey {
-        let salted = salted_password(&self.password, &self.salt, self.iterations);
-        let client_key = hmac(&salted, b"Client Key");
+    pub fn run(mut self) -> DerivedKey {
+        self.salted.go_on(u32::MAX);
+        self.key()
+    }
+
+    /// Does a part of the work, so many iterations. Returns the key once all of it is done.
+    pub fn go_on(&mut self, iterations: u32) -> Option<DerivedKey> {
+        self.salted.go_on(iterations).then(|| self.key())
+    }
+
+    fn key(&self) -> DerivedKey {
+        let salted = &self.salted.sum;
+        let client_key = hmac(salted, b"Client Key");
         DerivedKey {
             name: self.name,
             client_key,
             stored_key: Sha256::digest(client_key).into(),
-            server_key: hmac(&salted, b"Server Key"),
+            server_key: hmac(salted, b"Server Key"),
         }
     }
 }
@@ -171,7 +201,7 @@ mod tests {
     use super::*;
 
     fn derive(password: &str, salt: &[u8], iterations: u32) -> DerivedKey {
-        KeyDerivation::new(password.into(), salt.to_vec(), iterations).run()
+        KeyDerivation::new(password.as_bytes(), salt, iterations).run()
     }
 
     fn hex(text: &str) -> Hash {
@@ -221,8 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn parts_make_the_same_key() {
+        for iterations in [1, 2, 7, 100] {
+            let whole = derive("p", b"salt", iterations);
+            for part in [1, 3, 100] {
+                let mut derivation = KeyDerivation::new(b"p", b"salt", iterations);
+                let mut parts = 1;
+                let key = loop {
+                    match derivation.go_on(part) {
+                        Some(key) => break key,
+                        None => parts += 1,
+                    }
+                };
+                assert_eq!(key.server_key, whole.server_key);
+                assert_eq!(parts, (iterations - 1).div_ceil(part).max(1));
+            }
+        }
+    }
+
+    #[test]
     fn nothing_is_shown() {
-        let derivation = KeyDerivation::new(b"hush".to_vec(), b"salt".to_vec(), 2);
+        let derivation = KeyDerivation::new(b"hush", b"salt", 2);
         assert_eq!(format!("{derivation:?}"), "KeyDerivation { iterations: 2, .. }");
         assert_eq!(format!("{:?}", derivation.run()), "DerivedKey(_)");
         assert_eq!(format!("{:?}", KeyCache::default()), "KeyCache(_)");

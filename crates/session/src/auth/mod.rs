@@ -64,7 +64,7 @@ pub enum Step {
     /// The body of one `p` message, without tag and length.
     Send(Vec<u8>),
     /// Run this where it may take time, then call [`Authentication::derived`].
-    Derive(KeyDerivation),
+    Derive(Box<KeyDerivation>),
     /// `AuthenticationOk`, and everything that was demanded has been done.
     Authenticated,
 }
@@ -306,10 +306,9 @@ impl Authentication {
     }
 
     /// Proves at once if the key is remembered, else asks for it.
-    fn answer(&self, mut challenge: Challenge) -> Result<(Stage, Step)> {
+    fn answer(&self, challenge: Challenge) -> Result<(Stage, Step)> {
         let password = password::prepared(self.password()?);
-        let salt = mem::take(&mut challenge.salt);
-        let derivation = KeyDerivation::new(password, salt, challenge.iterations);
+        let derivation = KeyDerivation::new(&password, &challenge.salt, challenge.iterations);
         let name = derivation.name();
         Ok(match self.login.keys.find(name) {
             Some(key) => {
@@ -317,7 +316,7 @@ impl Authentication {
                 let stage = Stage::ProofSent(expected, key);
                 (stage, Step::Send(message.into_bytes()))
             }
-            None => (Stage::Deriving(challenge, name), Step::Derive(derivation)),
+            None => (Stage::Deriving(challenge, name), Step::Derive(Box::new(derivation))),
         })
     }
 

@@ -99,7 +99,7 @@ pub(crate) enum Reply {
     /// Send the body of a `p` message.
     Send(Vec<u8>),
     /// Have a key derived.
-    Derive(KeyDerivation),
+    Derive(Box<KeyDerivation>),
     /// Remember how to cancel.
     CancelKey(Option<CancelKey>),
 }

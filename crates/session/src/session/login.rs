@@ -72,7 +72,7 @@ impl Session {
                 draft.keep();
             }
             Reply::Derive(derivation) => {
-                self.events.push_back(Event::DeriveKey(Box::new(derivation)));
+                self.events.push_back(Event::DeriveKey(derivation));
             }
             Reply::CancelKey(key) => self.cancel_key = key,
         }

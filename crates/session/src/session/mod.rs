@@ -4,6 +4,7 @@ mod copying;
 mod departure;
 mod incoming;
 mod login;
+mod version;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

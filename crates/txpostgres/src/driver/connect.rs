@@ -9,12 +9,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
-use txpostgres_policy::{AttemptId, HostStep, Hosts, LOGIN_DELAY, LoginSettings};
+use txpostgres_policy::{
+    AttemptId, HostStep, Hosts, LOGIN_DELAY, LoginSettings, too_slow, unreachable,
+};
 use txpostgres_session::config::{Config, Endpoint, LoadBalanceHosts};
 use txpostgres_session::{Error, ErrorKind, KeyCache, Result, Session};
 
 use super::CancelRequester;
-use super::login::{Attempted, say_goodbye, unreachable};
+use super::login::{Attempted, say_goodbye};
 use crate::io::{ByteStream, Dial};
 
 /// The [`LOGIN_DELAY`] of a detector, and of a pool with callers, 250 ms: they are in a hurry, and
@@ -218,10 +220,7 @@ impl Connector {
         let limit = self.config.get_connect_timeout().unwrap_or(Duration::MAX);
         match timeout(limit, future).await {
             Ok(result) => result,
-            Err(_) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("connecting to {endpoint} took longer than connect_timeout ({limit:?})"),
-            )),
+            Err(_) => Err(too_slow(endpoint, limit)),
         }
     }
 }

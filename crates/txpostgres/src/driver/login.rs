@@ -2,7 +2,6 @@
 //! [`Attempt`](txpostgres_policy::Attempt) decides.
 
 use std::future::{Future as _, poll_fn};
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +9,7 @@ use std::task::Poll;
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
-use txpostgres_policy::{Attempt, AttemptStep, Fitness, LoginSettings, Nonce};
+use txpostgres_policy::{Attempt, AttemptStep, Fitness, LoginSettings, Nonce, unreachable};
 use txpostgres_session::config::Endpoint;
 use txpostgres_session::{DerivedKey, Error, ErrorKind, KeyDerivation, Result, Session};
 
@@ -185,11 +184,6 @@ fn log_refusal(endpoint: &Endpoint, refusal: &Error, without_tls: bool) {
     } else {
         tracing::debug!(target: "txpostgres", %endpoint, error = %refusal, "trying another way");
     }
-}
-
-/// No stream to this endpoint could be made.
-pub(super) fn unreachable(endpoint: &Endpoint, error: io::Error) -> Error {
-    Error::new(ErrorKind::Connect, format!("cannot connect to {endpoint}")).with_source(error)
 }
 
 /// Derives the key on a blocking thread: 4,096 iterations take a millisecond, and a server may

@@ -115,7 +115,7 @@ impl Server {
         };
         let bound_to = BASE64.encode([self.gs2().as_bytes(), hash].concat());
         assert_eq!(without_proof, format!("c={bound_to},r={}SERVER", self.nonce()));
-        let key = KeyDerivation::new(self.password.into(), SALT.to_vec(), self.iterations).run();
+        let key = KeyDerivation::new(self.password.as_bytes(), SALT, self.iterations).run();
         let bare = format!("n=,r={}", self.nonce());
         let signed = format!("{bare},{},{without_proof}", self.said);
         let signature = hmac(&key.stored_key, signed.as_bytes());
@@ -166,7 +166,7 @@ fn the_example_of_rfc_7677() {
     let signed = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                   s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
     let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-    let key = KeyDerivation::new(b"pencil".to_vec(), salt, 4096).run();
+    let key = KeyDerivation::new(b"pencil", &salt, 4096).run();
     let mut proof = hmac(&key.stored_key, signed.as_bytes());
     for (byte, key) in proof.iter_mut().zip(key.client_key) {
         *byte ^= key;

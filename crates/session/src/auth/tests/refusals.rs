@@ -242,7 +242,7 @@ fn messages_out_of_turn() {
         fails(result, protocol, "out of turn");
     }
 
-    let key = || KeyDerivation::new(vec![], vec![], 1).run();
+    let key = || KeyDerivation::new(b"", b"", 1).run();
     fails(start(&login()).derived(key()), protocol, "not requested");
     let mut client = start(&login());
     let mut server = Server::new("pencil");
