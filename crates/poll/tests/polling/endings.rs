@@ -1,0 +1,64 @@
+//! How connections end: closed, terminated, cut.
+
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+use txpostgres_poll::{Delivery, EndedBy, ErrorKind};
+use txpostgres_testkit::Proxy;
+
+use crate::support::{PATIENCE, connect, database, finish, unblocked, wait_for};
+
+#[test]
+fn close_ends_the_session_at_once() {
+    let database = database();
+    let mut connection = connect(database.dsn());
+    let pid = connection.backend_pid().unwrap();
+    connection.close();
+    connection.close();
+    assert!(connection.is_closed() && connection.fileno().is_none());
+    assert_eq!(connection.poll().unwrap_err().kind(), ErrorKind::Closed);
+    let alive = format!("select count(*) from pg_stat_activity where pid = {pid}");
+    let until = Instant::now() + PATIENCE;
+    while database.sql(&alive).unwrap().trim() != "0" {
+        assert!(Instant::now() < until);
+    }
+}
+
+#[test]
+fn a_session_that_is_terminated_says_by_whom() {
+    let database = database();
+    for executes in [false, true] {
+        let mut connection = connect(database.dsn());
+        let pid = connection.backend_pid().unwrap();
+        if executes {
+            connection.send_query("select pg_sleep(60)").unwrap();
+            unblocked(&mut connection).unwrap();
+        }
+        database.sql(&format!("select pg_terminate_backend({pid})")).unwrap();
+        assert!(wait_for(&connection, PollFlags::IN, Instant::now() + PATIENCE));
+        let error = finish(&mut connection).unwrap_err();
+        assert_eq!(error.ended_by(), Some(EndedBy::Terminated), "{error:#}");
+        let delivery = if executes { Delivery::Unknown } else { Delivery::NotSent };
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Lost, delivery));
+        assert!(connection.is_closed() && connection.fileno().is_none());
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_is_lost() {
+    let database = database();
+    let server = database.server();
+    for resets in [false, true] {
+        let proxy = Proxy::to_port(server.port()).unwrap();
+        let dsn = format!("{} host=127.0.0.1 port={}", database.dsn(), proxy.port());
+        let mut connection = connect(dsn);
+        connection.send_query("select pg_sleep(60)").unwrap();
+        if resets {
+            proxy.reset();
+        } else {
+            proxy.cut();
+        }
+        let error = finish(&mut connection).unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Lost, Delivery::Unknown));
+    }
+}
