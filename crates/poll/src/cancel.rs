@@ -30,7 +30,7 @@ pub(crate) enum CancelState {
     UnderWay,
     /// The server has heard it, or will never hear it.
     Over,
-    /// It was sent, and nobody waited until the server had heard it: it may hit what comes next.
+    /// It was sent, and not polled until the server had heard it: it may hit what comes next.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! What users hold: one session, polled by whoever waits for its descriptor.
+//! What users hold: one session, polled when its descriptor is ready.
 
 use std::fmt;
 use std::os::fd::{AsRawFd as _, BorrowedFd};

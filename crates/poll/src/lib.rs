@@ -40,7 +40,7 @@
 //! # What it has, and what it leaves to others
 //!
 //! One statement at a time, its results as a whole, notifications, cancelling, TLS, every way to
-//! log in, several hosts. What needs more than one session or a clock is left to whoever drives it:
+//! log in, several hosts. What needs more than one session or a clock is left to the program:
 //! time limits of statements (`statement_timeout` is the server's), reconnection, pools. The crate
 //! `txpostgres`, for Tokio, has those.
 //!

@@ -8,5 +8,6 @@ mod any_order;
 mod cancelling;
 mod connecting;
 mod endings;
+mod examples;
 mod statements;
 mod support;
