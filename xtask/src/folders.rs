@@ -16,6 +16,7 @@ const FLOORS: [Floors; 2] = [
         floors: &[
             &["retrying", "panics"],
             &["io"],
+            &["polling"],
             &["driver"],
             &["query"],
             &["notify"],

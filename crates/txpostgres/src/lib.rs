@@ -153,6 +153,8 @@ pub mod guide;
 mod io;
 mod notify;
 mod panics;
+#[cfg(unix)]
+mod polling;
 mod pool;
 mod query;
 pub mod reconnection;
@@ -184,6 +186,9 @@ pub use txpostgres_session::{
 
 #[doc(inline)]
 pub use txpostgres_multiplex::{NotifyEvent, QueueBounds};
+#[cfg(unix)]
+#[doc(inline)]
+pub use txpostgres_policy::{PollState, Pollable};
 #[doc(inline)]
 pub use txpostgres_session::Params;
 
@@ -199,6 +204,8 @@ pub use notify::{
     Cooperator, Notifications, NotifyObserver, ObserverId, ObserverOutput, ObserverWork,
     SpawnObservers, Subscription,
 };
+#[cfg(unix)]
+pub use polling::Polling;
 pub use pool::{
     ConnectionPool, ConnectionPoolBuilder, PoolStatistics, PooledConnection, SessionState,
 };

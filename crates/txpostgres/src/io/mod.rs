@@ -9,4 +9,6 @@ mod stream;
 
 pub use connect::{Dial, DialFuture, ResolveFuture, Sockets};
 pub(crate) use handshake::{receive_input, send_output};
+#[cfg(unix)]
+pub(crate) use socket::register;
 pub use stream::ByteStream;

@@ -23,7 +23,7 @@ use super::stream::is_readable;
 // types of the standard library are passed here, and they keep their descriptor open as long as
 // they live, so the `unsafe` successor is not needed.
 #[allow(deprecated)]
-fn register<T: AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+pub(crate) fn register<T: AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(fd, interest)
 }
 

@@ -28,6 +28,7 @@ mod opening;
 mod outside_runtime;
 mod passwords;
 mod peers;
+mod polling;
 mod put_aside;
 mod refused;
 #[cfg(feature = "tls")]
