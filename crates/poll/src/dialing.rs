@@ -1,12 +1,12 @@
 //! A socket from its first packet to the end of the login, or of a CancelRequest.
 //!
 //! ```text
-//!              connected, and has room                  the TLS handshake has ended
-//!   Knocking ─────── Write ───────▶ Talking ─────────────────────────────────────────▶ Knocking
+//!              connected, and has room             it is agreed on whether to encrypt
+//!   Knocking ─────── Write ───────▶ Talking ───────────────────────────────────────────▶ Knocking
 //! ```
 //!
-//! So each conversation begins when the descriptor was said to be writable, over TLS once more:
-//! libpq's `PQconnectPoll` returns `PGRES_POLLING_WRITING` at the same places.
+//! So the first message, and that of the login if it is not the first, is sent when the descriptor
+//! was said to be writable: libpq's `PQconnectPoll` returns `PGRES_POLLING_WRITING` there.
 
 use std::os::fd::BorrowedFd;
 
@@ -59,15 +59,19 @@ impl Dialing {
             }
             self.stage = Stage::Talking;
         }
-        let was_encrypted = session.is_encrypted();
+        let negotiated = session.is_negotiating_encryption();
+        let asks = session.has_output();
         let waits_for = if !self.transport.send(session) {
             Some(PollState::Write)
-        } else if !session.has_events() && !self.transport.receive(session) {
+        } else if session.has_events() {
+            None
+        } else if asks || !self.transport.receive(session) {
+            // What was just asked is not answered yet.
             Some(PollState::Read)
         } else {
             None
         };
-        if session.is_encrypted() != was_encrypted {
+        if negotiated && !session.is_negotiating_encryption() {
             self.stage = Stage::Knocking;
         }
         Ok(waits_for)

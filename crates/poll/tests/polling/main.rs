@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod any_order;
+mod beside_libpq;
 mod cancelling;
 mod connecting;
 mod endings;

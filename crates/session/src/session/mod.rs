@@ -538,6 +538,13 @@ impl Session {
         matches!(self.phase, Phase::Closing | Phase::Closed)
     }
 
+    /// Whether it is being agreed on whether and how to encrypt, so that nothing was said yet of the
+    /// login.
+    pub fn is_negotiating_encryption(&self) -> bool {
+        let negotiates = |stage| matches!(stage, Stage::Encryption | Stage::Handshake);
+        matches!(&self.phase, Phase::Starting(startup) if negotiates(startup.stage))
+    }
+
     /// Whether the bytes are encrypted: TLS was asked for, and its handshake has ended well.
     pub fn is_encrypted(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| !tls.is_handshaking())
