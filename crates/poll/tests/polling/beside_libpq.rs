@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use txpostgres_poll::{Connection, PollState, Pollable};
+use txpostgres_poll::{Connection, PollState};
 use txpostgres_testkit::{Cluster, TlsCertificates};
 
 use crate::support::{PATIENCE, database, wait_for};

@@ -538,8 +538,7 @@ impl Session {
         matches!(self.phase, Phase::Closing | Phase::Closed)
     }
 
-    /// Whether it is being agreed on whether and how to encrypt, so that nothing was said yet of the
-    /// login.
+    /// Whether it is being agreed on whether and how to encrypt, so that the login has not begun.
     pub fn is_negotiating_encryption(&self) -> bool {
         let negotiates = |stage| matches!(stage, Stage::Encryption | Stage::Handshake);
         matches!(&self.phase, Phase::Starting(startup) if negotiates(startup.stage))
