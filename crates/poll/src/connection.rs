@@ -13,7 +13,7 @@ use txpostgres_session::{
 
 use crate::cancel::Cancel;
 use crate::connector::Connector;
-use crate::open::Open;
+use crate::open::{Open, closed};
 use crate::opening::{Opening, Progress};
 
 /// One connection to PostgreSQL, without threads and without waiting: see the [crate](crate).
@@ -97,7 +97,7 @@ impl Connection {
             },
             State::Open(open) => {
                 let polled = open.poll();
-                if open.is_over() {
+                if polled.is_err() && open.is_over() {
                     self.end();
                 }
                 polled
@@ -338,10 +338,6 @@ impl Connection {
             _ => None,
         }
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the connection is closed")
 }
 
 impl Drop for Connection {

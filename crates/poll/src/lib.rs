@@ -44,6 +44,8 @@
 //! time limits of statements (`statement_timeout` is the server's), reconnection, pools. The crate
 //! `txpostgres`, for Tokio, has those.
 //!
+//! The [guide] says more.
+//!
 //! [`fileno`]: Connection::fileno
 //! [polled]: Connection::poll
 
@@ -58,6 +60,9 @@ mod opening;
 mod socket;
 mod statement;
 mod transport;
+
+#[doc = include_str!("../guide/event_loops.md")]
+pub mod guide {}
 
 /// Types of PostgreSQL, and how values of Rust are written and read: the crate `postgres-types`.
 pub mod types {

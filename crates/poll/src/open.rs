@@ -53,12 +53,14 @@ impl Open {
         self.statement.is_some()
     }
 
+    /// Whether it has ended, and that was told.
     pub(crate) fn is_over(&self) -> bool {
-        self.session.is_closed()
+        self.session.is_closed() && self.failure.is_none()
     }
 
     /// Sends and receives what goes without waiting.
     pub(crate) fn poll(&mut self) -> Result<PollState> {
+        let was_executing = self.is_executing();
         let mut is_sent = self.transport.send(&mut self.session);
         if self.transport.receive(&mut self.session) {
             self.take_events();
@@ -70,8 +72,15 @@ impl Open {
         if self.session.has_events() {
             self.take_events();
         }
+        // What was answered before the end is told before it: the descriptor is readable still.
+        if was_executing && self.answer.is_some() {
+            return Ok(PollState::Ok);
+        }
         if let Some(error) = self.failure.take() {
             return Err(error);
+        }
+        if self.session.is_closed() {
+            return Err(closed());
         }
         Ok(match (is_sent, self.is_executing()) {
             (false, _) => PollState::Write,
@@ -200,4 +209,8 @@ impl Open {
             }
         }
     }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the connection is closed")
 }

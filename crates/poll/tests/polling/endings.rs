@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 use txpostgres_poll::{Delivery, EndedBy, ErrorKind};
-use txpostgres_testkit::Proxy;
+use txpostgres_testkit::{Proxy, Script, backend};
 
 use crate::support::{PATIENCE, connect, database, finish, unblocked, wait_for};
 
@@ -42,6 +42,28 @@ fn a_session_that_is_terminated_says_by_whom() {
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Lost, delivery));
         assert!(connection.is_closed() && connection.fileno().is_none());
     }
+}
+
+/// The answer, and only then the end, though both have come at once.
+#[test]
+fn an_answer_before_the_end_counts() {
+    let answer = [
+        backend::row_description(&[("n", 25)], 0),
+        backend::data_row(&[Some(b"one")]),
+        backend::command_complete("SELECT 1"),
+        backend::ready(b'I'),
+    ];
+    let script = Script::new().welcome().expect_message(b'Q');
+    let server = script.send(answer.concat()).close().play().unwrap();
+    let mut connection = connect(server.dsn());
+    connection.send_query("select").unwrap();
+    // Both are there when it is polled.
+    server.finish().unwrap();
+    unblocked(&mut connection).unwrap();
+    assert_eq!(connection.take_rows().len(), 1);
+    assert!(wait_for(&connection, PollFlags::IN, Instant::now() + PATIENCE));
+    assert_eq!(unblocked(&mut connection).unwrap_err().kind(), ErrorKind::Lost);
+    assert!(connection.is_closed());
 }
 
 #[test]
