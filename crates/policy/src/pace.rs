@@ -26,6 +26,11 @@ const DEEPEST: u32 = 32;
 /// The time over which the average goes: 100 ms of work for the text.
 const MEMORY: u64 = 100_000_000;
 
+/// A statement that has taken at least this long counts as much as one that works this long: 100
+/// µs. The round trip is measured now and then, and others may be shorter: statements that seem to
+/// take no time count all the same, or a text that was slow once would be slow for ever.
+const LEAST_WEIGHT: u32 = 100_000;
+
 /// How many averages are kept: a power of two. Texts that fall on the same one share it.
 const TEXTS: usize = 512;
 
@@ -64,15 +69,16 @@ impl Pace {
         // On the way a connection does not work, and can have other statements on the way as well.
         let on_the_way =
             if self.round_trip == Duration::MAX { Duration::ZERO } else { self.round_trip };
-        let worked = worked.saturating_sub(on_the_way).as_nanos();
-        let worked = u32::try_from(worked).unwrap_or(u32::MAX).max(1);
+        let nanos = |time: Duration| u32::try_from(time.as_nanos()).unwrap_or(u32::MAX).max(1);
+        let least = nanos(worked).min(LEAST_WEIGHT);
+        let worked = nanos(worked.saturating_sub(on_the_way));
         let Some(average) = self.averages.get_mut(place(text)) else { return };
         if *average == 0 {
             *average = worked;
             return;
         }
         let (before, now) = (i64::from(*average), i64::from(worked));
-        let weight = i64::try_from(u64::from(worked).min(MEMORY)).unwrap_or(0);
+        let weight = i64::try_from(u64::from(worked.max(least)).min(MEMORY)).unwrap_or(0);
         let memory = i64::try_from(MEMORY).unwrap_or(i64::MAX);
         // Rounded away from the old value, so that small differences count in the end.
         let step = (now - before) * weight / memory;
@@ -156,6 +162,32 @@ mod tests {
     fn what_was_slow_once_is_forgiven() {
         let pace = after(std::iter::once(50_000).chain(std::iter::repeat_n(50, 20_000)));
         assert!(pace.depth(TEXT) > 4);
+    }
+
+    /// The round trip that was measured was a long one.
+    #[test]
+    fn what_was_slow_once_is_forgiven_by_statements_that_seem_to_take_no_time() {
+        let mut pace = Pace::default();
+        pace.round_trip(Duration::from_micros(250));
+        pace.note(TEXT, Duration::from_millis(5));
+        for _ in 0..4_000 {
+            pace.note(TEXT, Duration::from_micros(200));
+        }
+        assert!(pace.depth(TEXT) > 4, "{}", pace.depth(TEXT));
+    }
+
+    /// Far away all the others are on the way only.
+    #[test]
+    fn one_slow_statement_in_a_hundred_is_not_forgiven_far_away() {
+        let mut pace = Pace::default();
+        pace.round_trip(Duration::from_millis(30));
+        let mut alone = 0;
+        for sample in 0..20_000 {
+            let micros = if sample % 100 == 0 { 80_000 } else { 30_000 };
+            pace.note(TEXT, Duration::from_micros(micros));
+            alone += u32::from(pace.depth(TEXT) <= 1);
+        }
+        assert!(alone > 19_000, "{alone} of 20,000");
     }
 
     #[test]
