@@ -2,12 +2,9 @@
 //! after another, and the server's role. Both faces carry it out.
 //!
 //! ```text
-//!             ┌────────── refused, and another way may do ◀─────────┐
-//!             ▼                                                     │
-//!   Dialing ──────▶ LoggingIn ── opened ─┬─ role told ──▶ Over      ├──▶ Over (an error)
-//!    stream made      │  ▲               └─ not told ──▶ AskingRole ┘
-//!                     ▼  │ key derived                      │ answer
-//!                  (Derive)                                 └──────────▶ Over
+//!   Dialing ── stream made ──▶ LoggingIn ─┬─ open, its role is known ──────▶ Over
+//!      ▲                                  ├─ open, its role is asked for ──▶ AskingRole ──▶ Over
+//!      └───────── another way may do ─────┴─ refused ──────────────────────▶ Over, with an error
 //! ```
 
 use core::net::SocketAddr;
