@@ -218,8 +218,8 @@ impl Connection {
     /// begun on this connection. If it is dropped before, or fails, after its request has left, the
     /// connection is of no more use once its statement has ended: the next one closes it.
     ///
-    /// With no statement in progress, and for one that was not sent yet, nothing is to be done: the
-    /// cancel is `Ok` at once.
+    /// With no statement in progress, for one that was not sent yet, and while another cancel of it
+    /// is not over, nothing is to be done: the cancel is `Ok` at once.
     ///
     /// # Errors
     ///

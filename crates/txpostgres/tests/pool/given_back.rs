@@ -57,7 +57,7 @@ async fn a_statement_that_was_left_is_awaited_and_then_cancelled() {
     tokio::time::timeout(soon, long).await.unwrap_err();
     next_caller_finds_it_idle(&pool).await;
     let sql = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' \
-               and pid <> pg_backend_pid()";
+               and state = 'active' and datname = current_database() and pid <> pg_backend_pid()";
     for _ in 0..100 {
         if database.sql(sql).unwrap().trim() == "0" {
             return eventually("one session is left", || sessions(&database) == 1).await;

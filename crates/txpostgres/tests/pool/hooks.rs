@@ -110,7 +110,7 @@ async fn a_pool_whose_last_connection_is_lost_in_use_closes_at_once() {
     });
     eventually("it is being closed", || pool.is_closed()).await;
     let end = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%sleep(60)%' \
-               and pid <> pg_backend_pid()";
+               and datname = current_database() and pid <> pg_backend_pid()";
     database.sql(end).unwrap();
     bounded(call).await.unwrap().unwrap_err();
     bounded(closing).await.unwrap();
