@@ -52,6 +52,7 @@ fn an_answer_before_the_end_counts() {
         backend::data_row(&[Some(b"one")]),
         backend::command_complete("SELECT 1"),
         backend::ready(b'I'),
+        backend::fatal("57P01", "the server shuts down"),
     ];
     let script = Script::new().welcome().expect_message(b'Q');
     let server = script.send(answer.concat()).close().play().unwrap();
@@ -62,7 +63,8 @@ fn an_answer_before_the_end_counts() {
     unblocked(&mut connection).unwrap();
     assert_eq!(connection.take_rows().len(), 1);
     assert!(wait_for(&connection, PollFlags::IN, Instant::now() + PATIENCE));
-    assert_eq!(unblocked(&mut connection).unwrap_err().kind(), ErrorKind::Lost);
+    let error = unblocked(&mut connection).unwrap_err();
+    assert_eq!((error.kind(), error.ended_by()), (ErrorKind::Lost, Some(EndedBy::Terminated)));
     assert!(connection.is_closed());
 }
 
